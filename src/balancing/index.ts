@@ -1,0 +1,7 @@
+export { LayerLoads, LayerWork, QUANTISED, SHIPPED } from './layer-work.js';
+export type { Placement } from './placement.js';
+export { contiguous } from './placements/contiguous.js';
+export type { LayerPlan, PlacementMove, WeightTransfers } from './plan.js';
+export { planLayer, type PlannedLayer, type PlanSetting } from './plan-layer.js';
+export { policies, policyOf, type PolicyInput, type PolicyKind, type PolicyOptions } from './policies/index.js';
+export type { LayerView, Policy, PolicySetting } from './policy.js';

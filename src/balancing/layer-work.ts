@@ -1,0 +1,287 @@
+import type { Placement } from './placement.js';
+import type { LayerPlan } from './plan.js';
+
+/** What all policies of a run share of one layer of one step: computed once. */
+export class LayerLoads {
+  /** Copies by expert. */
+  readonly loads: Float64Array;
+  /** Copies from each source to each GPU when every copy goes home, [source · gpus + gpu]. */
+  readonly homeSend: Float64Array;
+  /** Copies by GPU when every copy goes home. */
+  readonly homeLoads: Float64Array;
+  /** All copies. */
+  total = 0;
+  /** Experts with at least one copy. */
+  active = 0;
+  /** Copies, [source · experts + expert]. */
+  counts: Int32Array = new Int32Array(0);
+
+  /** @param home GPU by expert */
+  constructor(
+    readonly gpus: number,
+    readonly experts: number,
+    readonly home: Int32Array,
+  ) {
+    this.loads = new Float64Array(experts);
+    this.homeSend = new Float64Array(gpus * gpus);
+    this.homeLoads = new Float64Array(gpus);
+  }
+
+  /** @param counts [source · experts + expert]; kept by reference */
+  count(counts: Int32Array): this {
+    const { gpus, experts, home, loads, homeSend, homeLoads } = this;
+    this.counts = counts;
+    loads.fill(0);
+    homeSend.fill(0);
+    homeLoads.fill(0);
+    for (let source = 0; source < gpus; source++) {
+      const row = source * experts;
+      const out = source * gpus;
+      for (let e = 0; e < experts; e++) {
+        const copies = counts[row + e];
+        loads[e] += copies;
+        homeSend[out + home[e]] += copies;
+      }
+    }
+    let active = 0;
+    let total = 0;
+    for (let e = 0; e < experts; e++) {
+      const load = loads[e];
+      if (load > 0) active++;
+      homeLoads[home[e]] += load;
+      total += load;
+    }
+    this.active = active;
+    this.total = total;
+    return this;
+  }
+}
+
+/** Index of the two groups of slots that a GPU may run: as shipped, and quantised by the policy. */
+export const SHIPPED = 0;
+export const QUANTISED = 1;
+
+/**
+ * A plan in numbers: what every GPU computes and what travels between GPUs. Reused from layer to layer;
+ * `expand` fills it.
+ */
+export class LayerWork {
+  /** Copies that each GPU computes, kept ones only. */
+  readonly copies: Float64Array;
+  /** Rows that each GPU computes, by precision group: [group · gpus + gpu]; padding included. */
+  readonly rows: Float64Array;
+  /** The same, every expert's rows rounded up. */
+  readonly roundedRows: Float64Array;
+  /** Experts with rows. */
+  readonly activeExperts: Float64Array;
+  /** Rows of the GPU's largest expert. */
+  readonly largestExpert: Float64Array;
+  /** Copies (and padding) from each source to each GPU, [source · gpus + gpu]. */
+  send: Float64Array;
+  /** The largest load of one instance of an expert. */
+  largestInstance = 0;
+  /** Sum over instances of the square of their load; for the coefficient of variation. */
+  instanceSquares = 0;
+  /** Instances of experts, active or not. */
+  instances = 0;
+  /** Copies kept. */
+  kept = 0;
+  /** Copies computed away from their expert's home. */
+  moved = 0;
+  /** Experts that a GPU computes without a slot for them. */
+  readonly borrowed: Float64Array;
+
+  private readonly ownSend: Float64Array;
+  private readonly keptLoads: Float64Array;
+  private readonly sentLoads: Float64Array;
+  private readonly onGpu: Float64Array;
+  private readonly touched: Int32Array;
+  private readonly sliced: Uint8Array;
+
+  /**
+   * @param rounding rows of an expert are rounded up to a multiple of this
+   * @param weightBits bits per weight of a slot that the policy left as shipped
+   */
+  constructor(
+    private readonly gpus: number,
+    private readonly experts: number,
+    private readonly rounding: number,
+    private readonly weightBits: number,
+  ) {
+    this.copies = new Float64Array(gpus);
+    this.rows = new Float64Array(2 * gpus);
+    this.roundedRows = new Float64Array(2 * gpus);
+    this.activeExperts = new Float64Array(2 * gpus);
+    this.largestExpert = new Float64Array(gpus);
+    this.borrowed = new Float64Array(gpus);
+    this.ownSend = this.send = new Float64Array(gpus * gpus);
+    this.keptLoads = new Float64Array(experts);
+    this.sentLoads = new Float64Array(experts);
+    this.onGpu = new Float64Array(gpus);
+    this.touched = new Int32Array(gpus);
+    this.sliced = new Uint8Array(experts);
+  }
+
+  expand(plan: LayerPlan, base: LayerLoads): this {
+    this.copies.fill(0);
+    this.rows.fill(0);
+    this.roundedRows.fill(0);
+    this.activeExperts.fill(0);
+    this.largestExpert.fill(0);
+    this.borrowed.fill(0);
+    this.largestInstance = 0;
+    this.instanceSquares = 0;
+    this.instances = plan.placement.slotExpert.length;
+    this.kept = base.total;
+    this.moved = 0;
+    if (plan.uniform) this.expandUniform(base);
+    else if (plan.drop) this.expandDrop(plan, base);
+    else this.expandSlices(plan, base);
+    return this;
+  }
+
+  /** Every GPU computes the mean load, spread evenly over its experts and over the sources. */
+  private expandUniform(base: LayerLoads): void {
+    const { gpus, experts } = this;
+    const share = base.total / gpus;
+    const perExpert = base.total / experts;
+    this.copies.fill(share);
+    this.rows.fill(share, 0, gpus);
+    this.roundedRows.fill((Math.ceil(perExpert / this.rounding) * this.rounding * experts) / gpus, 0, gpus);
+    this.activeExperts.fill(experts / gpus, 0, gpus);
+    this.largestExpert.fill(perExpert);
+    this.send = this.ownSend.fill(share / gpus);
+    this.largestInstance = perExpert;
+    this.instances = experts;
+    this.instanceSquares = experts * perExpert * perExpert;
+  }
+
+  private expandDrop(plan: LayerPlan, base: LayerLoads): void {
+    const { gpus, experts, keptLoads, sentLoads, ownSend } = this;
+    const { home } = plan.placement;
+    const { kept, rows } = plan.drop!;
+    const sent = plan.drop!.sent ?? kept;
+    keptLoads.fill(0);
+    sentLoads.fill(0);
+    ownSend.fill(0);
+    for (let source = 0; source < gpus; source++) {
+      for (let e = 0; e < experts; e++) {
+        const cell = source * experts + e;
+        keptLoads[e] += kept[cell];
+        sentLoads[e] += sent[cell];
+        ownSend[source * gpus + home[e]] += sent[cell];
+      }
+    }
+    this.send = ownSend;
+    this.kept = 0;
+    for (let e = 0; e < experts; e++) {
+      this.kept += keptLoads[e];
+      this.copies[home[e]] += keptLoads[e];
+      this.addInstance(keptLoads[e]);
+      this.addRows(plan.placement, e, home[e], rows ? rows[e] : sentLoads[e], base);
+    }
+  }
+
+  private expandSlices(plan: LayerPlan, base: LayerLoads): void {
+    const { slices, placement } = plan;
+    const { loads } = base;
+    const { home } = placement;
+    this.send = base.homeSend;
+    if (slices !== null) this.applySlices(plan, base);
+    const { sliced, copies } = this;
+    for (let e = 0; e < this.experts; e++) {
+      if (slices !== null && sliced[e]) continue;
+      const load = loads[e];
+      copies[home[e]] += load;
+      this.addInstance(load);
+      this.addRows(placement, e, home[e], load, base);
+    }
+  }
+
+  /** Adds what the sliced experts' instances compute, and moves their copies from home to them in `send`. */
+  private applySlices({ slices, placement }: LayerPlan, base: LayerLoads): void {
+    const { gpus, experts, ownSend, onGpu, touched, sliced, copies } = this;
+    const { counts, loads } = base;
+    const { expert, gpu, start, end, count } = slices!;
+    sliced.fill(0);
+    this.send = ownSend;
+    ownSend.set(base.homeSend);
+    for (let first = 0; first < count; ) {
+      const e = expert[first];
+      const home = placement.home[e];
+      sliced[e] = 1;
+      let last = first + 1;
+      while (last < count && expert[last] === e) last++;
+      if (last - first === 1 && gpu[first] === home) {
+        copies[home] += loads[e];
+        this.addInstance(loads[e]);
+        this.addRows(placement, e, home, loads[e], base);
+        first = last;
+        continue;
+      }
+      let slice = first;
+      let position = 0;
+      for (let source = 0; source < gpus; source++) {
+        const own = counts[source * experts + e];
+        if (own === 0) continue;
+        ownSend[source * gpus + home] -= own;
+        const until = position + own;
+        while (position < until) {
+          while (end[slice] <= position) slice++;
+          const upTo = Math.min(until, end[slice]);
+          ownSend[source * gpus + gpu[slice]] += upTo - position;
+          position = upTo;
+        }
+      }
+      let gpusOfExpert = 0;
+      for (let i = first; i < last; i++) {
+        const size = end[i] - start[i];
+        if (onGpu[gpu[i]] === 0) touched[gpusOfExpert++] = gpu[i];
+        onGpu[gpu[i]] += size;
+        if (gpu[i] !== home) this.moved += size;
+      }
+      for (let i = 0; i < gpusOfExpert; i++) {
+        const target = touched[i];
+        const load = onGpu[target];
+        onGpu[target] = 0;
+        copies[target] += load;
+        this.addInstance(load);
+        if (!holds(placement, target, e)) {
+          this.borrowed[target]++;
+          this.instances++;
+        }
+        this.addRows(placement, e, target, load, base);
+      }
+      first = last;
+    }
+  }
+
+  private addInstance(load: number): void {
+    if (load > this.largestInstance) this.largestInstance = load;
+    this.instanceSquares += load * load;
+  }
+
+  private addRows(placement: Placement, expert: number, gpu: number, rows: number, base: LayerLoads): void {
+    if (rows === 0) return;
+    const group = placement.mixed && bitsOn(placement, gpu, expert, base.home) < this.weightBits ? QUANTISED : SHIPPED;
+    const at = group * this.gpus + gpu;
+    this.rows[at] += rows;
+    this.roundedRows[at] += Math.ceil(rows / this.rounding) * this.rounding;
+    this.activeExperts[at]++;
+    if (rows > this.largestExpert[gpu]) this.largestExpert[gpu] = rows;
+  }
+}
+
+function holds({ firstSlot, slotExpert }: Placement, gpu: number, expert: number): boolean {
+  for (let slot = firstSlot[gpu]; slot < firstSlot[gpu + 1]; slot++) if (slotExpert[slot] === expert) return true;
+  return false;
+}
+
+/** Bits of the expert's slot on a GPU; where it is borrowed, those of its home. */
+function bitsOn(placement: Placement, gpu: number, expert: number, home: Int32Array): number {
+  const { firstSlot, slotExpert, slotBits } = placement;
+  for (let slot = firstSlot[gpu]; slot < firstSlot[gpu + 1]; slot++) {
+    if (slotExpert[slot] === expert) return slotBits[slot];
+  }
+  return gpu === home[expert] ? NaN : bitsOn(placement, home[expert], expert, home);
+}

@@ -1,0 +1,128 @@
+import type { Placement } from './placement.js';
+
+/**
+ * Ranges of the copies of an expert that a GPU computes. The copies of an expert are numbered by source GPU
+ * (all of GPU 0 first), after dropping. Parallel arrays, of which the first `count` entries count; ranges of
+ * one expert stand together, start at 0, touch and end at its load.
+ */
+export class Slices {
+  count = 0;
+  expert: Int32Array;
+  gpu: Int32Array;
+  start: Int32Array;
+  end: Int32Array;
+
+  constructor(capacity: number) {
+    this.expert = new Int32Array(capacity);
+    this.gpu = new Int32Array(capacity);
+    this.start = new Int32Array(capacity);
+    this.end = new Int32Array(capacity);
+  }
+
+  add(expert: number, gpu: number, start: number, end: number): void {
+    if (this.count === this.expert.length) this.grow();
+    const at = this.count++;
+    this.expert[at] = expert;
+    this.gpu[at] = gpu;
+    this.start[at] = start;
+    this.end[at] = end;
+  }
+
+  private grow(): void {
+    const from = { expert: this.expert, gpu: this.gpu, start: this.start, end: this.end };
+    const size = 2 * this.count;
+    this.expert = new Int32Array(size);
+    this.gpu = new Int32Array(size);
+    this.start = new Int32Array(size);
+    this.end = new Int32Array(size);
+    this.expert.set(from.expert);
+    this.gpu.set(from.gpu);
+    this.start.set(from.start);
+    this.end.set(from.end);
+  }
+}
+
+/** Weights that must travel within a step, as raw as the policy asks for them: a pair may repeat. */
+export class WeightTransfers {
+  count = 0;
+  expert: Int32Array;
+  source: Int32Array;
+  destination: Int32Array;
+  /** The copies for whose sake the weights travel: positions [start, end) of the expert's copies. */
+  start: Int32Array;
+  end: Int32Array;
+
+  constructor(capacity: number) {
+    this.expert = new Int32Array(capacity);
+    this.source = new Int32Array(capacity);
+    this.destination = new Int32Array(capacity);
+    this.start = new Int32Array(capacity);
+    this.end = new Int32Array(capacity);
+  }
+
+  add(expert: number, source: number, destination: number, start: number, end: number): void {
+    if (this.count === this.expert.length) this.grow();
+    const at = this.count++;
+    this.expert[at] = expert;
+    this.source[at] = source;
+    this.destination[at] = destination;
+    this.start[at] = start;
+    this.end[at] = end;
+  }
+
+  private grow(): void {
+    const from = [this.expert, this.source, this.destination, this.start, this.end];
+    const [expert, source, destination, start, end] = from.map((array) => {
+      const grown = new Int32Array(2 * this.count);
+      grown.set(array);
+      return grown;
+    });
+    Object.assign(this, { expert, source, destination, start, end });
+  }
+}
+
+/** What an inexact policy leaves out, and what it pads. */
+export interface Drop {
+  /** Copies kept, [source · experts + expert]. */
+  kept: Int32Array;
+  /** Rows sent, kept ones and padding, [source · experts + expert]; null: the kept ones. */
+  sent: Int32Array | null;
+  /** Rows computed per expert, kept ones and padding; null: the kept ones. */
+  rows: Int32Array | null;
+  /** 1 for every kept copy of the token table, null without one. */
+  keptCopies: Uint8Array | null;
+  /** Tokens that lose all their copies; null without a token table. */
+  tokensLost: number | null;
+  /** Share of the gate weights that is kept; null without gate weights. */
+  keptGateMass: number | null;
+}
+
+/** Weights that a new placement moves before the step in which it comes into force. */
+export interface PlacementMove {
+  /** Slots that were not there before: weights come from `source`, or from host memory where it is −1. */
+  loads: { expert: number; source: number; destination: number; bits: number }[];
+  /** Slots that are re-quantised in place. */
+  conversions: { expert: number; gpu: number; fromBits: number; toBits: number }[];
+}
+
+/** What a policy decides for one layer of one step. */
+export interface LayerPlan {
+  placement: Placement;
+  /** Who computes which copies; an expert without slices is computed at its home; null: all are. */
+  slices: Slices | null;
+  /** Weights that travel within this step; null: none. */
+  transfers: WeightTransfers | null;
+  /** What is dropped or padded; null for exact policies. */
+  drop: Drop | null;
+  /** Set in the step in which a new placement comes into force. */
+  move: PlacementMove | null;
+  /** True where the policy looked at the batch and left it to standard EP. */
+  gated: boolean;
+  /** True for the anchor `balanced`: equal loads and uniform traffic whatever the routing. */
+  uniform: boolean;
+}
+
+/** Standard EP's plan on a placement: every copy at its expert's home. */
+export function homePlan(placement: Placement): LayerPlan {
+  return { placement, slices: null, transfers: null, drop: null, move: null, gated: false, uniform: false };
+}

@@ -1,0 +1,65 @@
+import { z } from 'zod';
+import { budgets, capacityDrop, needsScores, orders } from '../dispatch/capacity-drop.js';
+import { homePlan, type LayerPlan } from '../plan.js';
+import { plainTraits, type Policy, type PolicySetting } from '../policy.js';
+
+const options = z.strictObject({
+  kind: z.literal('capacity'),
+  factor: z.number().positive().nullable().default(1.25).describe('Capacity as a multiple of the mean load; null: no limit.'),
+  budget: z
+    .enum(budgets)
+    .default('expert-per-source-gpu')
+    .describe('What the capacity counts over: an expert per source GPU (Megatron, DeepSpeed, Tutel), an expert, a GPU.'),
+  order: z
+    .enum(orders)
+    .default('position')
+    .describe('Who is kept first: by position, gate weight, tokens by their largest gate weight, or at random.'),
+  pad: z.boolean().default(false).describe('Fill every expert up to its capacity with empty rows.'),
+  roundUpTo: z.int().min(1).default(1).describe('Capacity is rounded up to a multiple of this.'),
+});
+
+type Options = z.infer<typeof options>;
+
+interface State {
+  options: Options;
+  plan: LayerPlan;
+}
+
+/** Capacity dropping: what exceeds an expert's (or a GPU's) capacity skips that expert. Inexact. */
+export const capacity: Policy<Options, State, z.input<typeof options>> = {
+  ...plainTraits,
+  kind: 'capacity',
+  summary: 'drops the copies that exceed a capacity; inexact',
+  options,
+  exact: ({ factor }) => factor === null,
+  sees: 'nothing',
+  symmetric: false,
+  refusal,
+  notes: ({ order, budget, factor }, { hasTokens }) =>
+    hasTokens || factor === null || (order === 'position' && budget === 'expert-per-source-gpu')
+      ? []
+      : [
+          `capacity, budget ${budget}, order ${order}: the routing holds counts without tokens, so which copies ` +
+            'are kept is approximate (how many per expert is exact, per GPU too)',
+        ],
+  start: (chosen, { placement }) => ({ options: chosen, plan: homePlan(placement) }),
+  decide(state, { counts, tokensBySource, tokens, seed }) {
+    const { factor, ...rule } = state.options;
+    if (factor === null) return { state, plan: state.plan };
+    const { placement } = state.plan;
+    state.plan.drop = capacityDrop({ ...rule, factor }, { placement, counts, tokensBySource, tokens, seed });
+    return { state, plan: state.plan };
+  },
+};
+
+function refusal({ factor, budget, order, pad }: Options, { hasGateWeights }: PolicySetting): string | null {
+  if (needsScores(order) && !hasGateWeights) {
+    return (
+      `order: found ${order}, but the routing has no gate weights; allowed: position, random, or routing with ` +
+      'gate weights (gateWeights: true, or a trace that has them)'
+    );
+  }
+  if (pad && factor === null) return 'pad: needs a factor, or there is no capacity to fill';
+  if (pad && budget === 'gpu') return 'pad: found with budget gpu; allowed with expert budgets';
+  return null;
+}

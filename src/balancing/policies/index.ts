@@ -1,0 +1,20 @@
+import type { z } from 'zod';
+import type { Policy } from '../policy.js';
+import { balanced } from './balanced.js';
+import { capacity } from './capacity.js';
+import { ep } from './ep.js';
+import { llep } from './llep.js';
+import { replicateAndQuantize } from './replicate-quantize.js';
+
+/** All policies, in the order in which they are listed. To add one, add its file here. */
+export const policies = [ep, llep, replicateAndQuantize, capacity, balanced] as const;
+
+export type PolicyOptions = z.output<(typeof policies)[number]['options']>;
+export type PolicyKind = PolicyOptions['kind'];
+/** A policy as a user writes it: its name, or its options with `kind`. */
+export type PolicyInput = PolicyKind | z.input<(typeof policies)[number]['options']>;
+
+/** The policy of parsed options. */
+export function policyOf({ kind }: PolicyOptions): Policy<PolicyOptions> {
+  return policies.find((policy) => policy.kind === kind) as unknown as Policy<PolicyOptions>;
+}

@@ -1,0 +1,164 @@
+import { z } from 'zod';
+import { randomStream, shuffle } from '../../routing/index.js';
+import { replicatedExperts, splitOverReplicas, splits } from '../dispatch/split-over-replicas.js';
+import type { Placement } from '../placement.js';
+import { donorsNeeded, replicateQuantize } from '../placements/replicate-quantize.js';
+import { homePlan, Slices, type LayerPlan, type PlacementMove } from '../plan.js';
+import { plainTraits, type Policy, type PolicySetting } from '../policy.js';
+
+const options = z.strictObject({
+  kind: z.literal('replicate-quantize'),
+  replicas: z.int().min(0).default(1).describe('Replicas per layer.'),
+  bits: z.int().min(1).max(16).default(8).describe('Bits per weight of replicas and of the experts that pay for them.'),
+  donors: z
+    .enum(['global', 'per-gpu'])
+    .default('global')
+    .describe('Who pays for replicas: the least important experts of all, or of the GPU that gets the replica.'),
+  split: z.enum(splits).default('random').describe('How copies are divided over the instances of an expert.'),
+  calibrationShare: z
+    .number()
+    .gt(0)
+    .lt(1)
+    .default(0.1)
+    .describe('Share of a recording that heavy hitters are found on; no policy of the run replays it.'),
+  replanEvery: z
+    .int()
+    .min(1)
+    .nullable()
+    .default(null)
+    .describe('Plan anew every so many steps, from the loads of the steps since the last plan; null: never.'),
+});
+
+type Options = z.infer<typeof options>;
+
+interface LayerState {
+  placement: Placement;
+  replicated: Map<number, number[]>;
+  /** Copies by expert since the last plan. */
+  window: Float64Array;
+  plan: LayerPlan;
+}
+
+interface State {
+  options: Options;
+  setting: PolicySetting;
+  importance: readonly (readonly number[])[];
+  slices: Slices;
+  layers: LayerState[];
+}
+
+/** Replicate-and-quantize: static (or re-planned) replicas of hot experts at low precision. Inexact. */
+export const replicateAndQuantize: Policy<Options, State, z.input<typeof options>> = {
+  ...plainTraits,
+  kind: 'replicate-quantize',
+  summary: 'copies hot experts at low precision, paid for by quantising unimportant ones; inexact',
+  options,
+  exact: ({ replicas }) => replicas === 0,
+  sees: 'history',
+  symmetric: false,
+  calibrationShare: ({ calibrationShare }) => calibrationShare,
+  warmup: ({ replanEvery }) => replanEvery ?? 0,
+  refusal,
+  notes({ replicas }, { importance }) {
+    return importance === null && replicas > 0
+      ? ['replicate-quantize: the routing knows no importance of experts; donors follow a seeded random ranking']
+      : [];
+  },
+  start(chosen, setting) {
+    const importance = setting.importance ?? randomImportance(setting);
+    const calibrated = setting.calibration(chosen.calibrationShare);
+    const slices = new Slices(setting.gpus * 4);
+    const layers = calibrated.map((loads, layer) => {
+      const placement = replicateQuantize(setting.placement, loads, importance[layer], setting.weightBits, chosen);
+      return newLayer(placement, slices, setting.experts);
+    });
+    return { options: chosen, setting, importance, slices, layers };
+  },
+  decide(state, { step, layer, counts, loads, seed }) {
+    const { replanEvery, split } = state.options;
+    let own = state.layers[layer];
+    let move: PlacementMove | null = null;
+    if (replanEvery !== null) {
+      if (step > 0 && step % replanEvery === 0) {
+        const { setting, importance, options: rule } = state;
+        const next = replicateQuantize(setting.placement, own.window, importance[layer], setting.weightBits, rule);
+        move = movesBetween(own.placement, next);
+        own = state.layers[layer] = newLayer(next, state.slices, setting.experts);
+      }
+      for (let e = 0; e < loads.length; e++) own.window[e] += loads[e];
+    }
+    if (own.replicated.size > 0) {
+      splitOverReplicas(own.replicated, own.placement, counts, loads, split, seed, state.slices);
+    }
+    own.plan.move = move;
+    return { state, plan: own.plan };
+  },
+};
+
+function newLayer(placement: Placement, slices: Slices, experts: number): LayerState {
+  const replicated = replicatedExperts(placement);
+  return {
+    placement,
+    replicated,
+    window: new Float64Array(experts),
+    plan: { ...homePlan(placement), slices: replicated.size > 0 ? slices : null },
+  };
+}
+
+function refusal({ replicas, bits, donors }: Options, { gpus, experts, weightBits }: PolicySetting): string | null {
+  if (replicas === 0) return null;
+  if (bits >= weightBits) {
+    return (
+      `bits: found ${bits}, allowed: below the ${weightBits} bits of the expert weights, or quantising an expert ` +
+      'saves nothing to pay a replica with'
+    );
+  }
+  if (gpus === 1) return 'replicas: found one GPU; a replica needs a second one';
+  const most = experts * (gpus - 1);
+  if (replicas > most) return `replicas: found ${replicas}, allowed: at most ${most} (every expert once per GPU)`;
+  const needed = donorsNeeded(replicas, bits, weightBits);
+  const available = experts - Math.min(experts, replicas);
+  if (needed > available) {
+    return (
+      `replicas: ${replicas} replicas at ${bits} of ${weightBits} bits need ${needed} experts to pay for them, ` +
+      `found at most ${available} that are not replicated themselves`
+    );
+  }
+  if (donors === 'per-gpu' && donorsNeeded(1, bits, weightBits) > experts / gpus) {
+    return `donors: per-gpu needs ${donorsNeeded(1, bits, weightBits)} experts of a GPU to pay for a replica, found ${experts / gpus}`;
+  }
+  return null;
+}
+
+function randomImportance({ layers, experts, seed }: PolicySetting): number[][] {
+  return Array.from({ length: layers }, (_, layer) =>
+    shuffle(
+      Array.from({ length: experts }, (__, rank) => rank),
+      randomStream(seed, `importance/${layer}`),
+    ),
+  );
+}
+
+/** Replicas that are new, and slots whose precision changes; lost precision comes back from host memory. */
+function movesBetween(from: Placement, to: Placement): PlacementMove {
+  const before = bitsBySlot(from);
+  const move: PlacementMove = { loads: [], conversions: [] };
+  for (const [key, bits] of bitsBySlot(to)) {
+    const [expert, gpu] = key.split('@').map(Number);
+    const old = before.get(key);
+    if (old === undefined) move.loads.push({ expert, source: to.home[expert], destination: gpu, bits });
+    else if (bits < old) move.conversions.push({ expert, gpu, fromBits: old, toBits: bits });
+    else if (bits > old) move.loads.push({ expert, source: -1, destination: gpu, bits });
+  }
+  return move;
+}
+
+function bitsBySlot({ gpus, firstSlot, slotExpert, slotBits }: Placement): Map<string, number> {
+  const bits = new Map<string, number>();
+  for (let gpu = 0; gpu < gpus; gpu++) {
+    for (let slot = firstSlot[gpu]; slot < firstSlot[gpu + 1]; slot++) {
+      bits.set(`${slotExpert[slot]}@${gpu}`, slotBits[slot]);
+    }
+  }
+  return bits;
+}

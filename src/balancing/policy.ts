@@ -1,0 +1,87 @@
+import type { z } from 'zod';
+import type { TokenTable } from '../routing/index.js';
+import type { Placement } from './placement.js';
+import type { LayerPlan } from './plan.js';
+
+/** What a policy knows before the run. */
+export interface PolicySetting {
+  gpus: number;
+  gpusPerNode: number;
+  experts: number;
+  /** Layers that are simulated. */
+  layers: number;
+  /** Bits per expert weight. */
+  weightBits: number;
+  /** Where experts are without the policy's doing. */
+  placement: Placement;
+  hasTokens: boolean;
+  hasGateWeights: boolean;
+  /** Copies by layer and expert of the calibration part for a share of the tokens. */
+  calibration: (share: number) => readonly Float64Array[];
+  /** Importance by layer and expert, where the routing knows it; larger is more important. */
+  importance: readonly (readonly number[])[] | null;
+  seed: number | string;
+}
+
+/** What a policy sees when it decides: one layer of one step. */
+export interface LayerView {
+  step: number;
+  layer: number;
+  /** Copies, [source · experts + expert]. */
+  counts: Int32Array;
+  /** Copies by expert. */
+  loads: Float64Array;
+  /** Tokens by source GPU; null where only counts are known. */
+  tokensBySource: Int32Array | null;
+  tokens: TokenTable | null;
+  /** Names the random draws of this layer and step; equal for all policies of a run. */
+  seed: string;
+}
+
+/**
+ * A balancer as a reducer: `decide` takes a state and a view and returns both the next state and a plan. A
+ * state is plain data and belongs to the policy, which may write into it; the plan stays valid until the next
+ * `decide` on the same state.
+ */
+export interface Policy<Options = unknown, State = unknown, Input = unknown> {
+  kind: string;
+  /** One line for `epsim list`. */
+  summary: string;
+  options: z.ZodType<Options, Input>;
+  /** An anchor is a yardstick, not something to run. */
+  anchor: boolean;
+  /** Keeps the model's output, up to the order of floating-point sums. */
+  exact(options: Options): boolean;
+  /** What its placement and its moves of weights depend on. */
+  sees: 'nothing' | 'history' | 'batch';
+  /** No tie is broken by a GPU's number: renaming GPUs renames the plan. */
+  symmetric: boolean;
+  /** Decides in every step from counts of the whole batch, so that somebody must exchange and read them. */
+  plansEachBatch: boolean;
+  /** Weights may travel within a step. */
+  movesWeights: boolean;
+  /** Share of the recording that the policy calibrates on, or 0. */
+  calibrationShare(options: Options): number;
+  /** Steps until its history is filled. */
+  warmup(options: Options): number;
+  /** Why it can't work here, or null: what was found, and what is allowed. */
+  refusal(options: Options, setting: PolicySetting): string | null;
+  /** Things that a reader of the result must know about what it assumed. */
+  notes(options: Options, setting: PolicySetting): string[];
+  start(options: Options, setting: PolicySetting): State;
+  decide(state: State, view: LayerView): { state: State; plan: LayerPlan };
+}
+
+/** The traits of a policy that has nothing special about it. */
+export const plainTraits = {
+  anchor: false,
+  exact: () => true,
+  sees: 'nothing',
+  symmetric: true,
+  plansEachBatch: false,
+  movesWeights: false,
+  calibrationShare: () => 0,
+  warmup: () => 0,
+  refusal: () => null,
+  notes: () => [],
+} as const satisfies Partial<Policy>;

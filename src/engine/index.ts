@@ -1,0 +1,7 @@
+export { EventQueue } from './event-queue.js';
+export { Executor } from './executor.js';
+export type { Fabric } from './fabric.js';
+export { MaxMinFabric } from './max-min-fabric.js';
+export { MemoryLedger, type MemoryOverflow, type MemoryPeak } from './memory-ledger.js';
+export { PortFabric } from './port-fabric.js';
+export { TaskGraphBuilder, type TaskGraph, type TaskSpec } from './task-graph.js';

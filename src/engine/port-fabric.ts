@@ -1,0 +1,226 @@
+import type { Fabric } from './fabric.js';
+
+/**
+ * The fast network: a transfer is an amount of bytes at each port it uses, and it ends when its slowest
+ * port is done. Alone, it takes max over its ports of (bytes / capacity + latency). Transfers that run at
+ * the same time share each port in proportion to the flows that each has there (processor sharing), so
+ * that no port ever carries more than its capacity.
+ *
+ * The end of a job at a shared port needs no simulation: with remaining bytes r and weights w, job j is
+ * done after Σᵢ min(rᵢ, rⱼ·wᵢ/wⱼ) / capacity.
+ */
+export class PortFabric implements Fabric {
+  private readonly secondsPerByte: Float64Array;
+
+  private readonly firstEntry: number[] = [];
+  private readonly room: number[] = [];
+  private readonly entryCount: number[] = [];
+  private port = new Int32Array(0);
+  private bytes = new Float64Array(0);
+  private flows = new Float64Array(0);
+  private latency = new Float64Array(0);
+  private remaining = new Float64Array(0);
+  private nextAtPort = new Int32Array(0);
+
+  private readonly headAtPort: Int32Array;
+  private active = new Int32Array(8);
+  private activeCount = 0;
+  private end = new Float64Array(8);
+  private clock = 0;
+  private stale = false;
+
+  /** @param capacities bytes per second of every port */
+  constructor(readonly capacities: Float64Array) {
+    this.secondsPerByte = capacities.map((capacity) => 1 / capacity);
+    this.headAtPort = new Int32Array(capacities.length);
+  }
+
+  get transfers(): number {
+    return this.firstEntry.length;
+  }
+
+  /** Declares a transfer that uses at most `ports` ports; returns its number. */
+  declare(ports: number): number {
+    const transfer = this.firstEntry.length;
+    const first = this.port.length;
+    this.firstEntry.push(first);
+    this.room.push(ports);
+    this.entryCount.push(0);
+    const size = first + ports;
+    this.port = grownInts(this.port, size);
+    this.bytes = grownFloats(this.bytes, size);
+    this.flows = grownFloats(this.flows, size);
+    this.latency = grownFloats(this.latency, size);
+    this.remaining = grownFloats(this.remaining, size);
+    this.nextAtPort = grownInts(this.nextAtPort, size);
+    if (transfer >= this.end.length) {
+      this.end = grownFloats(this.end, 2 * transfer);
+      this.active = grownInts(this.active, 2 * transfer);
+    }
+    return transfer;
+  }
+
+  /** Forgets what a transfer that is not running carries. */
+  clear(transfer: number): void {
+    this.entryCount[transfer] = 0;
+  }
+
+  /**
+   * Adds work at one port; each port at most once per transfer.
+   * @param bytes bytes through the port
+   * @param flows number of flows that carry them: the transfer's weight where it shares the port
+   * @param latency seconds added after the last byte
+   */
+  add(transfer: number, port: number, bytes: number, flows: number, latency: number): void {
+    const at = this.entryCount[transfer]++;
+    if (at >= this.room[transfer]) throw new Error(`transfer ${transfer} has no room for another port`);
+    const entry = this.firstEntry[transfer] + at;
+    this.port[entry] = port;
+    this.bytes[entry] = bytes;
+    this.flows[entry] = flows;
+    this.latency[entry] = latency;
+  }
+
+  begin(transfer: number, now: number): void {
+    if (this.activeCount > 0) this.advance(now);
+    this.clock = now;
+    const first = this.firstEntry[transfer];
+    const last = first + this.entryCount[transfer];
+    for (let entry = first; entry < last; entry++) this.remaining[entry] = this.bytes[entry];
+    this.active[this.activeCount++] = transfer;
+    this.stale = true;
+  }
+
+  nextCompletion(): number {
+    if (this.stale) this.predict();
+    let soonest = Infinity;
+    for (let i = 0; i < this.activeCount; i++) {
+      const end = this.end[this.active[i]];
+      if (end < soonest) soonest = end;
+    }
+    return soonest;
+  }
+
+  complete(now: number, finished: Int32Array): number {
+    const { active, end } = this;
+    if (this.activeCount > 1) {
+      this.advance(now);
+      this.clock = now;
+    }
+    let kept = 0;
+    let count = 0;
+    for (let i = 0; i < this.activeCount; i++) {
+      const transfer = active[i];
+      if (end[transfer] > now) {
+        active[kept++] = transfer;
+        continue;
+      }
+      let at = count++;
+      while (at > 0 && finished[at - 1] > transfer) {
+        finished[at] = finished[at - 1];
+        at--;
+      }
+      finished[at] = transfer;
+    }
+    this.activeCount = kept;
+    return count;
+  }
+
+  reset(): void {
+    this.activeCount = 0;
+    this.stale = false;
+  }
+
+  private predict(): void {
+    this.stale = false;
+    if (this.activeCount === 1) this.predictAlone(this.active[0]);
+    else this.predictShared();
+  }
+
+  private predictAlone(transfer: number): void {
+    const first = this.firstEntry[transfer];
+    const last = first + this.entryCount[transfer];
+    const { port, remaining, latency, secondsPerByte } = this;
+    let longest = 0;
+    for (let entry = first; entry < last; entry++) {
+      const seconds = remaining[entry] * secondsPerByte[port[entry]] + latency[entry];
+      if (seconds > longest) longest = seconds;
+    }
+    this.end[transfer] = this.clock + longest;
+  }
+
+  private predictShared(): void {
+    this.listByPort();
+    const { port, remaining, flows, latency, secondsPerByte, headAtPort, nextAtPort } = this;
+    for (let i = 0; i < this.activeCount; i++) {
+      const transfer = this.active[i];
+      const first = this.firstEntry[transfer];
+      const last = first + this.entryCount[transfer];
+      let longest = 0;
+      for (let entry = first; entry < last; entry++) {
+        const perFlow = remaining[entry] / flows[entry];
+        let queued = 0;
+        for (let other = headAtPort[port[entry]]; other >= 0; other = nextAtPort[other]) {
+          queued += Math.min(remaining[other], perFlow * flows[other]);
+        }
+        const seconds = queued * secondsPerByte[port[entry]] + latency[entry];
+        if (seconds > longest) longest = seconds;
+      }
+      this.end[transfer] = this.clock + longest;
+    }
+  }
+
+  /** Serves every port from `clock` to `now`. */
+  private advance(now: number): void {
+    const elapsed = now - this.clock;
+    if (elapsed <= 0) return;
+    this.listByPort();
+    const { remaining, flows, headAtPort, nextAtPort } = this;
+    for (let port = 0; port < headAtPort.length; port++) {
+      let budget = elapsed * this.capacities[port];
+      while (budget > 0) {
+        let weight = 0;
+        let smallest = Infinity;
+        for (let entry = headAtPort[port]; entry >= 0; entry = nextAtPort[entry]) {
+          if (remaining[entry] <= 0) continue;
+          weight += flows[entry];
+          smallest = Math.min(smallest, remaining[entry] / flows[entry]);
+        }
+        if (weight === 0) break;
+        const served = Math.min(smallest, budget / weight);
+        for (let entry = headAtPort[port]; entry >= 0; entry = nextAtPort[entry]) {
+          if (remaining[entry] <= 0) continue;
+          const left = remaining[entry] - served * flows[entry];
+          remaining[entry] = left > 1e-9 * this.bytes[entry] ? left : 0;
+        }
+        budget -= served * weight;
+      }
+    }
+  }
+
+  private listByPort(): void {
+    const { port, headAtPort, nextAtPort } = this;
+    headAtPort.fill(-1);
+    for (let i = 0; i < this.activeCount; i++) {
+      const transfer = this.active[i];
+      const first = this.firstEntry[transfer];
+      const last = first + this.entryCount[transfer];
+      for (let entry = first; entry < last; entry++) {
+        nextAtPort[entry] = headAtPort[port[entry]];
+        headAtPort[port[entry]] = entry;
+      }
+    }
+  }
+}
+
+function grownInts(array: Int32Array, size: number): Int32Array<ArrayBuffer> {
+  const grown = new Int32Array(size);
+  grown.set(array);
+  return grown;
+}
+
+function grownFloats(array: Float64Array, size: number): Float64Array<ArrayBuffer> {
+  const grown = new Float64Array(size);
+  grown.set(array);
+  return grown;
+}

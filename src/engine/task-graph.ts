@@ -1,0 +1,129 @@
+/** A task to add to a graph. */
+export interface TaskSpec {
+  /** Streams the task occupies, all at once; on each it runs after the task added to it before. */
+  streams: readonly number[];
+  /** Tasks that must end first. */
+  after?: readonly number[];
+  /** The fabric's transfer that this task carries out; without one, the task takes a given time. */
+  transfer?: number;
+  /** Buffers allocated when the task starts. */
+  allocates?: readonly number[];
+  /** Buffers that the task is a reader of; a buffer is freed when its last reader ends. */
+  reads?: readonly number[];
+  /** Caller's label, e.g. the phase of a layer; kept in `TaskGraph.labels`. */
+  label?: number;
+}
+
+/**
+ * A compiled graph: parallel flat arrays, lists as (first, …) ranges: the list of task t lies between
+ * `xxxFirst[t]` and `xxxFirst[t + 1]`. Durations, transfer contents and buffer sizes are not part of it, so
+ * that one graph serves every layer of a run.
+ */
+export interface TaskGraph {
+  tasks: number;
+  streams: number;
+  buffers: number;
+  /** Number of tasks that must end before the task may start; a stream's order counts as one of them. */
+  blockers: Int32Array;
+  successorFirst: Int32Array;
+  successors: Int32Array;
+  /** The other end of `successors`: which tasks a task waits for. */
+  predecessorFirst: Int32Array;
+  predecessors: Int32Array;
+  streamFirst: Int32Array;
+  streamsOf: Int32Array;
+  allocationFirst: Int32Array;
+  allocations: Int32Array;
+  readFirst: Int32Array;
+  reads: Int32Array;
+  /** The fabric's transfer of each task, or −1 for a task of given duration. */
+  transferOf: Int32Array;
+  labels: Int32Array;
+  /** Ledger account of each buffer. */
+  accounts: Int32Array;
+  /** Number of tasks that read each buffer (≥ 1). */
+  readers: Int32Array;
+}
+
+/**
+ * Collects tasks in launch order. A stream runs its tasks one at a time in that order, which is the same as
+ * one more dependency on the task launched before; a task on several streams (a collective) waits for all
+ * of them and holds all of them: a barrier is one task.
+ */
+export class TaskGraphBuilder {
+  private readonly tasks: TaskSpec[] = [];
+  private readonly predecessors: number[][] = [];
+  private readonly lastOnStream: number[] = [];
+  private readonly accounts: number[] = [];
+
+  addStream(): number {
+    return this.lastOnStream.push(-1) - 1;
+  }
+
+  /** @param account ledger account that the buffer counts in */
+  addBuffer(account: number): number {
+    return this.accounts.push(account) - 1;
+  }
+
+  addTask(spec: TaskSpec): number {
+    const task = this.tasks.push(spec) - 1;
+    const before = new Set(spec.after);
+    for (const stream of spec.streams) {
+      if (this.lastOnStream[stream] >= 0) before.add(this.lastOnStream[stream]);
+      this.lastOnStream[stream] = task;
+    }
+    for (const other of before) {
+      if (!(other >= 0 && other < task)) throw new Error(`task ${task} cannot wait for task ${other}`);
+    }
+    this.predecessors.push([...before].sort((a, b) => a - b));
+    return task;
+  }
+
+  /** @throws Error when a buffer is never allocated, allocated twice, or never read */
+  compile(): TaskGraph {
+    const { tasks, predecessors } = this;
+    const successors: number[][] = tasks.map(() => []);
+    predecessors.forEach((before, task) => before.forEach((other) => successors[other].push(task)));
+    const readers = new Int32Array(this.accounts.length);
+    const allocated = new Int32Array(this.accounts.length);
+    for (const { allocates = [], reads = [] } of tasks) {
+      for (const buffer of allocates) allocated[buffer]++;
+      for (const buffer of reads) readers[buffer]++;
+    }
+    for (let buffer = 0; buffer < readers.length; buffer++) {
+      if (allocated[buffer] !== 1) throw new Error(`buffer ${buffer} is allocated ${allocated[buffer]} times`);
+      if (readers[buffer] === 0) throw new Error(`buffer ${buffer} is never read, so never freed`);
+    }
+    const [successorFirst, successorList] = ranges(successors);
+    const [predecessorFirst, predecessorList] = ranges(predecessors);
+    const [streamFirst, streamsOf] = ranges(tasks.map((task) => task.streams));
+    const [allocationFirst, allocations] = ranges(tasks.map((task) => task.allocates ?? []));
+    const [readFirst, reads] = ranges(tasks.map((task) => task.reads ?? []));
+    return {
+      tasks: tasks.length,
+      streams: this.lastOnStream.length,
+      buffers: this.accounts.length,
+      blockers: Int32Array.from(predecessors, (before) => before.length),
+      successorFirst,
+      successors: successorList,
+      predecessorFirst,
+      predecessors: predecessorList,
+      streamFirst,
+      streamsOf,
+      allocationFirst,
+      allocations,
+      readFirst,
+      reads,
+      transferOf: Int32Array.from(tasks, (task) => task.transfer ?? -1),
+      labels: Int32Array.from(tasks, (task) => task.label ?? 0),
+      accounts: Int32Array.from(this.accounts),
+      readers,
+    };
+  }
+}
+
+function ranges(lists: readonly (readonly number[])[]): [Int32Array, Int32Array] {
+  const first = new Int32Array(lists.length + 1);
+  lists.forEach((list, i) => (first[i + 1] = first[i] + list.length));
+  return [first, Int32Array.from(lists.flat())];
+}

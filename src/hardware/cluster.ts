@@ -1,0 +1,77 @@
+import { z } from 'zod';
+import { gpuPresets, gpuSchema, type Gpu } from './gpu.js';
+import { shippedProfiles, type Profile } from './profile.js';
+
+const gpuNames = Object.keys(gpuPresets) as [string, ...string[]];
+
+/** GPUs in nodes, as a scenario writes it. */
+export const clusterSchema = z.strictObject({
+  gpu: z.union([z.enum(gpuNames), gpuSchema]).describe("A GPU preset's name, or its datasheet."),
+  gpus: z.int().min(1).max(1024).describe('GPUs in the expert-parallel group.'),
+  gpusPerNode: z.int().min(1).max(1024).optional().describe('GPUs that share NVLink; default: 8, or all if fewer.'),
+  fabric: z
+    .enum(['ports', 'max-min'])
+    .default('ports')
+    .describe("ports: a collective takes its busiest port's time; max-min: every flow is simulated."),
+  profile: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("A shipped profile's name or a path; default: the GPU's shipped profile."),
+});
+
+export type ClusterInput = z.input<typeof clusterSchema>;
+
+/** A cluster with everything that time depends on. */
+export interface Cluster {
+  gpu: Gpu;
+  gpus: number;
+  gpusPerNode: number;
+  fabric: 'ports' | 'max-min';
+  profile: Profile;
+}
+
+/** Clusters by name: one to eight nodes of eight, and one NVLink domain of GB200. */
+export const clusterPresets: Readonly<Record<string, ClusterInput>> = Object.fromEntries([
+  ...['a100', 'h100', 'h800', 'h200', 'h20', 'b200'].flatMap((gpu) =>
+    [1, 2, 4, 8].map((nodes) => [`${8 * nodes}x${gpu}`, { gpu, gpus: 8 * nodes, gpusPerNode: 8 }]),
+  ),
+  ...[8, 16, 32, 64].map((gpus) => [`${gpus}xgb200`, { gpu: 'gb200', gpus, gpusPerNode: gpus }]),
+]);
+
+/** The shipped profile of a GPU; for a GPU of one's own, the H100's with its share of the datasheet. */
+export function defaultProfile(gpu: Gpu): Profile {
+  return shippedProfiles.find((profile) => profile.gpu === gpu.name) ?? scaledProfile(gpu);
+}
+
+function scaledProfile(gpu: Gpu): Profile {
+  const base = shippedProfiles.find((profile) => profile.gpu === 'h100')!;
+  const from = gpuPresets.h100;
+  const memory = gpu.memoryBandwidth / from.memoryBandwidth;
+  const stages = base.expertStages
+    .filter((stage) => stage.computeDtype === 'bf16' || gpu.fp8Flops !== null)
+    .map((stage) => ({
+      ...stage,
+      flopPerSecond:
+        stage.flopPerSecond *
+        (stage.computeDtype === 'bf16' ? gpu.bf16Flops / from.bf16Flops : gpu.fp8Flops! / from.fp8Flops!),
+      weightBytesPerSecond: stage.weightBytesPerSecond * memory,
+      activationBytesPerSecond: stage.activationBytesPerSecond * memory,
+    }));
+  return {
+    ...base,
+    name: `${gpu.name}-scaled-from-${base.name}`,
+    gpu: gpu.name,
+    status: 'first-guess',
+    sources: [`${base.name}, scaled by the datasheets of ${gpu.name} and h100`, ...base.sources],
+    expertStages: stages,
+    copyBytesPerSecond: base.copyBytesPerSecond * memory,
+    gatherBytesPerSecond: base.gatherBytesPerSecond * memory,
+    nvlink: scaledLink(base.nvlink, gpu.nvlinkBandwidth / from.nvlinkBandwidth),
+    nic: scaledLink(base.nic, gpu.nicBandwidth / from.nicBandwidth),
+  };
+}
+
+function scaledLink(link: Profile['nic'], factor: number): Profile['nic'] {
+  return { ...link, bytesPerSecond: link.bytesPerSecond * factor };
+}

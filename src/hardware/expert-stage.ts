@@ -1,0 +1,150 @@
+import { bitsOf, type Dtype } from './dtype.js';
+import { shippedProfiles, type ExpertStage, type Profile } from './profile.js';
+
+/** What the time of an expert depends on, besides how many copies it gets. */
+export interface ExpertShape {
+  /** Model width D. */
+  hiddenSize: number;
+  /** Intermediate width H of one expert. */
+  expertHiddenSize: number;
+  weightDtype: Dtype;
+  /** Default bf16. */
+  activationDtype?: Dtype;
+}
+
+export type ExpertLayout = ExpertStage['layout'];
+
+/** The expert stage of one GPU for one shape and format, as rates; `stageSeconds` evaluates it. */
+export interface ExpertStageCost {
+  launchSeconds: number;
+  perActiveExpertSeconds: number;
+  rowRounding: number;
+  /** Product time of one row. */
+  flopSecondsPerRow: number;
+  /** Time to read one expert's weights. */
+  weightSecondsPerExpert: number;
+  softMaxExponent: number;
+  /** Activation traffic of one row. */
+  activationSecondsPerRow: number;
+}
+
+/** Weights of one expert: gate, up and down, D × H each. */
+export function expertWeights(shape: Pick<ExpertShape, 'hiddenSize' | 'expertHiddenSize'>): number {
+  return 3 * shape.hiddenSize * shape.expertHiddenSize;
+}
+
+/** FLOP of one copy forward: a multiply and an add per weight. */
+export function expertFlop(shape: Pick<ExpertShape, 'hiddenSize' | 'expertHiddenSize'>): number {
+  return 2 * expertWeights(shape);
+}
+
+/**
+ * Elements that one copy moves through memory between the kernels of an expert: it reads D, writes and
+ * reads gate and up (2H each way), writes and reads the activated H, and writes D.
+ */
+function activationElements({ hiddenSize, expertHiddenSize }: ExpertShape): number {
+  return 2 * hiddenSize + 6 * expertHiddenSize;
+}
+
+/**
+ * The cost form of a profile for one shape.
+ * @throws RangeError that says what to measure where the profile has no such kernel
+ */
+export function expertStageCost(profile: Profile, shape: ExpertShape, layout: ExpertLayout): ExpertStageCost {
+  const { weightDtype, activationDtype = 'bf16' } = shape;
+  const stage = profile.expertStages.find(
+    (candidate) =>
+      candidate.layout === layout &&
+      candidate.weightDtypes.includes(weightDtype) &&
+      candidate.activationDtypes.includes(activationDtype),
+  );
+  if (!stage) {
+    const known = profile.expertStages.map(
+      (s) => `${s.layout}: ${s.weightDtypes.join('/')} × ${s.activationDtypes.join('/')}`,
+    );
+    throw new RangeError(
+      `profile ${profile.name} has no expert stage for layout ${layout}, weights ${weightDtype}, activations ` +
+        `${activationDtype}; measure that kernel, or use one it has (${known.join('; ')})`,
+    );
+  }
+  const weightBytes = (expertWeights(shape) * bitsOf(weightDtype)) / 8;
+  const activationBytes = (activationElements(shape) * bitsOf(activationDtype)) / 8;
+  return {
+    launchSeconds: stage.launchSeconds,
+    perActiveExpertSeconds: stage.perActiveExpertSeconds,
+    rowRounding: stage.rowRounding,
+    flopSecondsPerRow: expertFlop(shape) / stage.flopPerSecond,
+    weightSecondsPerExpert: weightBytes / stage.weightBytesPerSecond,
+    softMaxExponent: stage.softMaxExponent,
+    activationSecondsPerRow: activationBytes / stage.activationBytesPerSecond,
+  };
+}
+
+/**
+ * Seconds of one GPU's expert stage; 0 where no expert is active.
+ * @param roundedRows sum over its experts of their rows, each rounded up to `rowRounding`
+ * @param active experts with at least one row
+ * @param rows sum of rows
+ */
+export function stageSeconds(cost: ExpertStageCost, roundedRows: number, active: number, rows: number): number {
+  if (active === 0) return 0;
+  return (
+    cost.launchSeconds +
+    cost.perActiveExpertSeconds * active +
+    softMaximum(
+      cost.flopSecondsPerRow * roundedRows,
+      cost.weightSecondsPerExpert * active,
+      cost.softMaxExponent,
+    ) +
+    cost.activationSecondsPerRow * rows
+  );
+}
+
+/** The q-norm of two numbers ≥ 0: their maximum for large q, their sum for q = 1. */
+function softMaximum(a: number, b: number, q: number): number {
+  const large = a > b ? a : b;
+  const small = a > b ? b : a;
+  if (small === 0) return large;
+  return large * Math.pow(1 + Math.pow(small / large, q), 1 / q);
+}
+
+/**
+ * Seconds that one GPU takes for its experts.
+ *
+ * @param profile a profile, or the name of a GPU or of a shipped profile
+ * @param shape of the experts
+ * @param copiesPerSlot copies that each of the GPU's slots computes
+ * @param layout kernel layout, default fused
+ * @throws RangeError where the profile is unknown or lacks the kernel, or a count is not a whole number ≥ 0
+ */
+export function expertStageSeconds(
+  profile: Profile | string,
+  shape: ExpertShape,
+  copiesPerSlot: readonly number[],
+  layout: ExpertLayout = 'fused',
+): number {
+  const cost = expertStageCost(typeof profile === 'string' ? findProfile(profile) : profile, shape, layout);
+  let rounded = 0;
+  let active = 0;
+  let rows = 0;
+  copiesPerSlot.forEach((copies, slot) => {
+    if (!(Number.isInteger(copies) && copies >= 0)) {
+      throw new RangeError(`copiesPerSlot[${slot}]: found ${copies}, allowed: a whole number ≥ 0`);
+    }
+    if (copies === 0) return;
+    rounded += Math.ceil(copies / cost.rowRounding) * cost.rowRounding;
+    active++;
+    rows += copies;
+  });
+  return stageSeconds(cost, rounded, active, rows);
+}
+
+/** @throws RangeError that lists what there is */
+export function findProfile(name: string): Profile {
+  const found = shippedProfiles.find((profile) => profile.name === name || profile.gpu === name);
+  if (!found) {
+    const names = shippedProfiles.map((profile) => profile.name).join(', ');
+    throw new RangeError(`no profile named ${name}; shipped: ${names}`);
+  }
+  return found;
+}

@@ -1,0 +1,25 @@
+export {
+  clusterPresets,
+  clusterSchema,
+  defaultProfile,
+  type Cluster,
+  type ClusterInput,
+} from './cluster.js';
+export { bitsOf, DTYPES, type Dtype } from './dtype.js';
+export {
+  expertFlop,
+  expertStageCost,
+  expertStageSeconds,
+  expertWeights,
+  findProfile,
+  stageSeconds,
+  type ExpertLayout,
+  type ExpertShape,
+  type ExpertStageCost,
+} from './expert-stage.js';
+export { gpuPresets, gpuSchema, type Gpu } from './gpu.js';
+export { createNetwork, type Exchange, type Messages, type Network } from './network.js';
+export { PortLoads, PORTS_PER_GPU, NIC_IN, NIC_OUT, NVLINK_IN, NVLINK_OUT } from './port-loads.js';
+export { portCapacities } from './port-network.js';
+export { profileSchema, shippedProfiles, type Profile } from './profile.js';
+export { simulateFlows, type Flow, type FlowPlatform } from './simulate-flows.js';

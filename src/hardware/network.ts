@@ -1,0 +1,42 @@
+import type { Fabric } from '../engine/index.js';
+import type { Cluster } from './cluster.js';
+import { FlowNetwork } from './flow-network.js';
+import type { PortLoads } from './port-loads.js';
+import { PortNetwork } from './port-network.js';
+
+/** Copies exchanged among all GPUs, [source · gpus + destination], with what that puts on the ports. */
+export interface Exchange {
+  copies: ArrayLike<number>;
+  ports: PortLoads;
+}
+
+/** Point-to-point messages, e.g. expert weights; the first `count` entries count. */
+export interface Messages {
+  count: number;
+  source: ArrayLike<number>;
+  destination: ArrayLike<number>;
+  bytes: ArrayLike<number>;
+}
+
+/**
+ * A cluster's network: declares the engine's transfers and writes what they carry. `ports` and `max-min`
+ * are its two forms, with one meaning: a message of b bytes between GPUs takes the route of `PortLoads`.
+ */
+export interface Network {
+  readonly fabric: Fabric;
+  /** Declares an exchange in which every GPU may send to every other; returns its transfer. */
+  declareExchange(): number;
+  /** Declares a transfer of at most `messages` messages. */
+  declareMessages(messages: number): number;
+  /**
+   * Writes an exchange of `bytesPerCopy` bytes per copy; `reversed` sends every copy back where it came from.
+   */
+  setExchange(transfer: number, exchange: Exchange, bytesPerCopy: number, reversed: boolean): void;
+  /** Writes messages, of which those with `destination` equal to `to` are carried; all where `to` is −1. */
+  setMessages(transfer: number, messages: Messages, to: number): void;
+}
+
+/** The network of a cluster in the form that the cluster asks for. */
+export function createNetwork(cluster: Cluster): Network {
+  return cluster.fabric === 'ports' ? new PortNetwork(cluster) : new FlowNetwork(cluster);
+}

@@ -1,0 +1,78 @@
+import { PortFabric } from '../engine/index.js';
+import type { Cluster } from './cluster.js';
+import type { Exchange, Messages, Network } from './network.js';
+import { NIC_IN, NIC_OUT, NVLINK_IN, NVLINK_OUT, PORTS_PER_GPU, reversePort } from './port-loads.js';
+
+/** Bytes per second of every port of a cluster, [port · gpus + gpu]. */
+export function portCapacities({ gpus, profile }: Cluster): Float64Array {
+  return perPort(gpus, profile.nvlink.bytesPerSecond, profile.nic.bytesPerSecond);
+}
+
+function perPort(gpus: number, nvlink: number, nic: number): Float64Array {
+  return new Float64Array(PORTS_PER_GPU * gpus).fill(nvlink, 0, 2 * gpus).fill(nic, 2 * gpus);
+}
+
+/** The network whose collectives take their busiest port's time. */
+export class PortNetwork implements Network {
+  readonly fabric: PortFabric;
+  private readonly latencies: Float64Array;
+  private readonly usedPorts: number;
+  private readonly bytes: Float64Array;
+  private readonly flows: Int32Array;
+
+  constructor(private readonly cluster: Cluster) {
+    const { gpus, gpusPerNode, profile } = cluster;
+    this.fabric = new PortFabric(portCapacities(cluster));
+    this.latencies = perPort(gpus, profile.nvlink.latencySeconds, profile.nic.latencySeconds);
+    this.usedPorts = (gpus > gpusPerNode ? PORTS_PER_GPU : 2) * gpus;
+    this.bytes = new Float64Array(this.usedPorts);
+    this.flows = new Int32Array(this.usedPorts);
+  }
+
+  declareExchange(): number {
+    return this.fabric.declare(this.usedPorts);
+  }
+
+  declareMessages(): number {
+    return this.fabric.declare(this.usedPorts);
+  }
+
+  setExchange(transfer: number, { ports }: Exchange, bytesPerCopy: number, reversed: boolean): void {
+    const { fabric, latencies, usedPorts } = this;
+    const { gpus } = this.cluster;
+    const { units, peers } = ports;
+    fabric.clear(transfer);
+    for (let entry = 0; entry < usedPorts; entry++) {
+      if (peers[entry] === 0) continue;
+      let port = entry;
+      if (reversed) {
+        const kind = (entry / gpus) | 0;
+        port += (reversePort(kind) - kind) * gpus;
+      }
+      fabric.add(transfer, port, units[entry] * bytesPerCopy, peers[entry], latencies[port]);
+    }
+  }
+
+  setMessages(transfer: number, messages: Messages, to: number): void {
+    const { fabric, latencies, bytes, flows } = this;
+    const { gpus, gpusPerNode } = this.cluster;
+    bytes.fill(0);
+    flows.fill(0);
+    for (let i = 0; i < messages.count; i++) {
+      const source = messages.source[i];
+      const destination = messages.destination[i];
+      if ((to >= 0 && destination !== to) || source === destination) continue;
+      const near = Math.floor(source / gpusPerNode) === Math.floor(destination / gpusPerNode);
+      const out = (near ? NVLINK_OUT : NIC_OUT) * gpus + source;
+      const into = (near ? NVLINK_IN : NIC_IN) * gpus + destination;
+      bytes[out] += messages.bytes[i];
+      flows[out]++;
+      bytes[into] += messages.bytes[i];
+      flows[into]++;
+    }
+    fabric.clear(transfer);
+    for (let port = 0; port < bytes.length; port++) {
+      if (flows[port] > 0) fabric.add(transfer, port, bytes[port], flows[port], latencies[port]);
+    }
+  }
+}

@@ -1,0 +1,1 @@
+export { simulateFlows } from './hardware/simulate-flows.js';

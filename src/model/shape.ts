@@ -1,0 +1,75 @@
+import { z } from 'zod';
+import { DTYPES } from '../hardware/index.js';
+
+const count = z.int().min(1);
+
+const attentionSchema = z.discriminatedUnion('kind', [
+  z.strictObject({
+    kind: z.literal('gqa'),
+    heads: count,
+    kvHeads: count,
+    headSize: count,
+    window: count.optional().describe('Tokens that a windowed layer attends to.'),
+    windowEvery: count.optional().describe('Every n-th layer has the window; default: all of them.'),
+  }),
+  z.strictObject({
+    kind: z.literal('mla'),
+    heads: count,
+    kvRank: count,
+    queryRank: count.nullable().describe('null: queries are not compressed.'),
+    ropeSize: count,
+    nopeSize: count,
+    valueSize: count,
+  }),
+]);
+
+/** What of a Mixture-of-Experts model decides time and memory. */
+export const shapeSchema = z.strictObject({
+  name: z.string().min(1).optional(),
+  hiddenSize: count.describe('Model width D.'),
+  expertHiddenSize: count.describe('Intermediate width H of one expert.'),
+  experts: z.int().min(1).max(4096).describe('Routed experts per layer.'),
+  topK: count.describe('Experts per token.'),
+  moeLayers: count.default(1).describe('Layers with experts.'),
+  sharedExperts: z.int().min(0).default(0).describe('Experts that every token uses, of the same width.'),
+  weightDtype: z.enum(DTYPES).default('bf16').describe('Format of the expert weights.'),
+  activationDtype: z
+    .enum(DTYPES)
+    .optional()
+    .describe('Format of what is dispatched and multiplied; default: fp8 for fp8 weights, else bf16.'),
+  routerGroups: count.default(1).describe('Groups that the router first chooses among.'),
+  topGroups: count.default(1).describe('Groups that a token may use.'),
+  attention: attentionSchema.optional(),
+  denseLayers: z.int().min(0).default(0).describe('Layers without experts.'),
+  denseHiddenSize: count.optional().describe('Intermediate width of a dense layer.'),
+  vocabulary: count.optional(),
+});
+
+export type ShapeInput = z.input<typeof shapeSchema>;
+type ParsedShape = z.output<typeof shapeSchema>;
+
+/** A shape with its defaults filled in. */
+export type MoeShape = ParsedShape & { name: string; activationDtype: NonNullable<ParsedShape['activationDtype']> };
+
+/**
+ * Fills in what depends on other fields.
+ * @throws RangeError where the fields contradict each other
+ */
+export function completeShape(shape: ParsedShape): MoeShape {
+  const { experts, topK, routerGroups, topGroups } = shape;
+  if (topK > experts) throw new RangeError(`topK: found ${topK}, allowed: at most experts = ${experts}`);
+  if (experts % routerGroups !== 0) {
+    throw new RangeError(`routerGroups: found ${routerGroups}, allowed: a divisor of experts = ${experts}`);
+  }
+  if (topGroups > routerGroups) {
+    throw new RangeError(`topGroups: found ${topGroups}, allowed: at most routerGroups = ${routerGroups}`);
+  }
+  if (topK > (topGroups * experts) / routerGroups) {
+    throw new RangeError(`topK: found ${topK}, but ${topGroups} groups hold only ${(topGroups * experts) / routerGroups} experts`);
+  }
+  return {
+    ...shape,
+    name: shape.name ?? 'custom',
+    activationDtype: shape.activationDtype ?? (shape.weightDtype === 'fp8' ? 'fp8' : 'bf16'),
+  };
+}

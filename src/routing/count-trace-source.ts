@@ -1,0 +1,104 @@
+import { addLoads, type Calibration, type LayerBatch, type RoutingSource } from './source.js';
+import { checkRecordedSize, type ReplaySpec } from './token-trace-source.js';
+import { TraceError, type CountedStep, type CountTrace } from './trace/trace.js';
+
+/**
+ * Replays a trace of counts in its own steps.
+ * @throws TraceError where the trace does not hold what the replay asks for
+ */
+export function countTraceSource(trace: CountTrace, spec: ReplaySpec): RoutingSource {
+  const { header } = trace;
+  const { gpus, layers } = spec;
+  if (spec.batching !== 'recorded') {
+    throw new TraceError(`found batching ${spec.batching}; allowed for a recording of counts: recorded`);
+  }
+  if (spec.resample) throw new TraceError('found resample: true; a recording of counts has no sequences to draw');
+  if (header.gpus !== undefined && header.gpus !== gpus) {
+    throw new TraceError(`found ${header.gpus} source GPUs in the recording; allowed: cluster.gpus = ${header.gpus}`);
+  }
+  const { experts, topK } = header;
+  const calibrationSteps = countCalibrationSteps(trace, spec.calibrationShare);
+  const steps = trace.steps.slice(calibrationSteps);
+  if (steps.length === 0) throw new TraceError('nothing is left to replay after the calibration part');
+  const count = spec.steps ?? steps.length;
+  if (count > steps.length) {
+    throw new TraceError(`found ${count} steps asked for, allowed: at most the ${steps.length} recorded`);
+  }
+  const batchOf = (step: CountedStep) =>
+    layers.map((layer, i): LayerBatch => ({ layer: i, counts: bySource(step.layers[layer], gpus, experts), tokens: null }));
+  const tokensPerGpu = Math.round(copiesOf(steps[0].layers[0]) / topK / gpus);
+  checkRecordedSize(spec.tokensPerGpu, tokensPerGpu);
+
+  return {
+    gpus,
+    experts,
+    topK,
+    layerIds: layers.map((layer) => header.layerIds[layer]),
+    steps: count,
+    tokensPerGpu,
+    hasTokens: false,
+    hasGateWeights: false,
+    importance: header.importance ? layers.map((layer) => header.importance![layer]) : null,
+    notes: header.notes,
+    resample: null,
+    calibration(share): Calibration {
+      const used = countCalibrationSteps(trace, share);
+      const batches = trace.steps.slice(0, used).map(batchOf);
+      const summed = layers.map((_, layer): LayerBatch => {
+        const counts = new Int32Array(gpus * experts);
+        for (const batch of batches) batch[layer].counts.forEach((copies, i) => (counts[i] += copies));
+        return { layer, counts, tokens: null };
+      });
+      return {
+        loads: summed.map(({ counts }) => addLoads(counts, experts, new Float64Array(experts))),
+        tokens: copiesOf(summed[0].counts) / topK,
+        layers: summed,
+        label: trace.steps[0].calibration ? "the recording's marked part" : `the first ${used} recorded steps`,
+      };
+    },
+    start() {
+      let step = 0;
+      const tokensBySource = new Int32Array(gpus);
+      return {
+        next() {
+          if (step >= count) return null;
+          const batches = batchOf(steps[step]);
+          const { counts } = batches[0];
+          for (let gpu = 0; gpu < gpus; gpu++) {
+            const copies = copiesOf(counts.subarray(gpu * experts, (gpu + 1) * experts));
+            tokensBySource[gpu] = Math.round(copies / topK);
+          }
+          return { step: step++, tokens: Math.round(copiesOf(counts) / topK), tokensBySource, layers: batches };
+        },
+      };
+    },
+  };
+}
+
+function countCalibrationSteps({ steps }: CountTrace, share: number): number {
+  const marked = steps.findIndex(({ calibration }) => !calibration);
+  if (marked !== 0) return marked < 0 ? steps.length : marked;
+  return Math.ceil(share * steps.length);
+}
+
+function copiesOf(counts: Int32Array): number {
+  let sum = 0;
+  for (const copies of counts) sum += copies;
+  return sum;
+}
+
+/** Counts of one unknown source spread evenly over the GPUs, what does not divide going to each in turn. */
+function bySource(counts: Int32Array, gpus: number, experts: number): Int32Array {
+  if (counts.length === gpus * experts) return counts;
+  const spread = new Int32Array(gpus * experts);
+  let next = 0;
+  for (let expert = 0; expert < experts; expert++) {
+    const even = Math.floor(counts[expert] / gpus);
+    for (let gpu = 0; gpu < gpus; gpu++) spread[gpu * experts + expert] = even;
+    for (let rest = counts[expert] - even * gpus; rest > 0; rest--) {
+      spread[next * experts + expert]++;
+      next = (next + 1) % gpus;
+    }
+  }
+  return spread;
+}

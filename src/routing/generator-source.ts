@@ -1,0 +1,141 @@
+import { generatorOf, type GeneratorOptions } from './generators/index.js';
+import type { GeneratorSetting, LayerDraw } from './generators/generator.js';
+import { randomStream, type Random } from './random.js';
+import { addLoads, type Calibration, type LayerBatch, type RoutingSource, type TokenTable } from './source.js';
+
+/** A synthetic workload. */
+export interface GeneratorSpec {
+  options: GeneratorOptions;
+  setting: GeneratorSetting;
+  /** The model's own number of each layer to draw. */
+  layerIds: readonly number[];
+  steps: number;
+  seed: number | string;
+}
+
+/** Draws that serve until popularity is drawn anew, by layer. */
+type DrawsOfStep = (step: number | 'calibration') => LayerDraw[];
+
+/**
+ * Steps drawn by a generator. Every (step, layer) has random streams of its own, so that what is drawn for
+ * it depends on no other; the calibration batch is drawn like one more step.
+ */
+export function generatorSource(spec: GeneratorSpec): RoutingSource {
+  const { options, setting, layerIds, steps } = spec;
+  const { gpus, experts, topK, tokensPerGpu } = setting;
+  const generator = generatorOf(options);
+  const wantsTokens = options.tokens || options.gateWeights;
+  const drawsOf = layerDraws(spec);
+
+  const newBatches = () => layerIds.map((_, layer) => newBatch(layer, setting, wantsTokens, options.gateWeights));
+  const tokensBySource = new Int32Array(gpus).fill(tokensPerGpu);
+
+  return {
+    gpus,
+    experts,
+    topK,
+    layerIds,
+    steps,
+    tokensPerGpu,
+    hasTokens: wantsTokens,
+    hasGateWeights: options.gateWeights,
+    importance: null,
+    notes: generator.notes?.(options, setting) ?? [],
+    resample: null,
+    calibration(): Calibration {
+      const batches = newBatches();
+      fillBatches(spec, drawsOf('calibration'), 'calibration', batches);
+      return {
+        loads: batches.map((batch) => addLoads(batch.counts, experts, new Float64Array(experts))),
+        tokens: gpus * tokensPerGpu,
+        layers: batches,
+        label: 'a draw of its own, as large as a step',
+      };
+    },
+    start() {
+      const batches = newBatches();
+      let step = 0;
+      let filled: LayerDraw[] | null = null;
+      return {
+        next() {
+          if (step >= steps) return null;
+          const draws = drawsOf(step);
+          if (!(filled === draws && draws.every((draw) => draw.constant))) {
+            fillBatches(spec, draws, step, batches);
+            filled = draws;
+          }
+          return { step: step++, tokens: gpus * tokensPerGpu, tokensBySource, layers: batches };
+        },
+      };
+    },
+  };
+}
+
+function layerDraws({ options, setting, layerIds, seed }: GeneratorSpec): DrawsOfStep {
+  const generator = generatorOf(options);
+  const perLayer = !('perLayer' in options) || options.perLayer;
+  const redrawn = 'redraw' in options && options.redraw === 'step';
+  const prepare = (when: string) =>
+    layerIds.map((id) =>
+      generator.prepare(options, setting, randomStream(seed, `popularity/${when}/${perLayer ? id : 'all'}`)),
+    );
+  let forRun: LayerDraw[] | null = null;
+  const ofRun = () => (forRun ??= prepare('run'));
+  // Popularity that is drawn anew each step may still be no draw at all, as in a fixed pattern.
+  const fixed = ofRun().every((draw) => draw.constant);
+  return (step) => (redrawn && !fixed ? prepare(String(step)) : ofRun());
+}
+
+function newBatch(
+  layer: number,
+  { gpus, experts, topK, tokensPerGpu }: GeneratorSetting,
+  wantsTokens: boolean,
+  wantsWeights: boolean,
+): LayerBatch {
+  const count = gpus * tokensPerGpu;
+  const tokens: TokenTable | null = wantsTokens
+    ? {
+        count,
+        topK,
+        experts: new Uint16Array(count * topK),
+        source: Uint16Array.from({ length: count }, (_, token) => Math.floor(token / tokensPerGpu)),
+        weights: wantsWeights ? new Float32Array(count * topK) : null,
+      }
+    : null;
+  return { layer, counts: new Int32Array(gpus * experts), tokens };
+}
+
+function fillBatches(
+  { setting, layerIds, seed }: GeneratorSpec,
+  draws: LayerDraw[],
+  step: number | 'calibration',
+  batches: LayerBatch[],
+): void {
+  const { gpus, experts, topK, tokensPerGpu } = setting;
+  batches.forEach(({ counts, tokens }, layer) => {
+    const random = randomStream(seed, `routing/${step}/${layerIds[layer]}`);
+    const draw = draws[layer];
+    if (tokens === null && draw.counts !== null) {
+      for (let source = 0; source < gpus; source++) draw.counts(source, random, counts);
+      return;
+    }
+    const picks = tokens?.experts ?? new Uint16Array(gpus * tokensPerGpu * topK);
+    draw.tokens(random, picks);
+    counts.fill(0);
+    for (let copy = 0, perSource = tokensPerGpu * topK; copy < picks.length; copy++) {
+      counts[Math.floor(copy / perSource) * experts + picks[copy]]++;
+    }
+    if (tokens?.weights) drawGateWeights(tokens.weights, topK, randomStream(seed, `gates/${step}/${layerIds[layer]}`));
+  });
+}
+
+/** Weights that fall over a token's choices and sum to 1: sorted exponential draws, normalised. */
+function drawGateWeights(weights: Float32Array, topK: number, random: Random): void {
+  const token = new Float64Array(topK);
+  for (let at = 0; at < weights.length; at += topK) {
+    let sum = 0;
+    for (let j = 0; j < topK; j++) sum += token[j] = -Math.log(1 - random());
+    token.sort().reverse();
+    for (let j = 0; j < topK; j++) weights[at + j] = token[j] / sum;
+  }
+}

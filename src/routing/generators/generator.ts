@@ -1,0 +1,57 @@
+import { z } from 'zod';
+import type { Random } from '../random.js';
+
+/** What a generator knows of the model and the batch. */
+export interface GeneratorSetting {
+  gpus: number;
+  experts: number;
+  topK: number;
+  routerGroups: number;
+  topGroups: number;
+  tokensPerGpu: number;
+}
+
+/** How one layer routes, until its popularity is drawn anew. */
+export interface LayerDraw {
+  /** True where every draw is the same, so that one serves all steps. */
+  constant: boolean;
+  /** Draws copies per expert for the tokens of one source GPU; null where only tokens can be drawn. */
+  counts: ((source: number, random: Random, into: Int32Array) => void) | null;
+  /** Draws the experts of all tokens, source by source, [token · topK + choice]. */
+  tokens(random: Random, into: Uint16Array): void;
+}
+
+/** A family of synthetic routing: its options, and how it draws one layer. */
+export interface Generator<Options = never> {
+  kind: string;
+  /** One line for `epsim list`. */
+  summary: string;
+  options: z.ZodType<Options>;
+  /** Things that a reader of the result must know. */
+  notes?(options: Options, setting: GeneratorSetting): string[];
+  /** @throws RangeError where the options don't fit the setting */
+  prepare(options: Options, setting: GeneratorSetting, random: Random): LayerDraw;
+}
+
+/** Options that say what a run draws. */
+export const drawOptions = {
+  tokens: z
+    .boolean()
+    .default(false)
+    .describe('Draw token by token instead of counts per source GPU: slower; needed by what looks at tokens.'),
+  gateWeights: z
+    .boolean()
+    .default(false)
+    .describe('Draw synthetic gate weights too (falling over the choices, summing to 1); implies tokens.'),
+};
+
+/** Options of generators with a random popularity. */
+export const popularityOptions = {
+  ...drawOptions,
+  perLayer: z.boolean().default(true).describe('Every layer has its own popularity.'),
+  redraw: z
+    .enum(['step', 'run'])
+    .default('step')
+    .describe('When popularity is drawn anew: every step (no history helps), or once for the run.'),
+  permute: z.boolean().default(true).describe('Popular experts are anywhere; false: the first ids are the popular ones.'),
+};

@@ -1,0 +1,18 @@
+import { balanced } from './balanced.js';
+import { dirichlet } from './dirichlet.js';
+import type { Generator } from './generator.js';
+import { hotExperts } from './hot-experts.js';
+import { logNormal } from './log-normal.js';
+import { powerLaw } from './power-law.js';
+import { zipf } from './zipf.js';
+
+/** All generators, in the order in which they are listed. */
+export const generators = [balanced, hotExperts, zipf, logNormal, powerLaw, dirichlet] as const;
+
+export type GeneratorOptions = ReturnType<(typeof generators)[number]['options']['parse']>;
+
+/** The generator of parsed options. */
+export function generatorOf(options: GeneratorOptions): Generator<GeneratorOptions> {
+  const found = generators.find((generator) => generator.kind === options.kind);
+  return found as unknown as Generator<GeneratorOptions>;
+}

@@ -1,0 +1,161 @@
+import { binomial } from './binomial.js';
+import { shuffle, type Random } from './random.js';
+
+/**
+ * Probability that a token picks each expert, when it picks `topK` different ones and shares of the copies
+ * are to follow `popularity`: proportional to it, but at most 1, with the excess given to the others.
+ *
+ * @param popularity weight per expert, ≥ 0, not all 0
+ * @returns probabilities that sum to `topK`
+ */
+export function inclusionProbabilities(popularity: ArrayLike<number>, topK: number): Float64Array {
+  const experts = popularity.length;
+  const probability = new Float64Array(experts);
+  const certain = new Uint8Array(experts);
+  for (;;) {
+    let open = topK;
+    let weight = 0;
+    for (let e = 0; e < experts; e++) {
+      if (certain[e]) open--;
+      else weight += popularity[e];
+    }
+    let capped = false;
+    for (let e = 0; e < experts; e++) {
+      if (certain[e]) continue;
+      // Where all weight is on experts that are already certain, the rest share alike.
+      probability[e] = weight > 0 ? (open * popularity[e]) / weight : open / countOpen(certain);
+      if (probability[e] >= 1) {
+        probability[e] = 1;
+        certain[e] = 1;
+        capped = true;
+      }
+    }
+    if (!capped) return probability;
+  }
+}
+
+function countOpen(certain: Uint8Array): number {
+  return certain.length - certain.reduce((sum, flag) => sum + flag, 0);
+}
+
+/**
+ * Draws how many of `tokens` tokens pick each expert: every count is binomial with its expert's inclusion
+ * probability, conditioned in passing so that the counts sum to tokens · topK and none exceeds `tokens`.
+ */
+export function drawCounts(
+  tokens: number,
+  topK: number,
+  inclusion: Float64Array,
+  random: Random,
+  into: Int32Array,
+): void {
+  const experts = inclusion.length;
+  let copies = tokens * topK;
+  let mass = topK;
+  for (let e = 0; e < experts; e++) {
+    const after = experts - e - 1;
+    const share = mass > 0 ? Math.min(1, (copies * inclusion[e]) / (mass * tokens)) : 1;
+    const drawn = tokens === 0 ? 0 : binomial(tokens, share, random);
+    const count = Math.min(Math.max(drawn, copies - tokens * after), copies, tokens);
+    into[e] = count;
+    copies -= count;
+    mass -= inclusion[e];
+  }
+}
+
+/** Tokens that share one random order of the experts; see `TokenDraw`. */
+const TOKENS_PER_ORDER = 16;
+
+/**
+ * Draws the experts of tokens one by one: systematic sampling over a random order of the experts, which
+ * gives every expert exactly its inclusion probability and no expert twice. A new order every few tokens
+ * keeps pairs of experts nearly independent. With groups, a token first draws `topGroups` of them in
+ * proportion to their mass, as a group-limited router does.
+ */
+export class TokenDraw {
+  private readonly experts: number;
+  private readonly order: Int32Array;
+  private readonly groupMass: Float64Array;
+  private readonly groupInclusion: Float64Array;
+  private readonly open: Float64Array;
+  private readonly chosenGroups: Int32Array;
+  private untilReorder = 0;
+
+  constructor(
+    private readonly inclusion: Float64Array,
+    private readonly topK: number,
+    private readonly groups: number,
+    private readonly topGroups: number,
+    private readonly random: Random,
+  ) {
+    this.experts = inclusion.length;
+    this.order = Int32Array.from(inclusion.keys());
+    this.open = new Float64Array(this.experts);
+    this.chosenGroups = new Int32Array(topGroups);
+    const size = this.experts / groups;
+    this.groupMass = Float64Array.from({ length: groups }, (_, g) =>
+      inclusion.subarray(g * size, (g + 1) * size).reduce((sum, p) => sum + p, 0),
+    );
+    this.groupInclusion = inclusionProbabilities(this.groupMass, topGroups);
+  }
+
+  /** Writes the experts of one token to `into[at … at + topK)`, in random order. */
+  draw(into: Uint16Array, at: number): void {
+    if (this.untilReorder-- === 0) {
+      shuffle(this.order, this.random);
+      this.untilReorder = TOKENS_PER_ORDER - 1;
+    }
+    const probabilities = this.groups === 1 ? this.inclusion : this.limitToGroups();
+    systematic(probabilities, this.order, this.topK, this.random(), into, at);
+    for (let i = this.topK - 1; i > 0; i--) {
+      const j = Math.floor(this.random() * (i + 1));
+      const swapped = into[at + i];
+      into[at + i] = into[at + j];
+      into[at + j] = swapped;
+    }
+  }
+
+  /**
+   * Inclusion probabilities given the groups of this token. A group drawn with probability in proportion
+   * to its mass leaves each expert its probability overall, as long as no group's mass exceeds
+   * topK / topGroups; beyond that, such a group is always drawn and the others get what is left.
+   */
+  private limitToGroups(): Float64Array {
+    const { groups, topGroups, experts, inclusion, open, chosenGroups, groupInclusion, random } = this;
+    systematic(groupInclusion, null, topGroups, random(), chosenGroups, 0);
+    const size = experts / groups;
+    open.fill(0);
+    for (const group of chosenGroups) {
+      for (let e = group * size; e < (group + 1) * size; e++) {
+        // An expert of a drawn group stays possible, or a token might have to leave its groups.
+        open[e] = Math.max(inclusion[e], 1e-12) / groupInclusion[group];
+      }
+    }
+    return inclusionProbabilities(open, this.topK);
+  }
+}
+
+/** Picks `picks` different indices: those under the marks u, u + 1, … on the cumulated probabilities. */
+function systematic(
+  probabilities: Float64Array,
+  order: Int32Array | null,
+  picks: number,
+  u: number,
+  into: Uint16Array | Int32Array,
+  at: number,
+): void {
+  let cumulated = 0;
+  let picked = 0;
+  for (let i = 0; i < probabilities.length && picked < picks; i++) {
+    const index = order === null ? i : order[i];
+    cumulated += probabilities[index];
+    if (cumulated > u + picked) into[at + picked++] = index;
+  }
+  // Rounding may leave the last mark just beyond the sum: it belongs to the last index that is not taken.
+  for (let i = probabilities.length - 1; picked < picks; i--) {
+    const index = order === null ? i : order[i];
+    let taken = probabilities[index] === 0;
+    for (let j = 0; j < picked; j++) taken ||= into[at + j] === index;
+    if (!taken) into[at + picked++] = index;
+  }
+}

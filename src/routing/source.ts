@@ -1,0 +1,80 @@
+/** Who goes where, token by token, in one layer of one step. */
+export interface TokenTable {
+  /** Tokens of all source GPUs. */
+  count: number;
+  topK: number;
+  /** Expert of every copy, [token · topK + choice], the router's first choice first. */
+  experts: Uint16Array;
+  /** Source GPU of every token. */
+  source: Uint16Array;
+  /** Gate weight of every copy, or null where the routing has none. */
+  weights: Float32Array | null;
+}
+
+/** The routing of one layer in one step. */
+export interface LayerBatch {
+  /** Index among the layers of the source. */
+  layer: number;
+  /** Copies, [source GPU · experts + expert]. */
+  counts: Int32Array;
+  tokens: TokenTable | null;
+}
+
+/** One pass of a batch. Its arrays are reused by the next step. */
+export interface RoutingStep {
+  step: number;
+  /** Tokens of all source GPUs. */
+  tokens: number;
+  /** Tokens by source GPU. */
+  tokensBySource: Int32Array;
+  layers: LayerBatch[];
+}
+
+/** What policies that plan ahead may learn from before the run. */
+export interface Calibration {
+  /** Copies by layer and expert. */
+  loads: Float64Array[];
+  /** Tokens that the loads were counted from. */
+  tokens: number;
+  /** The routing that they were counted from. */
+  layers: LayerBatch[];
+  /** Where they come from, for the result. */
+  label: string;
+}
+
+/** A stream of steps that can be started over: every policy of a run sees the same. */
+export interface RoutingSource {
+  gpus: number;
+  experts: number;
+  topK: number;
+  /** The model's own number of each layer that the source holds. */
+  layerIds: readonly number[];
+  steps: number;
+  /** Tokens of a step where all steps are alike. */
+  tokensPerGpu: number;
+  hasTokens: boolean;
+  hasGateWeights: boolean;
+  /** Importance of every expert by layer, where the source knows it; larger is more important. */
+  importance: readonly (readonly number[])[] | null;
+  /** The calibration part for a policy that asks for this share of the tokens. */
+  calibration(share: number): Calibration;
+  /** Things that a reader of the result must know about the routing. */
+  notes: readonly string[];
+  /** Steps from the first one on. */
+  start(): RoutingStream;
+  /** The same workload over sequences drawn with replacement; null where there are no sequences. */
+  resample: ((seed: string) => RoutingSource) | null;
+}
+
+export interface RoutingStream {
+  /** The next step, or null after the last. */
+  next(): RoutingStep | null;
+}
+
+/** Adds counts [source · experts + expert] to loads by expert. */
+export function addLoads(counts: Int32Array, experts: number, loads: Float64Array): Float64Array {
+  for (let row = 0; row < counts.length; row += experts) {
+    for (let expert = 0; expert < experts; expert++) loads[expert] += counts[row + expert];
+  }
+  return loads;
+}
