@@ -3,5 +3,12 @@ export type { Placement } from './placement.js';
 export { contiguous } from './placements/contiguous.js';
 export type { LayerPlan, PlacementMove, WeightTransfers } from './plan.js';
 export { planLayer, type PlannedLayer, type PlanSetting } from './plan-layer.js';
-export { policies, policyOf, type PolicyInput, type PolicyKind, type PolicyOptions } from './policies/index.js';
+export { policyLabel } from './policies/label.js';
+export {
+  policies,
+  policyOf,
+  type PolicyInput,
+  type PolicyKind,
+  type PolicyOptions,
+} from './policies/index.js';
 export type { LayerView, Policy, PolicySetting } from './policy.js';

@@ -88,6 +88,8 @@ export class LayerWork {
   kept = 0;
   /** Copies computed away from their expert's home. */
   moved = 0;
+  /** Copies computed at a precision that the policy lowered. */
+  quantised = 0;
   /** Experts that a GPU computes without a slot for them. */
   readonly borrowed: Float64Array;
 
@@ -134,6 +136,7 @@ export class LayerWork {
     this.instances = plan.placement.slotExpert.length;
     this.kept = base.total;
     this.moved = 0;
+    this.quantised = 0;
     if (plan.uniform) this.expandUniform(base);
     else if (plan.drop) this.expandDrop(plan, base);
     else this.expandSlices(plan, base);
@@ -206,7 +209,7 @@ export class LayerWork {
     sliced.fill(0);
     this.send = ownSend;
     ownSend.set(base.homeSend);
-    for (let first = 0; first < count; ) {
+    for (let first = 0; first < count;) {
       const e = expert[first];
       const home = placement.home[e];
       sliced[e] = 1;
@@ -263,7 +266,9 @@ export class LayerWork {
 
   private addRows(placement: Placement, expert: number, gpu: number, rows: number, base: LayerLoads): void {
     if (rows === 0) return;
-    const group = placement.mixed && bitsOn(placement, gpu, expert, base.home) < this.weightBits ? QUANTISED : SHIPPED;
+    const group =
+      placement.mixed && bitsOn(placement, gpu, expert, base.home) < this.weightBits ? QUANTISED : SHIPPED;
+    if (group === QUANTISED) this.quantised += rows;
     const at = group * this.gpus + gpu;
     this.rows[at] += rows;
     this.roundedRows[at] += Math.ceil(rows / this.rounding) * this.rounding;
@@ -273,7 +278,8 @@ export class LayerWork {
 }
 
 function holds({ firstSlot, slotExpert }: Placement, gpu: number, expert: number): boolean {
-  for (let slot = firstSlot[gpu]; slot < firstSlot[gpu + 1]; slot++) if (slotExpert[slot] === expert) return true;
+  for (let slot = firstSlot[gpu]; slot < firstSlot[gpu + 1]; slot++)
+    if (slotExpert[slot] === expert) return true;
   return false;
 }
 

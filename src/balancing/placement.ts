@@ -29,7 +29,10 @@ export function placementOf(
   const firstSlot = new Int32Array(slots.length + 1);
   slots.forEach((own, gpu) => (firstSlot[gpu + 1] = firstSlot[gpu] + own.length));
   const slotExpert = Int32Array.from(slots.flat());
-  const slotBits = typeof bits === 'number' ? new Float64Array(slotExpert.length).fill(bits) : Float64Array.from(bits.flat());
+  const slotBits =
+    typeof bits === 'number'
+      ? new Float64Array(slotExpert.length).fill(bits)
+      : Float64Array.from(bits.flat());
   const mixed = slotBits.some((slot) => slot !== slotBits[0]);
   return { gpus: slots.length, experts, firstSlot, slotExpert, slotBits, mixed, home };
 }
@@ -51,5 +54,7 @@ function firstHolders(slots: readonly (readonly number[])[], experts: number): I
 
 /** Experts by GPU. */
 export function slotsByGpu({ gpus, firstSlot, slotExpert }: Placement): number[][] {
-  return Array.from({ length: gpus }, (_, gpu) => Array.from(slotExpert.subarray(firstSlot[gpu], firstSlot[gpu + 1])));
+  return Array.from({ length: gpus }, (_, gpu) =>
+    Array.from(slotExpert.subarray(firstSlot[gpu], firstSlot[gpu + 1])),
+  );
 }

@@ -120,7 +120,8 @@ function tokenTable(
   expertCount: number,
 ): TokenTable {
   const topK = experts[0]?.length ?? 1;
-  if (experts.some((row) => row.length !== topK)) throw new RangeError('tokens.experts: found rows of different length');
+  if (experts.some((row) => row.length !== topK))
+    throw new RangeError('tokens.experts: found rows of different length');
   if (sourceGpu.length !== experts.length) {
     throw new RangeError(`tokens.sourceGpu: found ${sourceGpu.length} numbers, allowed: ${experts.length}`);
   }
@@ -128,9 +129,11 @@ function tokenTable(
     throw new RangeError(`tokens.weights: found another shape than tokens.experts`);
   }
   const badExpert = experts.flat().find((expert) => expert >= expertCount);
-  if (badExpert !== undefined) throw new RangeError(`tokens.experts: found ${badExpert}, allowed: 0 to ${expertCount - 1}`);
+  if (badExpert !== undefined)
+    throw new RangeError(`tokens.experts: found ${badExpert}, allowed: 0 to ${expertCount - 1}`);
   const badGpu = sourceGpu.find((gpu) => gpu >= gpus);
-  if (badGpu !== undefined) throw new RangeError(`tokens.sourceGpu: found ${badGpu}, allowed: 0 to ${gpus - 1}`);
+  if (badGpu !== undefined)
+    throw new RangeError(`tokens.sourceGpu: found ${badGpu}, allowed: 0 to ${gpus - 1}`);
   return {
     count: experts.length,
     topK,
@@ -149,7 +152,9 @@ function countsOf(given: z.output<typeof settingSchema>, tokens: TokenTable | nu
     }
     counts.set(given.counts.flat());
   } else if (tokens) {
-    tokens.experts.forEach((expert, copy) => counts[tokens.source[Math.floor(copy / tokens.topK)] * experts + expert]++);
+    tokens.experts.forEach(
+      (expert, copy) => counts[tokens.source[Math.floor(copy / tokens.topK)] * experts + expert]++,
+    );
   } else if (given.loads) {
     if (given.loads.length !== experts) {
       throw new RangeError(`loads: found ${given.loads.length} numbers, allowed: ${experts}`);
@@ -192,7 +197,11 @@ function describe(
   };
 }
 
-function slicesOf({ slices, placement }: LayerPlan, kept: Int32Array, experts: number): PlannedLayer['slices'] {
+function slicesOf(
+  { slices, placement }: LayerPlan,
+  kept: Int32Array,
+  experts: number,
+): PlannedLayer['slices'] {
   const listed = new Map<number, [number, number, number][]>();
   for (let i = 0; i < (slices?.count ?? 0); i++) {
     const { expert, gpu, start, end } = slices!;
@@ -219,10 +228,15 @@ function transfersOf({ transfers }: LayerPlan): PlannedLayer['transfers'] {
   }));
 }
 
-function keptMapOf({ count, topK, experts }: TokenTable, kept: Uint8Array | null, expertCount: number): number[][] {
+function keptMapOf(
+  { count, topK, experts }: TokenTable,
+  kept: Uint8Array | null,
+  expertCount: number,
+): number[][] {
   return Array.from({ length: count }, (_, token) => {
     const row = new Array<number>(expertCount).fill(0);
-    for (let copy = token * topK; copy < (token + 1) * topK; copy++) if (!kept || kept[copy]) row[experts[copy]] = 1;
+    for (let copy = token * topK; copy < (token + 1) * topK; copy++)
+      if (!kept || kept[copy]) row[experts[copy]] = 1;
     return row;
   });
 }

@@ -471,7 +471,7 @@ export class MaxMinFabric implements Fabric {
 }
 
 function copied<T extends Int32Array | Float64Array | Uint8Array>(from: T, to: T): T {
-  to.set(from as never);
+  to.set(from);
   return to;
 }
 

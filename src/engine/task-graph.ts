@@ -91,7 +91,8 @@ export class TaskGraphBuilder {
       for (const buffer of reads) readers[buffer]++;
     }
     for (let buffer = 0; buffer < readers.length; buffer++) {
-      if (allocated[buffer] !== 1) throw new Error(`buffer ${buffer} is allocated ${allocated[buffer]} times`);
+      if (allocated[buffer] !== 1)
+        throw new Error(`buffer ${buffer} is allocated ${allocated[buffer]} times`);
       if (readers[buffer] === 0) throw new Error(`buffer ${buffer} is never read, so never freed`);
     }
     const [successorFirst, successorList] = ranges(successors);

@@ -8,7 +8,12 @@ const gpuNames = Object.keys(gpuPresets) as [string, ...string[]];
 export const clusterSchema = z.strictObject({
   gpu: z.union([z.enum(gpuNames), gpuSchema]).describe("A GPU preset's name, or its datasheet."),
   gpus: z.int().min(1).max(1024).describe('GPUs in the expert-parallel group.'),
-  gpusPerNode: z.int().min(1).max(1024).optional().describe('GPUs that share NVLink; default: 8, or all if fewer.'),
+  gpusPerNode: z
+    .int()
+    .min(1)
+    .max(1024)
+    .optional()
+    .describe('GPUs that share NVLink; default: 8, or all if fewer.'),
   fabric: z
     .enum(['ports', 'max-min'])
     .default('ports')
@@ -32,7 +37,7 @@ export interface Cluster {
 }
 
 /** Clusters by name: one to eight nodes of eight, and one NVLink domain of GB200. */
-export const clusterPresets: Readonly<Record<string, ClusterInput>> = Object.fromEntries([
+export const clusterPresets: Readonly<Record<string, ClusterInput>> = Object.fromEntries<ClusterInput>([
   ...['a100', 'h100', 'h800', 'h200', 'h20', 'b200'].flatMap((gpu) =>
     [1, 2, 4, 8].map((nodes) => [`${8 * nodes}x${gpu}`, { gpu, gpus: 8 * nodes, gpusPerNode: 8 }]),
   ),

@@ -1,10 +1,4 @@
-export {
-  clusterPresets,
-  clusterSchema,
-  defaultProfile,
-  type Cluster,
-  type ClusterInput,
-} from './cluster.js';
+export { clusterPresets, clusterSchema, defaultProfile, type Cluster, type ClusterInput } from './cluster.js';
 export { bitsOf, DTYPES, type Dtype } from './dtype.js';
 export {
   expertFlop,

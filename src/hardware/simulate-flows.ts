@@ -59,7 +59,7 @@ export function simulateFlows(platform: FlowPlatform, flows: readonly Flow[]): n
   const finish = new Array<number>(flows.length);
   const ended = new Int32Array(flows.length);
   let next = 0;
-  for (let left = flows.length; left > 0; ) {
+  for (let left = flows.length; left > 0;) {
     const start = next < byStart.length ? startOf(byStart[next]) : Infinity;
     const completion = fabric.nextCompletion();
     if (start <= completion) {

@@ -22,13 +22,16 @@ type Config = Record<string, unknown>;
 export function shapeFromConfig(config: unknown): ShapeInput {
   const outer = asObject(config);
   const c = { ...outer, ...asObject(outer.text_config) };
-  const missing = Object.values(FIELDS).filter((names) => names.every((name) => number(c, name) === undefined));
+  const missing = Object.values(FIELDS).filter((names) =>
+    names.every((name) => number(c, name) === undefined),
+  );
   if (missing.length > 0) {
     throw new RangeError(
       `not the config of a Mixture-of-Experts model; missing: ${missing.map((names) => names.join(' or ')).join(', ')}`,
     );
   }
-  const first = (names: readonly string[]) => names.map((name) => number(c, name)).find((n) => n !== undefined)!;
+  const first = (names: readonly string[]) =>
+    names.map((name) => number(c, name)).find((n) => n !== undefined)!;
   const layers = first(FIELDS.layers);
   const expertHiddenSize = first(FIELDS.expertHiddenSize);
   const denseLayers = countDenseLayers(c, layers);
@@ -67,14 +70,14 @@ function countDenseLayers(c: Config, layers: number): number {
 
 function weightDtype(c: Config): Dtype {
   const quantization = asObject(c.quantization_config);
-  const method = String(quantization.quant_method ?? '').toLowerCase();
+  const method = text(quantization.quant_method).toLowerCase();
   if (method.includes('mxfp4')) return 'mxfp4';
   if (method.includes('nvfp4') || method.includes('modelopt_fp4')) return 'nvfp4';
   if (method.includes('fp8')) return 'fp8';
   const bits = quantization.bits ?? quantization.num_bits;
   if (bits === 4) return 'int4';
   if (bits === 8) return 'int8';
-  const declared = String(c.dtype ?? c.torch_dtype ?? 'bfloat16');
+  const declared = text(c.dtype ?? c.torch_dtype ?? 'bfloat16');
   if (declared.includes('float16') && !declared.includes('bfloat16')) return 'fp16';
   return declared === 'float32' ? 'fp32' : 'bf16';
 }
@@ -114,4 +117,8 @@ function asObject(value: unknown): Config {
 function number(c: Config, name: string): number | undefined {
   const value = c[name];
   return typeof value === 'number' && Number.isFinite(value) ? value : undefined;
+}
+
+function text(value: unknown): string {
+  return typeof value === 'string' ? value : '';
 }

@@ -1,3 +1,3 @@
 export { shapeFromConfig } from './hugging-face.js';
 export { modelPresets } from './presets.js';
-export { completeShape, shapeSchema, type MoeShape, type ShapeInput } from './shape.js';
+export { completeShape, shapeOverridesSchema, shapeSchema, type MoeShape, type ShapeInput } from './shape.js';

@@ -23,33 +23,53 @@ const attentionSchema = z.discriminatedUnion('kind', [
   }),
 ]);
 
-/** What of a Mixture-of-Experts model decides time and memory. */
-export const shapeSchema = z.strictObject({
-  name: z.string().min(1).optional(),
+const fields = {
+  name: z.string().min(1),
   hiddenSize: count.describe('Model width D.'),
   expertHiddenSize: count.describe('Intermediate width H of one expert.'),
   experts: z.int().min(1).max(4096).describe('Routed experts per layer.'),
   topK: count.describe('Experts per token.'),
-  moeLayers: count.default(1).describe('Layers with experts.'),
-  sharedExperts: z.int().min(0).default(0).describe('Experts that every token uses, of the same width.'),
-  weightDtype: z.enum(DTYPES).default('bf16').describe('Format of the expert weights.'),
+  moeLayers: count.describe('Layers with experts.'),
+  sharedExperts: z.int().min(0).describe('Experts that every token uses, of the same width.'),
+  weightDtype: z.enum(DTYPES).describe('Format of the expert weights.'),
   activationDtype: z
     .enum(DTYPES)
-    .optional()
     .describe('Format of what is dispatched and multiplied; default: fp8 for fp8 weights, else bf16.'),
-  routerGroups: count.default(1).describe('Groups that the router first chooses among.'),
-  topGroups: count.default(1).describe('Groups that a token may use.'),
-  attention: attentionSchema.optional(),
-  denseLayers: z.int().min(0).default(0).describe('Layers without experts.'),
-  denseHiddenSize: count.optional().describe('Intermediate width of a dense layer.'),
-  vocabulary: count.optional(),
+  routerGroups: count.describe('Groups that the router first chooses among.'),
+  topGroups: count.describe('Groups that a token may use.'),
+  attention: attentionSchema,
+  denseLayers: z.int().min(0).describe('Layers without experts.'),
+  denseHiddenSize: count.describe('Intermediate width of a dense layer.'),
+  vocabulary: count,
+};
+
+/** Any fields of a shape, to override a preset's. */
+export const shapeOverridesSchema = z.strictObject(fields).partial();
+
+/** What of a Mixture-of-Experts model decides time and memory. */
+export const shapeSchema = z.strictObject({
+  ...fields,
+  name: fields.name.optional(),
+  moeLayers: fields.moeLayers.default(1),
+  sharedExperts: fields.sharedExperts.default(0),
+  weightDtype: fields.weightDtype.default('bf16'),
+  activationDtype: fields.activationDtype.optional(),
+  routerGroups: fields.routerGroups.default(1),
+  topGroups: fields.topGroups.default(1),
+  attention: fields.attention.optional(),
+  denseLayers: fields.denseLayers.default(0),
+  denseHiddenSize: fields.denseHiddenSize.optional(),
+  vocabulary: fields.vocabulary.optional(),
 });
 
 export type ShapeInput = z.input<typeof shapeSchema>;
 type ParsedShape = z.output<typeof shapeSchema>;
 
 /** A shape with its defaults filled in. */
-export type MoeShape = ParsedShape & { name: string; activationDtype: NonNullable<ParsedShape['activationDtype']> };
+export type MoeShape = ParsedShape & {
+  name: string;
+  activationDtype: NonNullable<ParsedShape['activationDtype']>;
+};
 
 /**
  * Fills in what depends on other fields.
@@ -65,7 +85,9 @@ export function completeShape(shape: ParsedShape): MoeShape {
     throw new RangeError(`topGroups: found ${topGroups}, allowed: at most routerGroups = ${routerGroups}`);
   }
   if (topK > (topGroups * experts) / routerGroups) {
-    throw new RangeError(`topK: found ${topK}, but ${topGroups} groups hold only ${(topGroups * experts) / routerGroups} experts`);
+    throw new RangeError(
+      `topK: found ${topK}, but ${topGroups} groups hold only ${(topGroups * experts) / routerGroups} experts`,
+    );
   }
   return {
     ...shape,

@@ -12,9 +12,12 @@ export function countTraceSource(trace: CountTrace, spec: ReplaySpec): RoutingSo
   if (spec.batching !== 'recorded') {
     throw new TraceError(`found batching ${spec.batching}; allowed for a recording of counts: recorded`);
   }
-  if (spec.resample) throw new TraceError('found resample: true; a recording of counts has no sequences to draw');
+  if (spec.resample)
+    throw new TraceError('found resample: true; a recording of counts has no sequences to draw');
   if (header.gpus !== undefined && header.gpus !== gpus) {
-    throw new TraceError(`found ${header.gpus} source GPUs in the recording; allowed: cluster.gpus = ${header.gpus}`);
+    throw new TraceError(
+      `found ${header.gpus} source GPUs in the recording; allowed: cluster.gpus = ${header.gpus}`,
+    );
   }
   const { experts, topK } = header;
   const calibrationSteps = countCalibrationSteps(trace, spec.calibrationShare);
@@ -25,7 +28,11 @@ export function countTraceSource(trace: CountTrace, spec: ReplaySpec): RoutingSo
     throw new TraceError(`found ${count} steps asked for, allowed: at most the ${steps.length} recorded`);
   }
   const batchOf = (step: CountedStep) =>
-    layers.map((layer, i): LayerBatch => ({ layer: i, counts: bySource(step.layers[layer], gpus, experts), tokens: null }));
+    layers.map((layer, i): LayerBatch => ({
+      layer: i,
+      counts: bySource(step.layers[layer], gpus, experts),
+      tokens: null,
+    }));
   const tokensPerGpu = Math.round(copiesOf(steps[0].layers[0]) / topK / gpus);
   checkRecordedSize(spec.tokensPerGpu, tokensPerGpu);
 
@@ -53,7 +60,9 @@ export function countTraceSource(trace: CountTrace, spec: ReplaySpec): RoutingSo
         loads: summed.map(({ counts }) => addLoads(counts, experts, new Float64Array(experts))),
         tokens: copiesOf(summed[0].counts) / topK,
         layers: summed,
-        label: trace.steps[0].calibration ? "the recording's marked part" : `the first ${used} recorded steps`,
+        label: trace.steps[0].calibration
+          ? "the recording's marked part"
+          : `the first ${used} recorded steps`,
       };
     },
     start() {
@@ -68,7 +77,12 @@ export function countTraceSource(trace: CountTrace, spec: ReplaySpec): RoutingSo
             const copies = copiesOf(counts.subarray(gpu * experts, (gpu + 1) * experts));
             tokensBySource[gpu] = Math.round(copies / topK);
           }
-          return { step: step++, tokens: Math.round(copiesOf(counts) / topK), tokensBySource, layers: batches };
+          return {
+            step: step++,
+            tokens: Math.round(copiesOf(counts) / topK),
+            tokensBySource,
+            layers: batches,
+          };
         },
       };
     },

@@ -1,7 +1,13 @@
 import { generatorOf, type GeneratorOptions } from './generators/index.js';
 import type { GeneratorSetting, LayerDraw } from './generators/generator.js';
 import { randomStream, type Random } from './random.js';
-import { addLoads, type Calibration, type LayerBatch, type RoutingSource, type TokenTable } from './source.js';
+import {
+  addLoads,
+  type Calibration,
+  type LayerBatch,
+  type RoutingSource,
+  type TokenTable,
+} from './source.js';
 
 /** A synthetic workload. */
 export interface GeneratorSpec {
@@ -27,7 +33,8 @@ export function generatorSource(spec: GeneratorSpec): RoutingSource {
   const wantsTokens = options.tokens || options.gateWeights;
   const drawsOf = layerDraws(spec);
 
-  const newBatches = () => layerIds.map((_, layer) => newBatch(layer, setting, wantsTokens, options.gateWeights));
+  const newBatches = () =>
+    layerIds.map((_, layer) => newBatch(layer, setting, wantsTokens, options.gateWeights));
   const tokensBySource = new Int32Array(gpus).fill(tokensPerGpu);
 
   return {
@@ -125,7 +132,8 @@ function fillBatches(
     for (let copy = 0, perSource = tokensPerGpu * topK; copy < picks.length; copy++) {
       counts[Math.floor(copy / perSource) * experts + picks[copy]]++;
     }
-    if (tokens?.weights) drawGateWeights(tokens.weights, topK, randomStream(seed, `gates/${step}/${layerIds[layer]}`));
+    if (tokens?.weights)
+      drawGateWeights(tokens.weights, topK, randomStream(seed, `gates/${step}/${layerIds[layer]}`));
   });
 }
 

@@ -63,6 +63,11 @@ export function drawCounts(
   }
 }
 
+/** The counts that a perfectly uniform router gives `tokens` tokens. */
+export function drawUniformCounts(tokens: number, topK: number, random: Random, into: Int32Array): void {
+  drawCounts(tokens, topK, new Float64Array(into.length).fill(topK / into.length), random, into);
+}
+
 /** Tokens that share one random order of the experts; see `TokenDraw`. */
 const TOKENS_PER_ORDER = 16;
 

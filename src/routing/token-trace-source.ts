@@ -55,7 +55,10 @@ function replay(trace: TokenTrace, spec: ReplaySpec, split: Split, steps: Steps)
     importance: header.importance ? layers.map((layer) => header.importance![layer]) : null,
     notes,
     calibration: (share) => calibrate(trace, spec, share),
-    resample: split.sequences && spec.batching !== 'recorded' ? (seed) => resampled(trace, spec, split, steps, seed) : null,
+    resample:
+      split.sequences && spec.batching !== 'recorded'
+        ? (seed) => resampled(trace, spec, split, steps, seed)
+        : null,
     start() {
       const iterator = steps.start();
       const collector = new Collector(trace, layers, gpus);
@@ -65,7 +68,12 @@ function replay(trace: TokenTrace, spec: ReplaySpec, split: Split, steps: Steps)
           if (step >= steps.count) return null;
           const { tokens, source } = iterator.next().value!;
           collector.collect(tokens, source);
-          return { step: step++, tokens: tokens.length, tokensBySource: collector.bySource, layers: collector.layers };
+          return {
+            step: step++,
+            tokens: tokens.length,
+            tokensBySource: collector.bySource,
+            layers: collector.layers,
+          };
         },
       };
     },
@@ -151,7 +159,9 @@ interface Split {
 function splitCalibration(trace: TokenTrace, share: number): Split {
   const end = calibrationEnd(trace, share);
   if (end >= trace.tokens) {
-    throw new TraceError(`found ${trace.tokens} tokens, all in the calibration part (share ${share}): nothing is left to replay`);
+    throw new TraceError(
+      `found ${trace.tokens} tokens, all in the calibration part (share ${share}): nothing is left to replay`,
+    );
   }
   const starts = trace.sequenceStarts;
   const sequences: Sequence[] | null = starts
@@ -202,12 +212,15 @@ function batchedSteps(split: Split, spec: ReplaySpec): Steps {
   if (tokensPerGpu === null) throw new TraceError(`batching ${spec.batching} needs workload.tokensPerGpu`);
   const batching: Batching = batchings.find(({ kind }) => kind === spec.batching)!;
   if (split.sequences === null && spec.batching !== 'shuffled') {
-    throw new TraceError(`found no sequences in the recording, but batching ${spec.batching} needs them; allowed: shuffled`);
+    throw new TraceError(
+      `found no sequences in the recording, but batching ${spec.batching} needs them; allowed: shuffled`,
+    );
   }
   const batchingSpec: BatchingSpec = {
     // Without sequences every token is one of its own.
     sequences:
-      split.sequences ?? Array.from({ length: split.tokens }, (_, i) => [split.end + i, split.end + i + 1] as const),
+      split.sequences ??
+      Array.from({ length: split.tokens }, (_, i) => [split.end + i, split.end + i + 1] as const),
     gpus: spec.gpus,
     tokensPerGpu,
     resample: spec.resample,
@@ -219,7 +232,9 @@ function batchedSteps(split: Split, spec: ReplaySpec): Steps {
   if (count > available || available === 0) {
     throw new TraceError(tooShort(spec, split, count, available, batchingSpec.sequences.length));
   }
-  const source = Uint16Array.from({ length: spec.gpus * tokensPerGpu }, (_, i) => Math.floor(i / tokensPerGpu));
+  const source = Uint16Array.from({ length: spec.gpus * tokensPerGpu }, (_, i) =>
+    Math.floor(i / tokensPerGpu),
+  );
   return {
     count,
     tokensPerGpu,
@@ -235,7 +250,13 @@ function countSteps(batching: Batching, spec: BatchingSpec): number {
   return count;
 }
 
-function tooShort(spec: ReplaySpec, split: Split, asked: number, available: number, sequences: number): string {
+function tooShort(
+  spec: ReplaySpec,
+  split: Split,
+  asked: number,
+  available: number,
+  sequences: number,
+): string {
   const batch = spec.gpus * spec.tokensPerGpu!;
   const what = spec.batching === 'decode-lockstep' ? `${batch} live sequences` : `${batch} tokens`;
   return (
@@ -248,7 +269,9 @@ function tooShort(spec: ReplaySpec, split: Split, asked: number, available: numb
 function recordedSteps(trace: TokenTrace, split: Split, spec: ReplaySpec): Steps {
   const { batches } = trace;
   if (batches === null) {
-    throw new TraceError("found no steps in the recording, so batching 'recorded' can't be used; allowed: the others");
+    throw new TraceError(
+      "found no steps in the recording, so batching 'recorded' can't be used; allowed: the others",
+    );
   }
   if (trace.header.gpus !== spec.gpus) {
     throw new TraceError(
@@ -271,7 +294,10 @@ function recordedSteps(trace: TokenTrace, split: Split, spec: ReplaySpec): Steps
     tokensPerGpu,
     *start() {
       for (let step = 0; step < count; step++) {
-        const tokens = Int32Array.from({ length: bounds[step + 1] - bounds[step] }, (_, i) => bounds[step] + i);
+        const tokens = Int32Array.from(
+          { length: bounds[step + 1] - bounds[step] },
+          (_, i) => bounds[step] + i,
+        );
         yield { tokens, source: batches.source.subarray(bounds[step], bounds[step + 1]) };
       }
     },
@@ -297,11 +323,23 @@ function coverageNote(split: Split, steps: Steps, gpus: number): string {
 }
 
 /** The same replay over as many sequences, drawn with replacement. */
-function resampled(trace: TokenTrace, spec: ReplaySpec, split: Split, steps: Steps, seed: string): RoutingSource {
+function resampled(
+  trace: TokenTrace,
+  spec: ReplaySpec,
+  split: Split,
+  steps: Steps,
+  seed: string,
+): RoutingSource {
   const draw = randomStream(seed, 'sequences');
   const from = split.sequences!;
   const sequences = from.map(() => from[Math.floor(draw() * from.length)]);
-  const again: ReplaySpec = { ...spec, steps: steps.count, tokensPerGpu: steps.tokensPerGpu, resample: true, seed };
+  const again: ReplaySpec = {
+    ...spec,
+    steps: steps.count,
+    tokensPerGpu: steps.tokensPerGpu,
+    resample: true,
+    seed,
+  };
   const drawn: Split = { ...split, sequences };
   return replay(trace, again, drawn, batchedSteps(drawn, again));
 }

@@ -42,16 +42,22 @@ function capacities(rule: CapacityRule, { placement, counts }: DropInput): Float
   const { gpus, experts } = placement;
   const { factor } = rule;
   const rounded = (capacity: number) => Math.ceil(capacity / rule.roundUpTo) * rule.roundUpTo;
-  const sum = (from: number, to: number) => counts.subarray(from, to).reduce((total, copies) => total + copies, 0);
-  const total = sum(0, counts.length);
-  if (rule.budget === 'gpu') return new Float64Array(gpus).fill(rounded(Math.floor((total / gpus) * factor)));
-  if (rule.budget === 'expert') return new Float64Array(experts).fill(rounded(Math.ceil((total / experts) * factor)));
-  const bySource = new Float64Array(gpus * experts);
-  for (let source = 0; source < gpus; source++) {
-    const own = sum(source * experts, (source + 1) * experts);
-    bySource.fill(rounded(Math.ceil((own / experts) * factor)), source * experts, (source + 1) * experts);
+  const bySource = new Float64Array(gpus);
+  let total = 0;
+  for (let source = 0, cell = 0; source < gpus; source++) {
+    for (const end = cell + experts; cell < end; cell++) bySource[source] += counts[cell];
+    total += bySource[source];
   }
-  return bySource;
+  if (rule.budget === 'gpu') return new Float64Array(gpus).fill(rounded(Math.floor((total / gpus) * factor)));
+  if (rule.budget === 'expert') {
+    return new Float64Array(experts).fill(rounded(Math.ceil((total / experts) * factor)));
+  }
+  const limits = new Float64Array(gpus * experts);
+  for (let source = 0; source < gpus; source++) {
+    const limit = rounded(Math.ceil((bySource[source] / experts) * factor));
+    limits.fill(limit, source * experts, (source + 1) * experts);
+  }
+  return limits;
 }
 
 /** The group whose capacity a copy of `expert` from `source` counts against. */
@@ -88,34 +94,51 @@ function keepTokens(rule: CapacityRule, input: DropInput, tokens: TokenTable, li
   const used = new Int32Array(limits.length);
   const kept = new Int32Array(input.counts.length);
   const keptCopies = new Uint8Array(tokens.count * tokens.topK);
-  for (const copy of copyOrder(rule, tokens, input.seed)) {
+  const claim = (copy: number, source: number) => {
     const expert = tokens.experts[copy];
-    const source = tokens.source[(copy / tokens.topK) | 0];
     const g = group(source, expert);
-    if (used[g] >= limits[g]) continue;
+    if (used[g] >= limits[g]) return;
     used[g]++;
     keptCopies[copy] = 1;
     kept[source * experts + expert]++;
+  };
+  const { topK, source } = tokens;
+  const listed = copyOrder(rule, tokens, input.seed);
+  if (listed) {
+    for (const copy of listed) claim(copy, source[Math.floor(copy / topK)]);
+  } else {
+    const order = tokenOrder(rule, tokens);
+    // All first choices come before all second ones.
+    for (let choice = 0; choice < topK; choice++) {
+      for (let i = 0; i < tokens.count; i++) {
+        const token = order ? order[i] : i;
+        claim(token * topK + choice, source[token]);
+      }
+    }
   }
   return { ...NOTHING_MORE, kept, keptCopies, ...tokenLosses(tokens, keptCopies) };
 }
 
-/** Copies (token · topK + choice) in the order in which they claim capacity. */
-function copyOrder(rule: CapacityRule, tokens: TokenTable, seed: string): Int32Array {
-  const { count, topK, weights } = tokens;
+/** Copies (token · topK + choice) in the order in which they claim capacity; null where tokens do, by choice. */
+function copyOrder(
+  rule: CapacityRule,
+  { count, topK, weights }: TokenTable,
+  seed: string,
+): Int32Array | null {
+  if (rule.order !== 'random' && rule.order !== 'score') return null;
   const copies = Int32Array.from({ length: count * topK }, (_, copy) => copy);
   if (rule.order === 'random') return shuffle(copies, randomStream(seed, 'drop'));
-  if (rule.order === 'score') return copies.sort((a, b) => weights![b] - weights![a] || a - b);
-  const byToken = Int32Array.from({ length: count }, (_, token) => token);
-  if (rule.order === 'batch-prioritised') {
-    const best = Float32Array.from(byToken, (token) => Math.max(...weights!.subarray(token * topK, (token + 1) * topK)));
-    byToken.sort((a, b) => best[b] - best[a] || a - b);
-  }
-  // All first choices come before all second ones.
-  for (let choice = 0, at = 0; choice < topK; choice++) {
-    for (const token of byToken) copies[at++] = token * topK + choice;
-  }
-  return copies;
+  return copies.sort((a, b) => weights![b] - weights![a] || a - b);
+}
+
+/** Tokens in the order in which they claim capacity; null: by position. */
+function tokenOrder(rule: CapacityRule, { count, topK, weights }: TokenTable): Int32Array | null {
+  if (rule.order !== 'batch-prioritised') return null;
+  const tokens = Int32Array.from({ length: count }, (_, token) => token);
+  const best = Float32Array.from(tokens, (token) =>
+    Math.max(...weights!.subarray(token * topK, (token + 1) * topK)),
+  );
+  return tokens.sort((a, b) => best[b] - best[a] || a - b);
 }
 
 function keepCounts(rule: CapacityRule, input: DropInput, limits: Float64Array): Int32Array {
@@ -125,7 +148,8 @@ function keepCounts(rule: CapacityRule, input: DropInput, limits: Float64Array):
   const members: number[][] = Array.from(limits, () => []);
   for (let source = 0; source < gpus; source++) {
     for (let expert = 0; expert < experts; expert++) {
-      if (counts[source * experts + expert] > 0) members[group(source, expert)].push(source * experts + expert);
+      if (counts[source * experts + expert] > 0)
+        members[group(source, expert)].push(source * experts + expert);
     }
   }
   const kept = Int32Array.from(counts);
@@ -163,9 +187,15 @@ function drawWithoutReplacement(
 }
 
 /** Keeps whole sources in order; the source at the edge keeps its experts in proportion. */
-function keepInOrder(cells: number[], counts: Int32Array, limit: number, experts: number, kept: Int32Array): void {
+function keepInOrder(
+  cells: number[],
+  counts: Int32Array,
+  limit: number,
+  experts: number,
+  kept: Int32Array,
+): void {
   let open = limit;
-  for (let i = 0; i < cells.length; ) {
+  for (let i = 0; i < cells.length;) {
     const source = Math.floor(cells[i] / experts);
     let last = i;
     let load = 0;

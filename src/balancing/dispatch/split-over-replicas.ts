@@ -7,7 +7,12 @@ export const splits = ['random', 'even', 'least-loaded'] as const;
 export type Split = (typeof splits)[number];
 
 /** The GPUs that hold an instance of every replicated expert, in GPU order. */
-export function replicatedExperts({ experts, firstSlot, slotExpert, gpus }: Placement): Map<number, number[]> {
+export function replicatedExperts({
+  experts,
+  firstSlot,
+  slotExpert,
+  gpus,
+}: Placement): Map<number, number[]> {
   const holders: number[][] = Array.from({ length: experts }, () => []);
   for (let gpu = 0; gpu < gpus; gpu++) {
     for (let slot = firstSlot[gpu]; slot < firstSlot[gpu + 1]; slot++) {
@@ -80,7 +85,10 @@ function splitByLoad(
   const byLoad = [...replicated].sort(([a], [b]) => loads[b] - loads[a] || a - b);
   for (const [expert, holders] of byLoad) {
     const load = loads[expert];
-    const shares = waterFill(holders.map((gpu) => gpuLoad[gpu]), load);
+    const shares = waterFill(
+      holders.map((gpu) => gpuLoad[gpu]),
+      load,
+    );
     let position = 0;
     holders.forEach((gpu, i) => {
       gpuLoad[gpu] += shares[i];

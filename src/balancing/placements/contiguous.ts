@@ -10,6 +10,8 @@ export function contiguous(gpus: number, experts: number, bits: number): Placeme
     throw new RangeError(`found ${gpus} GPUs for ${experts} experts, allowed: ${divisors.join(', ')}`);
   }
   const perGpu = experts / gpus;
-  const slots = Array.from({ length: gpus }, (_, gpu) => Array.from({ length: perGpu }, (__, i) => gpu * perGpu + i));
+  const slots = Array.from({ length: gpus }, (_, gpu) =>
+    Array.from({ length: perGpu }, (__, i) => gpu * perGpu + i),
+  );
   return placementOf(slots, experts, bits);
 }

@@ -68,7 +68,10 @@ export function replicateQuantize(
     }
   };
   if (rule.donors === 'global') {
-    quantise(Array.from({ length: experts }, (_, e) => e), donorsNeeded(rule.replicas, rule.bits, weightBits));
+    quantise(
+      Array.from({ length: experts }, (_, e) => e),
+      donorsNeeded(rule.replicas, rule.bits, weightBits),
+    );
   } else {
     replicasOn.forEach((count, gpu) => {
       const own = slots[gpu].filter((expert) => base.home[expert] === gpu);

@@ -5,22 +5,31 @@ import { plainTraits, type Policy, type PolicySetting } from '../policy.js';
 
 const options = z.strictObject({
   kind: z.literal('capacity'),
-  factor: z.number().positive().nullable().default(1.25).describe('Capacity as a multiple of the mean load; null: no limit.'),
+  factor: z
+    .number()
+    .positive()
+    .nullable()
+    .default(1.25)
+    .describe('Capacity as a multiple of the mean load; null: no limit.'),
   budget: z
     .enum(budgets)
     .default('expert-per-source-gpu')
-    .describe('What the capacity counts over: an expert per source GPU (Megatron, DeepSpeed, Tutel), an expert, a GPU.'),
+    .describe(
+      'What the capacity counts over: an expert per source GPU (Megatron, DeepSpeed, Tutel), an expert, a GPU.',
+    ),
   order: z
     .enum(orders)
     .default('position')
-    .describe('Who is kept first: by position, gate weight, tokens by their largest gate weight, or at random.'),
+    .describe(
+      'Who is kept first: by position, gate weight, tokens by their largest gate weight, or at random.',
+    ),
   pad: z.boolean().default(false).describe('Fill every expert up to its capacity with empty rows.'),
   roundUpTo: z.int().min(1).default(1).describe('Capacity is rounded up to a multiple of this.'),
 });
 
 type Options = z.infer<typeof options>;
 
-interface State {
+export interface State {
   options: Options;
   plan: LayerPlan;
 }

@@ -16,13 +16,16 @@ const options = z.strictObject({
     .enum(['gpu', 'expert'])
     .default('gpu')
     .describe('Whose load the gate looks at: GPUs (the code) or experts (the paper).'),
-  variant: z.enum(['code', 'paper']).default('code').describe('The official code, or the pseudo-code of the paper.'),
+  variant: z
+    .enum(['code', 'paper'])
+    .default('code')
+    .describe('The official code, or the pseudo-code of the paper.'),
   helpers: z.enum(['any', 'intra-node']).default('any').describe('Which GPUs may take over work.'),
 });
 
 type Options = z.infer<typeof options>;
 
-interface State {
+export interface State {
   options: Options;
   spill: LeastLoadedSpill;
   gpuLoads: Float64Array;
@@ -37,7 +40,8 @@ interface State {
 export const llep: Policy<Options, State, z.input<typeof options>> = {
   ...plainTraits,
   kind: 'llep',
-  summary: 'least-loaded EP: spills copies, and the weights they need, to the least loaded GPUs in every batch',
+  summary:
+    'least-loaded EP: spills copies, and the weights they need, to the least loaded GPUs in every batch',
   options,
   sees: 'batch',
   symmetric: false,
@@ -56,7 +60,8 @@ export const llep: Policy<Options, State, z.input<typeof options>> = {
   },
   decide(state, { loads }) {
     const { imbalanceThreshold } = state.options;
-    if (imbalanceThreshold > 0 && imbalance(state, loads) < imbalanceThreshold) return { state, plan: state.home };
+    if (imbalanceThreshold > 0 && imbalance(state, loads) < imbalanceThreshold)
+      return { state, plan: state.home };
     state.spill.plan(loads, state.home.placement.home);
     return { state, plan: state.balanced };
   },

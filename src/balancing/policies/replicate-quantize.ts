@@ -9,11 +9,18 @@ import { plainTraits, type Policy, type PolicySetting } from '../policy.js';
 const options = z.strictObject({
   kind: z.literal('replicate-quantize'),
   replicas: z.int().min(0).default(1).describe('Replicas per layer.'),
-  bits: z.int().min(1).max(16).default(8).describe('Bits per weight of replicas and of the experts that pay for them.'),
+  bits: z
+    .int()
+    .min(1)
+    .max(16)
+    .default(8)
+    .describe('Bits per weight of replicas and of the experts that pay for them.'),
   donors: z
     .enum(['global', 'per-gpu'])
     .default('global')
-    .describe('Who pays for replicas: the least important experts of all, or of the GPU that gets the replica.'),
+    .describe(
+      'Who pays for replicas: the least important experts of all, or of the GPU that gets the replica.',
+    ),
   split: z.enum(splits).default('random').describe('How copies are divided over the instances of an expert.'),
   calibrationShare: z
     .number()
@@ -39,7 +46,7 @@ interface LayerState {
   plan: LayerPlan;
 }
 
-interface State {
+export interface State {
   options: Options;
   setting: PolicySetting;
   importance: readonly (readonly number[])[];
@@ -61,7 +68,9 @@ export const replicateAndQuantize: Policy<Options, State, z.input<typeof options
   refusal,
   notes({ replicas }, { importance }) {
     return importance === null && replicas > 0
-      ? ['replicate-quantize: the routing knows no importance of experts; donors follow a seeded random ranking']
+      ? [
+          'replicate-quantize: the routing knows no importance of experts; donors follow a seeded random ranking',
+        ]
       : [];
   },
   start(chosen, setting) {
@@ -69,7 +78,13 @@ export const replicateAndQuantize: Policy<Options, State, z.input<typeof options
     const calibrated = setting.calibration(chosen.calibrationShare);
     const slices = new Slices(setting.gpus * 4);
     const layers = calibrated.map((loads, layer) => {
-      const placement = replicateQuantize(setting.placement, loads, importance[layer], setting.weightBits, chosen);
+      const placement = replicateQuantize(
+        setting.placement,
+        loads,
+        importance[layer],
+        setting.weightBits,
+        chosen,
+      );
       return newLayer(placement, slices, setting.experts);
     });
     return { options: chosen, setting, importance, slices, layers };
@@ -81,7 +96,13 @@ export const replicateAndQuantize: Policy<Options, State, z.input<typeof options
     if (replanEvery !== null) {
       if (step > 0 && step % replanEvery === 0) {
         const { setting, importance, options: rule } = state;
-        const next = replicateQuantize(setting.placement, own.window, importance[layer], setting.weightBits, rule);
+        const next = replicateQuantize(
+          setting.placement,
+          own.window,
+          importance[layer],
+          setting.weightBits,
+          rule,
+        );
         move = movesBetween(own.placement, next);
         own = state.layers[layer] = newLayer(next, state.slices, setting.experts);
       }
@@ -105,7 +126,10 @@ function newLayer(placement: Placement, slices: Slices, experts: number): LayerS
   };
 }
 
-function refusal({ replicas, bits, donors }: Options, { gpus, experts, weightBits }: PolicySetting): string | null {
+function refusal(
+  { replicas, bits, donors }: Options,
+  { gpus, experts, weightBits }: PolicySetting,
+): string | null {
   if (replicas === 0) return null;
   if (bits >= weightBits) {
     return (
@@ -115,7 +139,8 @@ function refusal({ replicas, bits, donors }: Options, { gpus, experts, weightBit
   }
   if (gpus === 1) return 'replicas: found one GPU; a replica needs a second one';
   const most = experts * (gpus - 1);
-  if (replicas > most) return `replicas: found ${replicas}, allowed: at most ${most} (every expert once per GPU)`;
+  if (replicas > most)
+    return `replicas: found ${replicas}, allowed: at most ${most} (every expert once per GPU)`;
   const needed = donorsNeeded(replicas, bits, weightBits);
   const available = experts - Math.min(experts, replicas);
   if (needed > available) {

@@ -17,7 +17,9 @@ export const dirichlet: Generator<z.infer<typeof options>> = {
   prepare({ concentration, permute }, setting, random) {
     const draw = randomGamma.source(random)(concentration, 1);
     // A gamma draw of a small concentration may round to 0, and not every expert may.
-    const popularity = Float64Array.from({ length: setting.experts }, () => Math.max(draw(), Number.MIN_VALUE));
+    const popularity = Float64Array.from({ length: setting.experts }, () =>
+      Math.max(draw(), Number.MIN_VALUE),
+    );
     if (!permute) popularity.sort().reverse();
     return popularityDraw(popularity, permute, setting, random);
   },

@@ -38,7 +38,9 @@ export const drawOptions = {
   tokens: z
     .boolean()
     .default(false)
-    .describe('Draw token by token instead of counts per source GPU: slower; needed by what looks at tokens.'),
+    .describe(
+      'Draw token by token instead of counts per source GPU: slower; needed by what looks at tokens.',
+    ),
   gateWeights: z
     .boolean()
     .default(false)
@@ -53,5 +55,8 @@ export const popularityOptions = {
     .enum(['step', 'run'])
     .default('step')
     .describe('When popularity is drawn anew: every step (no history helps), or once for the run.'),
-  permute: z.boolean().default(true).describe('Popular experts are anywhere; false: the first ids are the popular ones.'),
+  permute: z
+    .boolean()
+    .default(true)
+    .describe('Popular experts are anywhere; false: the first ids are the popular ones.'),
 };

@@ -5,17 +5,25 @@ import { popularityDraw } from './popularity-draw.js';
 
 const options = z.strictObject({
   kind: z.literal('hot-experts'),
-  share: z.number().min(0).max(1).describe('Share of the copies (llep: of the tokens) that the hot experts get.'),
+  share: z
+    .number()
+    .min(0)
+    .max(1)
+    .describe('Share of the copies (llep: of the tokens) that the hot experts get.'),
   experts: z.int().min(1).describe('Number of hot experts.'),
   pattern: z
     .enum(['llep', 'distinct'])
     .default('llep')
-    .describe("llep: the LLEP paper's generator, which may repeat an expert in a token; distinct: as a router does."),
+    .describe(
+      "llep: the LLEP paper's generator, which may repeat an expert in a token; distinct: as a router does.",
+    ),
   ...popularityOptions,
   permute: z
     .boolean()
     .optional()
-    .describe('Hot experts are anywhere; false: the first ids, so that GPU 0 is hot. Default: false for llep.'),
+    .describe(
+      'Hot experts are anywhere; false: the first ids, so that GPU 0 is hot. Default: false for llep.',
+    ),
 });
 
 type Options = z.infer<typeof options>;
@@ -36,13 +44,17 @@ export const hotExperts: Generator<Options> = {
     }
     const limit = experts / topK;
     return share > limit
-      ? [`hot-experts, pattern distinct: share capped at experts/topK = ${limit}, since a token picks an expert once`]
+      ? [
+          `hot-experts, pattern distinct: share capped at experts/topK = ${limit}, since a token picks an expert once`,
+        ]
       : [];
   },
   prepare(chosen, setting, random) {
     const { experts: hot, share, pattern } = chosen;
     if (hot >= setting.experts) {
-      throw new RangeError(`experts: found ${hot} hot experts, allowed: fewer than the model's ${setting.experts}`);
+      throw new RangeError(
+        `experts: found ${hot} hot experts, allowed: fewer than the model's ${setting.experts}`,
+      );
     }
     if (pattern === 'llep') return llepDraw(chosen, setting, random);
     const capped = Math.min(share, hot / setting.topK);

@@ -6,7 +6,10 @@ const { permute: _, ...alwaysPermuted } = popularityOptions;
 
 const options = z.strictObject({
   kind: z.literal('power-law'),
-  exponent: z.number().min(0).describe('Exponent of the density x^-exponent; public benchmarks use 1.01 and 1.2.'),
+  exponent: z
+    .number()
+    .min(0)
+    .describe('Exponent of the density x^-exponent; public benchmarks use 1.01 and 1.2.'),
   ...alwaysPermuted,
 });
 

@@ -14,7 +14,9 @@ export const zipf: Generator<z.infer<typeof options>> = {
   summary: 'popularity falls with rank as rank^-exponent',
   options,
   prepare({ exponent, permute }, setting, random) {
-    const popularity = Float64Array.from({ length: setting.experts }, (_, rank) => Math.pow(rank + 1, -exponent));
+    const popularity = Float64Array.from({ length: setting.experts }, (_, rank) =>
+      Math.pow(rank + 1, -exponent),
+    );
     return popularityDraw(popularity, permute, setting, random);
   },
 };

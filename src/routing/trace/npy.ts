@@ -58,7 +58,8 @@ export async function readRecording(parts: RecordingParts, topK: number | undefi
 }
 
 function readMeta(bytes: ArrayBuffer | undefined, topK: number | undefined): TraceHeader {
-  if (!bytes) throw new TraceError('meta.json is missing; it says what model and how many experts were recorded');
+  if (!bytes)
+    throw new TraceError('meta.json is missing; it says what model and how many experts were recorded');
   let json: unknown;
   try {
     json = JSON.parse(new TextDecoder().decode(bytes));
@@ -71,7 +72,9 @@ function readMeta(bytes: ArrayBuffer | undefined, topK: number | undefined): Tra
   const layerIds =
     meta.layer_ids ?? meta.layer_ids_recorded ?? Array.from({ length: meta.layers }, (_, layer) => layer);
   if (layerIds.length !== meta.layers) {
-    throw new TraceError(`meta.json: found ${layerIds.length} layer ids, allowed: as many as layers = ${meta.layers}`);
+    throw new TraceError(
+      `meta.json: found ${layerIds.length} layer ids, allowed: as many as layers = ${meta.layers}`,
+    );
   }
   const known = meta.topk ?? topK;
   if (known === undefined) throw new TraceError('meta.json: topk is missing, and no model says it');
@@ -93,7 +96,9 @@ async function readTokens(parts: RecordingParts, header: TraceHeader): Promise<T
   const layers = header.layerIds.length;
   const { data, shape } = await readNpy('experts.npy', parts['experts.npy']!);
   if (!(data instanceof Uint8Array || data instanceof Uint16Array)) {
-    throw new TraceError(`experts.npy: found ${data.constructor.name}, allowed: unsigned bytes or 16-bit numbers`);
+    throw new TraceError(
+      `experts.npy: found ${data.constructor.name}, allowed: unsigned bytes or 16-bit numbers`,
+    );
   }
   if (shape.length !== 3 || shape[1] !== layers || shape[2] !== header.topK || shape[0] === 0) {
     throw new TraceError(
@@ -114,7 +119,9 @@ async function readTokens(parts: RecordingParts, header: TraceHeader): Promise<T
   if (parts['weights.npy']) {
     const weights = await readNpy('weights.npy', parts['weights.npy']);
     if (!(weights.data instanceof Float32Array) || weights.data.length !== data.length) {
-      throw new TraceError(`weights.npy: found shape [${weights.shape.join(', ')}], allowed: float32 like experts.npy`);
+      throw new TraceError(
+        `weights.npy: found shape [${weights.shape.join(', ')}], allowed: float32 like experts.npy`,
+      );
     }
     trace.weights = weights.data;
   }
@@ -137,7 +144,9 @@ async function readNpy(name: string, bytes: ArrayBuffer) {
   const data = array.data as unknown as ArrayLike<number> & { constructor: { name: string } };
   const expected = array.shape.reduce((product, size) => product * size, 1);
   if (data.length !== expected) {
-    throw new TraceError(`${name}: found ${data.length} values, but its header says ${expected}: truncated or corrupt`);
+    throw new TraceError(
+      `${name}: found ${data.length} values, but its header says ${expected}: truncated or corrupt`,
+    );
   }
   return { data, shape: array.shape };
 }
@@ -146,14 +155,18 @@ async function readNpy(name: string, bytes: ArrayBuffer) {
 function readCountsCsv(bytes: ArrayBuffer, { layerIds, experts }: TraceHeader): Int32Array[] {
   const lines = new TextDecoder().decode(bytes).trim().split(/\r?\n/);
   if (lines.length !== layerIds.length) {
-    throw new TraceError(`counts.csv: found ${lines.length} lines, allowed: one for each of ${layerIds.length} layers`);
+    throw new TraceError(
+      `counts.csv: found ${lines.length} lines, allowed: one for each of ${layerIds.length} layers`,
+    );
   }
   return lines.map((line, layer) => {
     const counts = line.split(',').map(Number);
     const wrong = counts.find((count) => !(Number.isInteger(count) && count >= 0));
     if (counts.length !== experts || wrong !== undefined) {
       const found = wrong === undefined ? `${counts.length} numbers` : String(wrong);
-      throw new TraceError(`counts.csv line ${layer + 1}: found ${found}, allowed: ${experts} whole numbers ≥ 0`);
+      throw new TraceError(
+        `counts.csv line ${layer + 1}: found ${found}, allowed: ${experts} whole numbers ≥ 0`,
+      );
     }
     return Int32Array.from(counts);
   });

@@ -27,16 +27,28 @@ interface Column {
 const int = (name: string): Column => ({ name, type: 'INT32' });
 const CALIBRATION: Column = { name: 'calibration', type: 'BOOLEAN' };
 const BATCH_COLUMNS = [int('step'), int('source_gpu')];
-const COUNT_COLUMNS = [CALIBRATION, int('step'), int('layer'), int('source_gpu'), int('expert'), int('copies')];
+const COUNT_COLUMNS = [
+  CALIBRATION,
+  int('step'),
+  int('layer'),
+  int('source_gpu'),
+  int('expert'),
+  int('copies'),
+];
 
-function tokenColumns(topK: number, has: { batches: boolean; sequences: boolean; weights: boolean }): Column[] {
+function tokenColumns(
+  topK: number,
+  has: { batches: boolean; sequences: boolean; weights: boolean },
+): Column[] {
   return [
     ...(has.batches ? [CALIBRATION, ...BATCH_COLUMNS] : []),
     ...(has.sequences ? [int('sequence')] : []),
     int('token'),
     int('layer'),
     ...Array.from({ length: topK }, (_, j) => int(`expert_${j}`)),
-    ...(has.weights ? Array.from({ length: topK }, (_, j): Column => ({ name: `weight_${j}`, type: 'FLOAT' })) : []),
+    ...(has.weights
+      ? Array.from({ length: topK }, (_, j): Column => ({ name: `weight_${j}`, type: 'FLOAT' }))
+      : []),
   ];
 }
 
@@ -69,14 +81,18 @@ class RowWriter {
 
   finish(): Uint8Array {
     this.flush();
-    this.parquet.finish();
+    // A ByteWriter writes to memory, at once.
+    void this.parquet.finish();
     return new Uint8Array(this.writer.getBuffer());
   }
 
   private flush(): void {
     if (this.rows[0].length === 0) return;
-    this.parquet.write({
-      columnData: this.columns.map(({ name, type }, column) => ({ name, data: toColumn(type, this.rows[column]) })),
+    void this.parquet.write({
+      columnData: this.columns.map(({ name, type }, column) => ({
+        name,
+        data: toColumn(type, this.rows[column]),
+      })),
       rowGroupSize: ROWS_PER_GROUP,
     });
     this.rows = this.columns.map(() => []);
@@ -183,7 +199,9 @@ export async function readNativeTrace(bytes: ArrayBuffer): Promise<Trace> {
   try {
     metadata = parquetMetadata(bytes);
   } catch (error) {
-    throw new TraceError(`not a Parquet file that can be read (${(error as Error).message}): truncated or corrupt`);
+    throw new TraceError(
+      `not a Parquet file that can be read (${(error as Error).message}): truncated or corrupt`,
+    );
   }
   const header = readHeader(metadata);
   const rows = Number(metadata.num_rows);
@@ -191,17 +209,37 @@ export async function readNativeTrace(bytes: ArrayBuffer): Promise<Trace> {
   try {
     columns = await readColumns(bytes, metadata, rows);
   } catch (error) {
-    throw new TraceError(`found data that can't be decoded (${(error as Error).message}): truncated or corrupt`);
+    throw new TraceError(
+      `found data that can't be decoded (${(error as Error).message}): truncated or corrupt`,
+    );
   }
   return header.kind === 'counts' ? toCountTrace(header, columns, rows) : toTokenTrace(header, columns, rows);
 }
 
 function readHeader(metadata: FileMetaData): TraceHeader {
   const text = metadata.key_value_metadata?.find(({ key }) => key === HEADER_KEY)?.value;
-  if (text === undefined) throw new TraceError(`found no '${HEADER_KEY}' key in the file's metadata: not an epsim trace`);
-  const parsed = traceHeaderSchema.safeParse(JSON.parse(text));
+  if (text === undefined)
+    throw new TraceError(`found no '${HEADER_KEY}' key in the file's metadata: not an epsim trace`);
+  const parsed = traceHeaderSchema.safeParse(parseJson(text));
   if (!parsed.success) throw new TraceError(`header: ${z.prettifyError(parsed.error)}`);
+  const { importance, layerIds, experts } = parsed.data;
+  if (
+    importance &&
+    (importance.length !== layerIds.length || importance.some((row) => row.length !== experts))
+  ) {
+    throw new TraceError(
+      `header: found importance of another shape than ${layerIds.length} layers × ${experts} experts`,
+    );
+  }
   return parsed.data;
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new TraceError(`header: ${(error as Error).message}`);
+  }
 }
 
 async function readColumns(
@@ -259,7 +297,9 @@ function toCountTrace(header: TraceHeader, columns: Map<string, Float64Array>, r
     const target = (calibration[row] ? calibrationSteps : steps)[step[row]];
     target.layers[layer[row]][source[row] * experts + expert[row]] += copies[row];
   }
-  const empty = steps.findIndex(({ layers }) => layers.some((counts) => counts.every((count) => count === 0)));
+  const empty = steps.findIndex(({ layers }) =>
+    layers.some((counts) => counts.every((count) => count === 0)),
+  );
   if (empty >= 0) throw new TraceError(`step ${empty}: found a layer without copies: truncated or corrupt`);
   return { kind: 'counts', header, steps: [...calibrationSteps, ...steps] };
 }
@@ -296,8 +336,10 @@ function toTokenTrace(header: TraceHeader, columns: Map<string, Float64Array>, r
   };
   checkExperts(trace);
   if (columns.has('step')) {
-    if (gpus === undefined || header.steps === undefined) throw new TraceError('header: gpus or steps is missing');
-    const everyLayer = (column: Float64Array) => Int32Array.from({ length: tokens }, (_, t) => column[t * layers]);
+    if (gpus === undefined || header.steps === undefined)
+      throw new TraceError('header: gpus or steps is missing');
+    const everyLayer = (column: Float64Array) =>
+      Int32Array.from({ length: tokens }, (_, t) => column[t * layers]);
     trace.batches = {
       calibration: Uint8Array.from(everyLayer(columnOf(columns, 'calibration'))),
       step: everyLayer(indexColumn(columns, 'step', header.steps)),
@@ -312,7 +354,8 @@ function readWeights(columns: Map<string, Float64Array>, rows: number, topK: num
   for (let j = 0; j < topK; j++) {
     const column = columnOf(columns, `weight_${j}`);
     for (let row = 0; row < rows; row++) {
-      if (!Number.isFinite(column[row])) throw new TraceError(`column weight_${j}, row ${row}: found ${column[row]}`);
+      if (!Number.isFinite(column[row]))
+        throw new TraceError(`column weight_${j}, row ${row}: found ${column[row]}`);
       weights[row * topK + j] = column[row];
     }
   }
@@ -327,7 +370,9 @@ function readSequences(columns: Map<string, Float64Array>, tokens: number, layer
     const sequence = column[token * layers];
     if (sequence === starts.length) starts.push(token);
     else if (sequence !== starts.length - 1) {
-      throw new TraceError(`token ${token}: found sequence ${sequence}, allowed: ${starts.length - 1} or the next`);
+      throw new TraceError(
+        `token ${token}: found sequence ${sequence}, allowed: ${starts.length - 1} or the next`,
+      );
     }
   }
   return Int32Array.from([...starts, tokens]);

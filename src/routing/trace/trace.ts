@@ -13,7 +13,11 @@ export const traceHeaderSchema = z.object({
   layerIds: z.array(z.int().min(0)).min(1).describe("The model's own number of each recorded layer."),
   phase: z.enum(phases).optional(),
   gpus: z.int().min(1).optional().describe('Source GPUs, where the trace keeps batches.'),
-  steps: z.int().min(1).optional().describe('Steps, where the trace keeps batches; without the calibration part.'),
+  steps: z
+    .int()
+    .min(1)
+    .optional()
+    .describe('Steps, where the trace keeps batches; without the calibration part.'),
   source: z.string().default(''),
   licence: z.string().default(''),
   importance: z
@@ -93,7 +97,9 @@ export function checkSequenceStarts(starts: ArrayLike<number>, tokens: number): 
   }
   for (let i = 1; i < starts.length; i++) {
     if (starts[i] <= starts[i - 1]) {
-      throw new TraceError(`sequence starts: found ${starts[i]} after ${starts[i - 1]}, allowed: rising numbers`);
+      throw new TraceError(
+        `sequence starts: found ${starts[i]} after ${starts[i - 1]}, allowed: rising numbers`,
+      );
     }
   }
 }

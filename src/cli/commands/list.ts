@@ -1,0 +1,52 @@
+import { Argument, Command } from '@commander-js/extra-typings';
+import { policies } from '../../balancing/index.js';
+import { runtimes } from '../../execution/index.js';
+import { clusterPresets, gpuPresets, shippedProfiles } from '../../hardware/index.js';
+import { modelPresets } from '../../model/index.js';
+import { formatBytes } from '../../report/index.js';
+import { batchings, generators } from '../../routing/index.js';
+
+/** What there is, by kind: names with one line each. */
+const lists: Record<string, () => [string, string][]> = {
+  policies: () => policies.map(({ kind, summary }) => [kind, summary]),
+  models: () =>
+    Object.entries(modelPresets).map(([name, m]) => [
+      name,
+      `${m.moeLayers} MoE layers of ${m.experts} experts, top ${m.topK}; D ${m.hiddenSize}, H ${m.expertHiddenSize}; ` +
+        `${m.weightDtype ?? 'bf16'}`,
+    ]),
+  gpus: () =>
+    Object.values(gpuPresets).map((gpu) => [
+      gpu.name,
+      `${formatBytes(gpu.memoryBytes)}, ${gpu.memoryBandwidth / 1e12} TB/s, ${gpu.bf16Flops / 1e12} TFLOP/s bf16, ` +
+        `NVLink ${gpu.nvlinkBandwidth / 1e9} GB/s, NIC ${gpu.nicBandwidth / 1e9} GB/s each way`,
+    ]),
+  clusters: () =>
+    Object.entries(clusterPresets).map(([name, { gpu, gpus, gpusPerNode }]) => [
+      name,
+      `${gpus} × ${typeof gpu === 'string' ? gpu : gpu.name} in nodes of ${gpusPerNode}`,
+    ]),
+  profiles: () => shippedProfiles.map(({ name, gpu, status }) => [name, `timings of ${gpu}: ${status}`]),
+  runtimes: () => runtimes.map(({ name, summary }) => [name, summary]),
+  workloads: () => [
+    ...generators.map(({ kind, summary }): [string, string] => [kind, summary]),
+    ['trace', 'a recording, replayed; its batching is one of:'],
+    ...batchings.map(({ kind, summary }): [string, string] => [`  ${kind}`, summary]),
+    ['  recorded', "the file's own steps and source GPUs"],
+  ],
+};
+
+export function listCommand() {
+  return new Command('list')
+    .description('list policies, models, GPUs, clusters, profiles, runtimes and workloads')
+    .addArgument(new Argument('[what]', 'only these').choices(Object.keys(lists)))
+    .action((what) => {
+      const wanted = what === undefined ? Object.keys(lists) : [what];
+      process.stdout.write(`${wanted.map((kind) => section(kind, lists[kind]())).join('\n\n')}\n`);
+    });
+}
+
+function section(title: string, entries: [string, string][]): string {
+  const width = Math.max(...entries.map(([name]) => name.length));
+  return [title, ...entries.map(([name, line]) => `  ${name.padEnd(width)}  ${line}`)].join('\n');
+}

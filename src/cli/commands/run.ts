@@ -1,0 +1,85 @@
+import { Command, Option } from '@commander-js/extra-typings';
+import { join } from 'node:path';
+import { readJson, writeFolder } from '../../files/index.js';
+import { comparisonTable, resultCsv, resultTable, stepsCsv, verdict } from '../../report/index.js';
+import { openScenario, runOpened } from '../../run.js';
+import { setPath } from '../../scenario/index.js';
+import type { Result } from '../../simulation/index.js';
+import { parsePolicyArgument } from '../policy-argument.js';
+import { progressBar } from '../progress.js';
+
+const collect = (value: string, before: string[]) => [...before, value];
+
+export function runCommand() {
+  return new Command('run')
+    .description('run scenarios and compare their policies')
+    .argument('<scenario...>', 'scenario files; several are set side by side')
+    .option(
+      '--set <path=value>',
+      'change one value of the scenario, e.g. workload.steps=8 (repeatable)',
+      collect,
+      [],
+    )
+    .option(
+      '--policy <policy>',
+      'run this policy instead of those listed: llep, llep:alpha=1.1, or JSON (repeatable)',
+      collect,
+      [],
+    )
+    .addOption(
+      new Option('--format <format>', 'how to print the result')
+        .choices(['table', 'json', 'csv'])
+        .default('table'),
+    )
+    .option(
+      '--out [folder]',
+      'keep result.json and steps.csv in a folder of their own under this one (default: results)',
+    )
+    .action(async (files, options) => {
+      const results: Result[] = [];
+      for (const file of files) results.push(await runFile(file, options));
+      process.stdout.write(`${render(results, options.format)}\n`);
+    });
+}
+
+async function runFile(
+  file: string,
+  options: { set: string[]; policy: string[]; out?: string | true },
+): Promise<Result> {
+  let input = await readJson(file);
+  if (options.policy.length > 0)
+    input = { ...(input as object), policies: options.policy.map(parsePolicyArgument) };
+  for (const assignment of options.set) input = setPath(input, assignment);
+  const opened = await openScenario(input, { file });
+  const progress = progressBar(opened.scenario.name ?? file);
+  const { result, latencies } = runOpened(opened, progress.onStep);
+  progress.stop();
+  if (options.out !== undefined) {
+    const folder = await writeFolder(options.out === true ? 'results' : options.out, folderName(result), {
+      'result.json': `${JSON.stringify(result, null, 2)}\n`,
+      'steps.csv': stepsCsv(result, latencies),
+    });
+    console.error(`kept in ${join(folder)}`);
+  }
+  return result;
+}
+
+/** A readable name that differs where inputs differ. */
+function folderName({ scenario, inputs }: Result): string {
+  const slug = (scenario.name ?? 'scenario')
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, '-')
+    .replace(/^-|-$/g, '')
+    .slice(0, 60);
+  return `${slug || 'scenario'}-${inputs.slice(0, 10)}`;
+}
+
+function render(results: readonly Result[], format: 'table' | 'json' | 'csv'): string {
+  if (format === 'json') return JSON.stringify(results.length === 1 ? results[0] : results, null, 2);
+  if (format === 'csv') return resultCsv(results).trimEnd();
+  if (results.length === 1) return resultTable(results[0]);
+  const verdicts = results.map(
+    (result, i) => `${result.scenario.name ?? `scenario ${i + 1}`}: ${verdict(result)}`,
+  );
+  return [comparisonTable(results), ...verdicts].join('\n');
+}

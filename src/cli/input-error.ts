@@ -1,0 +1,16 @@
+import { FileError } from '../files/index.js';
+import { TraceError } from '../routing/index.js';
+import { ScenarioError } from '../scenario/index.js';
+import { RefusalError } from '../simulation/index.js';
+
+/** Usage that commander can't see to be wrong. */
+export class UsageError extends Error {
+  override name = 'UsageError';
+}
+
+/** Whether an error is the user's to mend, with a message that says how. */
+export function isInputError(error: unknown): error is Error {
+  return [FileError, TraceError, ScenarioError, RefusalError, UsageError].some(
+    (kind) => error instanceof kind,
+  );
+}

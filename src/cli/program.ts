@@ -1,0 +1,51 @@
+import { Command, CommanderError } from '@commander-js/extra-typings';
+import { VERSION } from '../version.js';
+import { diffCommand } from './commands/diff.js';
+import { initCommand } from './commands/init.js';
+import { listCommand } from './commands/list.js';
+import { planCommand } from './commands/plan.js';
+import { runCommand } from './commands/run.js';
+import { traceCommand } from './commands/trace.js';
+import { isInputError } from './input-error.js';
+
+/** Exit codes: 0 done, 1 failure inside, 2 bad usage or bad input. */
+const DONE = 0;
+const FAILURE = 1;
+const BAD_INPUT = 2;
+
+/**
+ * Runs the command line.
+ * @param args without the interpreter and the script
+ * @returns the exit code
+ */
+export async function main(args: readonly string[]): Promise<number> {
+  const program = new Command('epsim')
+    .description(
+      'Which load balancer helps a Mixture-of-Experts model under expert parallelism, and what it costs.',
+    )
+    .version(VERSION)
+    .showHelpAfterError('(epsim --help shows what there is)')
+    .exitOverride();
+  for (const command of [runCommand, planCommand, listCommand, initCommand, diffCommand, traceCommand]) {
+    program.addCommand(command());
+  }
+  for (const command of [
+    program,
+    ...program.commands,
+    ...program.commands.flatMap(({ commands }) => commands),
+  ]) {
+    command.exitOverride();
+  }
+  try {
+    await program.parseAsync(args, { from: 'user' });
+    return DONE;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? DONE : BAD_INPUT;
+    if (isInputError(error)) {
+      console.error(error.message);
+      return BAD_INPUT;
+    }
+    console.error('epsim failed:', error);
+    return FAILURE;
+  }
+}

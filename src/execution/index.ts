@@ -1,0 +1,15 @@
+export { combineBytes, dispatchBytes, type Machine } from './machine.js';
+export {
+  accountOf,
+  expertBytes,
+  FRAGMENTATION_SHARE,
+  MEMORY_CATEGORIES,
+  newLedger,
+  NON_TENSOR_BYTES,
+  Residency,
+  type MemoryCategory,
+} from './memory.js';
+export { PHASES, type Phase } from './phases.js';
+export { BlockingMovement } from './placement-movement.js';
+export type { LayerProgram, PolicyTraits, ProgramContext, Runtime, RuntimeDefinition } from './runtime.js';
+export { createRuntime, runtimes, type RuntimeOptions } from './runtimes/index.js';

@@ -1,0 +1,63 @@
+import { QUANTISED, SHIPPED, type LayerWork, type Placement } from '../balancing/index.js';
+import {
+  bitsOf,
+  expertStageCost,
+  stageSeconds,
+  type Cluster,
+  type ExpertLayout,
+  type ExpertStageCost,
+} from '../hardware/index.js';
+import type { MoeShape } from '../model/index.js';
+
+/** A model on a cluster. */
+export interface Machine {
+  cluster: Cluster;
+  shape: MoeShape;
+}
+
+/** Bytes that one copy takes on its way to its expert. */
+export function dispatchBytes({ shape }: Machine): number {
+  return Math.ceil((shape.hiddenSize * bitsOf(shape.activationDtype)) / 8);
+}
+
+/** Bytes that one copy takes on its way back: results are not quantised below 16 bits. */
+export function combineBytes({ shape }: Machine): number {
+  return (shape.hiddenSize * Math.max(16, bitsOf(shape.activationDtype))) / 8;
+}
+
+/** Time of the expert stage of a GPU that may run two precisions, each as a product of its own. */
+export class ExpertTimer {
+  readonly cost: ExpertStageCost;
+  private quantised: ExpertStageCost;
+  private placement: Placement | null = null;
+
+  constructor(
+    private readonly machine: Machine,
+    layout: ExpertLayout,
+  ) {
+    this.cost = this.quantised = expertStageCost(machine.cluster.profile, machine.shape, layout);
+  }
+
+  /** Takes the precisions of a placement: quantised experts read fewer bytes and compute at the same rate. */
+  usePlacement(placement: Placement): void {
+    if (placement === this.placement) return;
+    this.placement = placement;
+    if (!placement.mixed) return;
+    const low = placement.slotBits.reduce((least, bits) => Math.min(least, bits), Infinity);
+    const shipped = bitsOf(this.machine.shape.weightDtype);
+    this.quantised = {
+      ...this.cost,
+      weightSecondsPerExpert: (this.cost.weightSecondsPerExpert * low) / shipped,
+    };
+  }
+
+  seconds(work: LayerWork, gpu: number): number {
+    const { gpus } = this.machine.cluster;
+    const shipped = SHIPPED * gpus + gpu;
+    const low = QUANTISED * gpus + gpu;
+    return (
+      stageSeconds(this.cost, work.roundedRows[shipped], work.activeExperts[shipped], work.rows[shipped]) +
+      stageSeconds(this.quantised, work.roundedRows[low], work.activeExperts[low], work.rows[low])
+    );
+  }
+}

@@ -1,0 +1,98 @@
+import type { Placement } from '../balancing/index.js';
+import { MemoryLedger } from '../engine/index.js';
+import { expertWeights } from '../hardware/index.js';
+import type { Machine } from './machine.js';
+
+/** Categories of the memory ledger, in its order. */
+export const MEMORY_CATEGORIES = [
+  'weights',
+  'replicas',
+  'borrowedWeights',
+  'activations',
+  'dispatchBuffers',
+  'intermediates',
+  'combineBuffers',
+] as const;
+
+export type MemoryCategory = (typeof MEMORY_CATEGORIES)[number];
+
+/** Ledger account of a GPU's category. */
+export function accountOf(gpu: number, category: MemoryCategory): number {
+  return gpu * MEMORY_CATEGORIES.length + MEMORY_CATEGORIES.indexOf(category);
+}
+
+/** Device memory that no tensor gets: CUDA context, NCCL buffers, libraries. A first guess. */
+export const NON_TENSOR_BYTES = 1.5e9;
+
+/** What a caching allocator holds beyond what is in use, as a share of it. A first guess. */
+export const FRAGMENTATION_SHARE = 0.08;
+
+/** A ledger with one pool per GPU; tensors may use what the driver and the libraries leave. */
+export function newLedger({ cluster }: Machine): MemoryLedger {
+  const limits = new Float64Array(cluster.gpus).fill(cluster.gpu.memoryBytes - NON_TENSOR_BYTES);
+  return new MemoryLedger(cluster.gpus, MEMORY_CATEGORIES.length, limits);
+}
+
+/** Bytes of one expert's weights. */
+export function expertBytes({ shape }: Machine, bits: number): number {
+  return Math.ceil((expertWeights(shape) * bits) / 8);
+}
+
+/**
+ * The experts that are resident on every GPU: those of its slots, or (`all`) every expert once plus its
+ * replicas, as in a benchmark that loads the whole layer on every GPU.
+ */
+export class Residency {
+  private inForce: Placement | null = null;
+  private readonly levels = new WeakMap<Placement, Float64Array>();
+
+  constructor(
+    private readonly machine: Machine,
+    private readonly ledger: MemoryLedger,
+    private readonly experts: 'home' | 'all',
+  ) {}
+
+  /** Brings the ledger to the resident level of a placement. */
+  apply(placement: Placement, time: number): void {
+    if (placement === this.inForce) return;
+    this.inForce = placement;
+    const levels = this.levelsOf(placement);
+    for (let gpu = 0; gpu < placement.gpus; gpu++) {
+      this.level(accountOf(gpu, 'weights'), levels[2 * gpu], time);
+      this.level(accountOf(gpu, 'replicas'), levels[2 * gpu + 1], time);
+    }
+  }
+
+  /** Resident bytes of a GPU under a placement. */
+  bytesOn(placement: Placement, gpu: number): number {
+    const levels = this.levelsOf(placement);
+    return levels[2 * gpu] + levels[2 * gpu + 1];
+  }
+
+  private level(account: number, bytes: number, time: number): void {
+    const more = bytes - this.ledger.usedBy(account);
+    if (more > 0) this.ledger.allocate(account, more, time);
+    else this.ledger.free(account, -more);
+  }
+
+  /** [weights, replicas] by GPU. */
+  private levelsOf(placement: Placement): Float64Array {
+    let levels = this.levels.get(placement);
+    if (levels) return levels;
+    levels = new Float64Array(2 * placement.gpus);
+    const { gpus, firstSlot, slotExpert, slotBits, home } = placement;
+    let all = 0;
+    for (let gpu = 0; gpu < gpus; gpu++) {
+      for (let slot = firstSlot[gpu]; slot < firstSlot[gpu + 1]; slot++) {
+        const bytes = expertBytes(this.machine, slotBits[slot]);
+        if (home[slotExpert[slot]] === gpu) {
+          levels[2 * gpu] += bytes;
+          all += bytes;
+        } else levels[2 * gpu + 1] += bytes;
+      }
+    }
+    if (this.experts === 'all') for (let gpu = 0; gpu < gpus; gpu++) levels[2 * gpu] = all;
+    this.levels.set(placement, levels);
+    return levels;
+  }
+}

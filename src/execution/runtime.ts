@@ -1,0 +1,67 @@
+import type { z } from 'zod';
+import type { LayerPlan, LayerWork, Policy } from '../balancing/index.js';
+import type { Executor, MemoryLedger } from '../engine/index.js';
+import type { Network, PortLoads } from '../hardware/index.js';
+import type { Machine } from './machine.js';
+
+/** What of a policy decides which tasks a runtime launches for it. */
+export type PolicyTraits = Pick<Policy, 'plansEachBatch' | 'movesWeights'>;
+
+/** Everything that the tasks of one layer depend on in one step. */
+export interface LayerInput {
+  plan: LayerPlan;
+  work: LayerWork;
+  /** What `work.send` puts on the ports, in copies. */
+  ports: PortLoads;
+  /** Tokens by source GPU. */
+  tokensBySource: ArrayLike<number>;
+}
+
+/** The graph of one layer, and how a plan fills it. One program serves all layers of a policy. */
+export interface LayerProgram {
+  executor: Executor;
+  /** Rows of an expert are rounded up to a multiple of this. */
+  rowRounding: number;
+  /**
+   * For every exchange that all GPUs wait for each other at: its task, and the task after which each GPU
+   * is ready for it. What lies between is waiting.
+   */
+  rendezvous: { task: number; arrivals: number[] }[];
+  /** Bytes of exchanged counts per layer. */
+  metadataBytes: number;
+  /** Writes durations, transfers and buffer sizes. */
+  fill(input: LayerInput): void;
+  /** Expert weights that the layer filled last sends within the step, and their bytes. */
+  weightTransfers(): number;
+  weightBytes(): number;
+}
+
+/** What a program is built on: the network and the ledger of one policy. */
+export interface ProgramContext {
+  machine: Machine;
+  network: Network;
+  ledger: MemoryLedger;
+  traits: PolicyTraits;
+}
+
+/** An implementation of the layer: which tasks it launches, on which streams, at which cost. */
+export interface Runtime {
+  name: string;
+  /** Which experts a GPU keeps in memory. */
+  residentExperts: 'home' | 'all';
+  /** Bytes of a copy on its way to the expert and back. */
+  dispatchBytes: number;
+  combineBytes: number;
+  /** What a reader must know about what this runtime does for a policy. */
+  notes(traits: PolicyTraits): string[];
+  program(context: ProgramContext): LayerProgram;
+}
+
+/** A runtime by name, with options. */
+export interface RuntimeDefinition<Options = unknown, Input = unknown> {
+  name: string;
+  /** One line for `epsim list`. */
+  summary: string;
+  options: z.ZodType<Options, Input>;
+  create(options: Options, machine: Machine): Runtime;
+}

@@ -1,0 +1,137 @@
+import { z } from 'zod';
+import { bitsOf } from '../../hardware/index.js';
+import { Executor, TaskGraphBuilder } from '../../engine/index.js';
+import { combineBytes, dispatchBytes, ExpertTimer, type Machine } from '../machine.js';
+import { accountOf, expertBytes } from '../memory.js';
+import { labelOf } from '../phases.js';
+import type { LayerInput, LayerProgram, ProgramContext, RuntimeDefinition } from '../runtime.js';
+import { WeightMessages } from '../weight-messages.js';
+
+const options = z.strictObject({ preset: z.literal('ideal') });
+
+/**
+ * No overheads: no launches, no host, no count exchange, no planning, no permuting. What remains is the
+ * dispatch, the expert kernels and the combine; borrowed weights travel beside the dispatch. It answers what
+ * a balancer could gain if its implementation were free.
+ */
+export const ideal: RuntimeDefinition<z.infer<typeof options>, z.input<typeof options>> = {
+  name: 'ideal',
+  summary: 'no overheads: dispatch, experts and combine only; planning is free',
+  options,
+  create: (_, machine) => ({
+    name: 'ideal',
+    residentExperts: 'home',
+    dispatchBytes: dispatchBytes(machine),
+    combineBytes: combineBytes(machine),
+    notes: () => [],
+    program: (context) => idealProgram(machine, context),
+  }),
+};
+
+function idealProgram(machine: Machine, { network, ledger, traits }: ProgramContext): LayerProgram {
+  const { gpus } = machine.cluster;
+  const { experts, hiddenSize, expertHiddenSize, activationDtype } = machine.shape;
+  const graph = new TaskGraphBuilder();
+  const each = <T>(make: (gpu: number) => T) => Array.from({ length: gpus }, (_, gpu) => make(gpu));
+
+  const compute = each(() => graph.addStream());
+  const exchange = each(() => graph.addStream());
+  const activations = each((gpu) => graph.addBuffer(accountOf(gpu, 'activations')));
+  const received = each((gpu) => graph.addBuffer(accountOf(gpu, 'dispatchBuffers')));
+  const intermediates = each((gpu) => graph.addBuffer(accountOf(gpu, 'intermediates')));
+  const computed = each((gpu) => graph.addBuffer(accountOf(gpu, 'combineBuffers')));
+  const returned = each((gpu) => graph.addBuffer(accountOf(gpu, 'combineBuffers')));
+
+  const dispatchTransfer = network.declareExchange();
+  const combineTransfer = network.declareExchange();
+  const dispatch = graph.addTask({
+    streams: exchange,
+    transfer: dispatchTransfer,
+    allocates: [...activations, ...received],
+    label: labelOf('dispatch'),
+  });
+  const messages = new WeightMessages(
+    experts + gpus,
+    expertBytes(machine, bitsOf(machine.shape.weightDtype)),
+    true,
+  );
+  const weights = traits.movesWeights
+    ? each((gpu) => {
+        const borrowed = graph.addBuffer(accountOf(gpu, 'borrowedWeights'));
+        const transfer = network.declareMessages(experts + gpus);
+        const task = graph.addTask({
+          streams: [graph.addStream()],
+          transfer,
+          allocates: [borrowed],
+          label: labelOf('weights'),
+        });
+        return { borrowed, transfer, task };
+      })
+    : null;
+  const stage = each((gpu) =>
+    graph.addTask({
+      streams: [compute[gpu]],
+      after: weights ? [dispatch, weights[gpu].task] : [dispatch],
+      allocates: [intermediates[gpu], computed[gpu]],
+      reads: [received[gpu], intermediates[gpu], ...(weights ? [weights[gpu].borrowed] : [])],
+      label: labelOf('experts'),
+    }),
+  );
+  const combine = graph.addTask({
+    streams: exchange,
+    after: stage,
+    transfer: combineTransfer,
+    allocates: returned,
+    reads: [...activations, ...computed, ...returned],
+    label: labelOf('combine'),
+  });
+
+  const executor = new Executor(graph.compile(), network.fabric, ledger);
+  const timer = new ExpertTimer(machine, 'fused');
+  const { duration, bufferBytes } = executor;
+  const toExpert = dispatchBytes(machine);
+  const back = combineBytes(machine);
+  // Gate and up projections (2H) and the activated product (H).
+  const intermediateBytes = Math.ceil((3 * expertHiddenSize * bitsOf(activationDtype)) / 8);
+  // The layer's input and its output, in 16 bits.
+  const activationBytes = 2 * hiddenSize * 2;
+  const weightBytes = expertBytes(machine, bitsOf(machine.shape.weightDtype));
+
+  return {
+    executor,
+    rowRounding: timer.cost.rowRounding,
+    rendezvous: [{ task: combine, arrivals: stage }],
+    metadataBytes: 0,
+    weightTransfers: () => messages.count,
+    weightBytes: () => messages.total,
+    fill({ plan, work, ports, tokensBySource }: LayerInput): void {
+      const sent = { copies: work.send, ports };
+      network.setExchange(dispatchTransfer, sent, toExpert, false);
+      network.setExchange(combineTransfer, sent, back, true);
+      timer.usePlacement(plan.placement);
+      if (weights) {
+        messages.take(plan);
+        for (let gpu = 0; gpu < gpus; gpu++) {
+          network.setMessages(weights[gpu].transfer, messages, gpu);
+          bufferBytes[weights[gpu].borrowed] = work.borrowed[gpu] * weightBytes;
+        }
+      }
+      for (let gpu = 0; gpu < gpus; gpu++) {
+        const rows = work.rows[gpu] + work.rows[gpus + gpu];
+        duration[stage[gpu]] = timer.seconds(work, gpu);
+        bufferBytes[activations[gpu]] = Math.ceil(tokensBySource[gpu] * activationBytes);
+        bufferBytes[received[gpu]] = Math.ceil(rows * toExpert);
+        bufferBytes[intermediates[gpu]] = Math.ceil(rows * intermediateBytes);
+        bufferBytes[computed[gpu]] = Math.ceil(rows * back);
+        bufferBytes[returned[gpu]] = Math.ceil(sentBy(work.send, gpu, gpus) * back);
+      }
+    },
+  };
+}
+
+/** Copies that a source sends, its own GPU included. */
+export function sentBy(send: ArrayLike<number>, source: number, gpus: number): number {
+  let sum = 0;
+  for (let i = source * gpus; i < (source + 1) * gpus; i++) sum += send[i];
+  return sum;
+}

@@ -1,0 +1,18 @@
+import type { z } from 'zod';
+import type { Machine } from '../machine.js';
+import type { Runtime, RuntimeDefinition } from '../runtime.js';
+import { ideal } from './ideal.js';
+import { llepReference } from './llep-reference.js';
+
+/** All runtimes, in the order in which they are listed. */
+export const runtimes = [ideal, llepReference] as const;
+
+export type RuntimeOptions = z.output<(typeof runtimes)[number]['options']>;
+
+/** The runtime of parsed options on a machine. */
+export function createRuntime(options: RuntimeOptions, machine: Machine): Runtime {
+  const definition = runtimes.find(
+    ({ name }) => name === options.preset,
+  ) as unknown as RuntimeDefinition<RuntimeOptions>;
+  return definition.create(options, machine);
+}

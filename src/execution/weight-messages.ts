@@ -1,0 +1,52 @@
+import type { LayerPlan } from '../balancing/index.js';
+import type { Messages } from '../hardware/index.js';
+
+/** The weight transfers of a plan as messages; reused from layer to layer. */
+export class WeightMessages implements Messages {
+  count = 0;
+  readonly source: Int32Array;
+  readonly destination: Int32Array;
+  readonly bytes: Float64Array;
+
+  /**
+   * @param capacity most messages of a layer
+   * @param expertBytes bytes of one expert
+   * @param distinct send a pair (expert, destination) once, however often the plan lists it
+   */
+  constructor(
+    capacity: number,
+    private readonly expertBytes: number,
+    private readonly distinct: boolean,
+  ) {
+    this.source = new Int32Array(capacity);
+    this.destination = new Int32Array(capacity);
+    this.bytes = new Float64Array(capacity);
+  }
+
+  /** Sum of the bytes. */
+  get total(): number {
+    return this.count * this.expertBytes;
+  }
+
+  take({ transfers }: LayerPlan): this {
+    this.count = 0;
+    if (transfers === null) return this;
+    const { expert, source, destination, count } = transfers;
+    for (let i = 0; i < count; i++) {
+      if (this.distinct && repeats(expert, destination, i)) continue;
+      const at = this.count++;
+      this.source[at] = source[i];
+      this.destination[at] = destination[i];
+      this.bytes[at] = this.expertBytes;
+    }
+    return this;
+  }
+}
+
+/** Whether an earlier transfer carries the same expert to the same GPU; those of an expert stand together. */
+function repeats(expert: Int32Array, destination: Int32Array, i: number): boolean {
+  for (let j = i - 1; j >= 0 && expert[j] === expert[i]; j--) {
+    if (destination[j] === destination[i]) return true;
+  }
+  return false;
+}

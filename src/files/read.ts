@@ -1,0 +1,46 @@
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { isAbsolute, resolve } from 'node:path';
+import { FileError, reasonOf } from './file-error.js';
+
+/**
+ * Where a path of a scenario points: relative paths start at the scenario's folder. What would lie in a
+ * folder `shared` that is not there is looked for in EPSIM_SHARED.
+ */
+export function locate(path: string, baseDir: string): string {
+  const direct = isAbsolute(path) ? path : resolve(baseDir, path);
+  const [, inShared] = /(?:^|\/)shared\/(.*)$/.exec(path) ?? [];
+  const shared = process.env.EPSIM_SHARED;
+  if (inShared === undefined || !shared || hasFiles(direct)) return direct;
+  return resolve(shared, inShared);
+}
+
+/** Whether there is a file or folder. */
+export function exists(path: string): boolean {
+  return existsSync(path);
+}
+
+/** Whether a path, or (a recording's common prefix) anything that starts with it, is there. */
+function hasFiles(path: string): boolean {
+  return existsSync(path) || existsSync(`${path}.meta.json`);
+}
+
+/** @throws FileError */
+export async function readBytes(path: string): Promise<ArrayBuffer> {
+  try {
+    const buffer = await readFile(path);
+    return buffer.buffer.slice(buffer.byteOffset, buffer.byteOffset + buffer.byteLength);
+  } catch (error) {
+    throw new FileError(`${path}: found ${reasonOf(error)}, allowed: a file that can be read`);
+  }
+}
+
+/** @throws FileError */
+export async function readJson(path: string): Promise<unknown> {
+  const text = new TextDecoder().decode(await readBytes(path));
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new FileError(`${path}: found ${(error as Error).message}, allowed: JSON`);
+  }
+}

@@ -1,0 +1,189 @@
+import type { LayerLoads, LayerPlan, LayerWork, Placement } from '../balancing/index.js';
+import { expertBytes, type Machine, type Runtime } from '../execution/index.js';
+import {
+  bitsOf,
+  expertStageCost,
+  NIC_IN,
+  NIC_OUT,
+  NVLINK_IN,
+  NVLINK_OUT,
+  portCapacities,
+  PORTS_PER_GPU,
+  type ExpertStageCost,
+  type PortLoads,
+} from '../hardware/index.js';
+
+/**
+ * A lower bound of a layer's time (invariant 7): the largest of
+ * - compute: all kept copies at the best rate of the profile, spread over all GPUs;
+ * - weights: the weight bytes of the distinct active experts over the whole memory bandwidth;
+ * - ports: what must cross the busiest port, there and back, given which weights may move.
+ * Host, launches and latencies count nothing.
+ */
+export class LayerBound {
+  private readonly secondsPerCopy: number;
+  private readonly weightSeconds: number;
+  private readonly shippedBits: number;
+  private readonly weightBytes: number;
+  private readonly capacities: Float64Array;
+  private readonly crossing: Float64Array;
+
+  /** @param movesWeights whether the policy may move weights within the step */
+  constructor(
+    private readonly machine: Machine,
+    private readonly runtime: Runtime,
+    private readonly movesWeights: boolean,
+  ) {
+    const { cluster, shape } = machine;
+    const costs = (['fused', 'loop'] as const).flatMap((layout): ExpertStageCost[] => {
+      try {
+        return [expertStageCost(cluster.profile, shape, layout)];
+      } catch {
+        return [];
+      }
+    });
+    this.secondsPerCopy = Math.min(
+      ...costs.map((cost) => cost.flopSecondsPerRow + cost.activationSecondsPerRow),
+    );
+    this.weightSeconds = Math.min(...costs.map((cost) => cost.weightSecondsPerExpert));
+    this.shippedBits = bitsOf(shape.weightDtype);
+    this.weightBytes = expertBytes(machine, this.shippedBits);
+    this.capacities = portCapacities(cluster);
+    this.crossing = new Float64Array(PORTS_PER_GPU * cluster.gpus);
+  }
+
+  /** Seconds. */
+  of(plan: LayerPlan, work: LayerWork, base: LayerLoads, ports: PortLoads): number {
+    const { gpus } = this.machine.cluster;
+    const compute = (work.kept * this.secondsPerCopy) / gpus;
+    const weights = (this.activeExperts(plan, base) * this.weightSeconds) / gpus;
+    return Math.max(compute, weights, this.portSeconds(plan, base, ports));
+  }
+
+  /** Distinct active experts, a quantised one counted at its share of the bytes. */
+  private activeExperts({ placement, drop }: LayerPlan, base: LayerLoads): number {
+    if (!placement.mixed && drop === null) return base.active;
+    const bits = placement.mixed ? lowestBits(placement) : null;
+    let sum = 0;
+    for (let e = 0; e < base.experts; e++) {
+      if (base.loads[e] === 0 || (drop !== null && !anyKept(drop.kept, e, base.experts))) continue;
+      sum += bits === null ? 1 : bits[e] / this.shippedBits;
+    }
+    return sum;
+  }
+
+  private portSeconds(plan: LayerPlan, base: LayerLoads, ports: PortLoads): number {
+    const { gpus } = this.machine.cluster;
+    if (gpus === 1) return 0;
+    if (this.movesWeights) return this.freeWeightSeconds(base);
+    const units = plan.drop?.sent || plan.slices ? this.unavoidable(plan, base) : ports.units;
+    const { capacities } = this;
+    const { dispatchBytes, combineBytes } = this.runtime;
+    let longest = 0;
+    for (const out of [NVLINK_OUT, NIC_OUT]) {
+      const into = out + 1;
+      for (let gpu = 0; gpu < gpus; gpu++) {
+        const sent = units[out * gpus + gpu];
+        const received = units[into * gpus + gpu];
+        const busiest = Math.max(
+          sent * dispatchBytes + received * combineBytes,
+          received * dispatchBytes + sent * combineBytes,
+        );
+        longest = Math.max(longest, busiest / capacities[out * gpus + gpu]);
+      }
+    }
+    return longest;
+  }
+
+  /**
+   * Where weights may move, a GPU's copies of an expert either come back to it as results, or the expert's
+   * weights come to it: the smaller of the two must enter, by one of its ports.
+   */
+  private freeWeightSeconds({ counts, experts, home }: LayerLoads): number {
+    const { gpus, gpusPerNode } = this.machine.cluster;
+    const { combineBytes } = this.runtime;
+    const { capacities, weightBytes } = this;
+    const nic = gpus > gpusPerNode ? capacities[NIC_IN * gpus] : 0;
+    const near = gpusPerNode > 1 ? capacities[NVLINK_IN * gpus] : 0;
+    let largest = 0;
+    for (let gpu = 0; gpu < gpus; gpu++) {
+      let bytes = 0;
+      for (let e = 0; e < experts; e++) {
+        if (home[e] !== gpu) bytes += Math.min(counts[gpu * experts + e] * combineBytes, weightBytes);
+      }
+      if (bytes > largest) largest = bytes;
+    }
+    return largest / (near + nic);
+  }
+
+  /** Kept copies that must cross each port, given where instances are: none for a GPU that holds one. */
+  private unavoidable({ placement, drop }: LayerPlan, { counts, experts }: LayerLoads): Float64Array {
+    const { gpus, gpusPerNode } = this.machine.cluster;
+    const { crossing } = this;
+    const kept = drop?.kept ?? counts;
+    const { only, holders } = holdersOf(placement);
+    const isNear = (a: number, b: number) => Math.floor(a / gpusPerNode) === Math.floor(b / gpusPerNode);
+    crossing.fill(0);
+    for (let source = 0; source < gpus; source++) {
+      for (let e = 0; e < experts; e++) {
+        const copies = kept[source * experts + e];
+        if (copies === 0) continue;
+        const holder = only[e];
+        if (holder === source) continue;
+        if (holder >= 0) {
+          const out = isNear(source, holder) ? NVLINK_OUT : NIC_OUT;
+          crossing[out * gpus + source] += copies;
+          crossing[(out + 1) * gpus + holder] += copies;
+          continue;
+        }
+        const own = holders[e];
+        if (own.includes(source)) continue;
+        const near = own.filter((gpu) => isNear(gpu, source)).length;
+        // Which port is used is known only where all instances are on one side.
+        if (near === 0) crossing[NIC_OUT * gpus + source] += copies;
+        else if (near === own.length) crossing[NVLINK_OUT * gpus + source] += copies;
+      }
+    }
+    return crossing;
+  }
+}
+
+function anyKept(kept: Int32Array, expert: number, experts: number): boolean {
+  for (let cell = expert; cell < kept.length; cell += experts) if (kept[cell] > 0) return true;
+  return false;
+}
+
+/** GPUs that hold each expert; `only` is the one GPU of an expert without replicas, else −1. */
+interface Holders {
+  only: Int32Array;
+  holders: number[][];
+}
+
+const holdersCache = new WeakMap<Placement, Holders>();
+
+function holdersOf(placement: Placement): Holders {
+  let found = holdersCache.get(placement);
+  if (found) return found;
+  const { gpus, experts, firstSlot, slotExpert } = placement;
+  const holders: number[][] = Array.from({ length: experts }, () => []);
+  for (let gpu = 0; gpu < gpus; gpu++) {
+    for (let slot = firstSlot[gpu]; slot < firstSlot[gpu + 1]; slot++) holders[slotExpert[slot]].push(gpu);
+  }
+  found = { holders, only: Int32Array.from(holders, (own) => (own.length === 1 ? own[0] : -1)) };
+  holdersCache.set(placement, found);
+  return found;
+}
+
+const bitsCache = new WeakMap<Placement, Float64Array>();
+
+/** The fewest bits at which any instance of each expert is held. */
+function lowestBits(placement: Placement): Float64Array {
+  let bits = bitsCache.get(placement);
+  if (bits) return bits;
+  bits = new Float64Array(placement.experts).fill(Infinity);
+  placement.slotExpert.forEach((expert, slot) => {
+    bits[expert] = Math.min(bits[expert], placement.slotBits[slot]);
+  });
+  bitsCache.set(placement, bits);
+  return bits;
+}

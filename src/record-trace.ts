@@ -1,0 +1,35 @@
+import { policyOf } from './balancing/index.js';
+import { BatchTraceWriter, type TraceHeader } from './routing/index.js';
+import type { OpenedScenario } from './run.js';
+
+/**
+ * A scenario's routing as a native trace: what its policies would calibrate on as the marked part, then every
+ * step. Replayed with batching `recorded` under the same scenario, it gives the same results.
+ */
+export function recordTrace({ scenario, resolved }: OpenedScenario): {
+  bytes: Uint8Array;
+  header: TraceHeader;
+} {
+  const { source, machine, policies } = resolved;
+  const header: TraceHeader = {
+    schema: 'epsim/trace@1',
+    kind: source.hasTokens ? 'tokens' : 'counts',
+    model: machine.shape.name,
+    experts: source.experts,
+    topK: source.topK,
+    layerIds: [...source.layerIds],
+    phase: scenario.workload.phase,
+    gpus: source.gpus,
+    steps: source.steps,
+    source: `epsim trace record: ${scenario.name ?? 'a scenario'}, ${scenario.workload.routing.kind}`,
+    licence: '',
+    importance: source.importance?.map((layer) => [...layer]),
+    notes: [...source.notes],
+  };
+  const writer = new BatchTraceWriter(header, source.hasGateWeights);
+  const share = Math.max(...policies.map(({ options }) => policyOf(options).calibrationShare(options)));
+  if (share > 0) writer.add(0, source.calibration(share).layers, true);
+  const stream = source.start();
+  for (let step = stream.next(); step !== null; step = stream.next()) writer.add(step.step, step.layers);
+  return { bytes: writer.finish(), header };
+}

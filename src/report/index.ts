@@ -1,0 +1,5 @@
+export { diffResults } from './diff.js';
+export { resultCsv, stepsCsv } from './rows.js';
+export { comparisonTable, resultTable } from './table.js';
+export { formatBytes, formatFactor, formatSeconds, formatShare } from './units.js';
+export { verdict } from './verdict.js';

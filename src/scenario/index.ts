@@ -1,0 +1,12 @@
+export { describeIssue, type DescribedIssue } from './describe-issue.js';
+export { parseScenario, setPath } from './parse.js';
+export {
+  filesOf,
+  resolveModel,
+  resolveScenario,
+  type ResolvedScenario,
+  type ScenarioContents,
+  type ScenarioFiles,
+} from './resolve.js';
+export { ScenarioError } from './scenario-error.js';
+export { scenarioJsonSchema, type Scenario, type ScenarioInput } from './schema.js';

@@ -1,0 +1,315 @@
+import { z } from 'zod';
+import { contiguous, policies as knownPolicies, policyOf, type PolicyOptions } from '../balancing/index.js';
+import { createRuntime, runtimes, type Machine, type RuntimeOptions } from '../execution/index.js';
+import {
+  clusterPresets,
+  clusterSchema,
+  defaultProfile,
+  gpuPresets,
+  profileSchema,
+  shippedProfiles,
+  type Cluster,
+  type Profile,
+} from '../hardware/index.js';
+import { completeShape, modelPresets, shapeFromConfig, shapeSchema, type MoeShape } from '../model/index.js';
+import {
+  countTraceSource,
+  generatorSource,
+  TraceError,
+  tokenTraceSource,
+  type GeneratorOptions,
+  type RoutingSource,
+  type Trace,
+} from '../routing/index.js';
+import { describeIssue, show } from './describe-issue.js';
+import { ScenarioError } from './scenario-error.js';
+import type { Scenario, TraceOptions } from './schema.js';
+
+/** Files that a scenario names, as its text says them. */
+export interface ScenarioFiles {
+  modelConfig?: string;
+  profile?: string;
+  trace?: string;
+}
+
+/** What is in those files. */
+export interface ScenarioContents {
+  modelConfig?: unknown;
+  profile?: unknown;
+  /** Opened by `readTrace` with the model's topK. */
+  trace?: Trace;
+}
+
+/** A scenario with everything that a simulation needs. */
+export interface ResolvedScenario {
+  machine: Machine;
+  runtime: RuntimeOptions;
+  source: RoutingSource;
+  policies: { options: PolicyOptions; anchor: boolean }[];
+  warmup: number | null;
+  resamples: number | null;
+  seed: number | string;
+  /** Things that a reader of the result must know. */
+  notes: string[];
+}
+
+/** Which files must be opened. */
+export function filesOf({ model, cluster, workload }: Scenario): ScenarioFiles {
+  const profile = typeof cluster === 'string' ? undefined : cluster.profile;
+  return {
+    modelConfig: typeof model === 'string' && !(model in modelPresets) ? model : undefined,
+    profile:
+      profile !== undefined && !shippedProfiles.some(({ name }) => name === profile) ? profile : undefined,
+    trace: workload.routing.kind === 'trace' ? workload.routing.path : undefined,
+  };
+}
+
+/**
+ * @param file name for messages
+ * @throws ScenarioError
+ */
+export function resolveModel({ model }: Scenario, file: string, config?: unknown): MoeShape {
+  const at = <T>(path: string, found: unknown, make: () => T) => attempt(file, path, found, make);
+  if (typeof model === 'string') {
+    if (model in modelPresets)
+      return completeShape(shapeSchema.parse({ name: model, ...modelPresets[model] }));
+    const shape = at('model', model, () => shapeFromConfig(config));
+    const parsed = shapeSchema.safeParse(shape);
+    if (parsed.success) return at('model', model, () => completeShape(parsed.data));
+    const issue = describeIssue(parsed.error.issues, shape, z.toJSONSchema(shapeSchema, { io: 'input' }));
+    throw new ScenarioError(model, issue.path, issue.found, issue.allowed);
+  }
+  if (!('preset' in model)) return at('model', model, () => completeShape(model));
+  const { preset, ...overrides } = model;
+  const merged = shapeSchema.parse({ name: preset, ...modelPresets[preset], ...overrides });
+  return at('model', overrides, () => completeShape(merged));
+}
+
+/** @throws ScenarioError */
+export function resolveCluster({ cluster }: Scenario, file: string, profileFile?: unknown): Cluster {
+  const given = clusterSchema.parse(typeof cluster === 'string' ? clusterPresets[cluster] : cluster);
+  const { gpus, fabric } = given;
+  const gpusPerNode = given.gpusPerNode ?? Math.min(8, gpus);
+  if (gpus > gpusPerNode && gpus % gpusPerNode !== 0) {
+    throw new ScenarioError(
+      file,
+      'cluster.gpus',
+      `${gpus} GPUs in nodes of ${gpusPerNode}`,
+      `a multiple of gpusPerNode, or at most ${gpusPerNode}`,
+    );
+  }
+  const gpu = typeof given.gpu === 'string' ? gpuPresets[given.gpu] : given.gpu;
+  const profile =
+    profileFile !== undefined
+      ? parseProfile(profileFile, given.profile!)
+      : (shippedProfiles.find(({ name }) => name === given.profile) ?? defaultProfile(gpu));
+  if (profile.gpu !== gpu.name) {
+    throw new ScenarioError(file, 'cluster.profile', `timings of ${profile.gpu}`, `timings of ${gpu.name}`);
+  }
+  return { gpu, gpus, gpusPerNode: Math.min(gpusPerNode, gpus), fabric, profile };
+}
+
+function parseProfile(input: unknown, file: string): Profile {
+  const parsed = profileSchema.safeParse(input);
+  if (parsed.success) return parsed.data;
+  const { path, found, allowed } = describeIssue(parsed.error.issues, input, z.toJSONSchema(profileSchema));
+  throw new ScenarioError(file, path, found, allowed);
+}
+
+/**
+ * Puts a scenario and the contents of its files together.
+ * @throws ScenarioError
+ */
+export function resolveScenario(
+  scenario: Scenario,
+  file: string,
+  contents: ScenarioContents,
+): ResolvedScenario {
+  const shape = resolveModel(scenario, file, contents.modelConfig);
+  const cluster = resolveCluster(scenario, file, contents.profile);
+  attempt(file, 'cluster.gpus', cluster.gpus, () => contiguous(cluster.gpus, shape.experts, 16));
+  const machine: Machine = { cluster, shape };
+  const runtime = resolveRuntime(scenario);
+  // The cost of the model's experts must be known before anything runs.
+  attempt(file, 'model.weightDtype', shape.weightDtype, () => createRuntime(runtime, machine));
+  const policies = resolvePolicies(scenario);
+  const notes: string[] = [];
+  const source = resolveRouting(scenario, file, machine, policies, contents.trace, notes);
+  if (cluster.profile.status === 'first-guess') {
+    notes.push(`profile ${cluster.profile.name}: kernel and link times are first guesses, not measured`);
+  }
+  return {
+    machine,
+    runtime,
+    source,
+    policies,
+    warmup: scenario.workload.warmupSteps ?? null,
+    resamples: scenario.resamples ?? null,
+    seed: scenario.seed,
+    notes,
+  };
+}
+
+function resolveRuntime({ runtime }: Scenario): RuntimeOptions {
+  if (typeof runtime !== 'string') return runtime;
+  return runtimes.find(({ name }) => name === runtime)!.options.parse({ preset: runtime });
+}
+
+/** The listed policies, then `ep` and `balanced` as anchors where they are not listed. */
+function resolvePolicies({ policies }: Scenario): ResolvedScenario['policies'] {
+  const listed = policies.map((policy) => ({
+    options: typeof policy === 'string' ? defaultsOf(policy) : policy,
+    anchor: false,
+  }));
+  for (const kind of ['ep', 'balanced'] as const) {
+    if (!listed.some(({ options }) => options.kind === kind))
+      listed.push({ options: defaultsOf(kind), anchor: true });
+  }
+  return listed;
+}
+
+function defaultsOf(kind: PolicyOptions['kind']): PolicyOptions {
+  return knownPolicies.find((policy) => policy.kind === kind)!.options.parse({ kind });
+}
+
+function resolveRouting(
+  scenario: Scenario,
+  file: string,
+  machine: Machine,
+  policies: ResolvedScenario['policies'],
+  trace: Trace | undefined,
+  notes: string[],
+): RoutingSource {
+  const { routing } = scenario.workload;
+  if (routing.kind !== 'trace') return resolveGenerator(scenario, routing, file, machine, policies, notes);
+  checkTraceModel(trace!, machine.shape, file, routing);
+  return resolveTrace(scenario, routing, file, machine, policies, trace!, notes);
+}
+
+function resolveGenerator(
+  { workload, seed }: Scenario,
+  routing: GeneratorOptions,
+  file: string,
+  { cluster, shape }: Machine,
+  policies: ResolvedScenario['policies'],
+  notes: string[],
+): RoutingSource {
+  const { tokensPerGpu, steps, layer } = workload;
+  if (tokensPerGpu === undefined || steps === undefined) {
+    const missing = tokensPerGpu === undefined ? 'tokensPerGpu' : 'steps';
+    throw new ScenarioError(
+      file,
+      `workload.${missing}`,
+      'nothing',
+      'a whole number ≥ 1: generated routing has no size of its own',
+    );
+  }
+  if (layer !== 'all' && layer >= shape.moeLayers) {
+    throw new ScenarioError(file, 'workload.layer', String(layer), `0 to ${shape.moeLayers - 1}, or "all"`);
+  }
+  const redrawn = 'redraw' in routing && routing.redraw === 'step';
+  const fixed = routing.kind === 'hot-experts' && routing.pattern === 'llep';
+  if (redrawn && !fixed && policies.some(({ options }) => policyOf(options).sees === 'history')) {
+    notes.push(
+      "redraw 'step': experts change their popularity in every step, so policies that plan from history see " +
+        "nothing of use; redraw: 'run' keeps it",
+    );
+  }
+  return attempt(file, 'workload.routing', routing, () =>
+    generatorSource({
+      options: routing,
+      setting: {
+        gpus: cluster.gpus,
+        experts: shape.experts,
+        topK: shape.topK,
+        routerGroups: shape.routerGroups,
+        topGroups: shape.topGroups,
+        tokensPerGpu,
+      },
+      layerIds: layer === 'all' ? Array.from({ length: shape.moeLayers }, (_, i) => i) : [layer],
+      steps,
+      seed,
+    }),
+  );
+}
+
+function checkTraceModel({ header }: Trace, shape: MoeShape, file: string, { path }: TraceOptions): void {
+  const fields = [
+    ['experts', header.experts, shape.experts],
+    ['top-k', header.topK, shape.topK],
+  ] as const;
+  for (const [what, recorded, expected] of fields) {
+    if (recorded === expected) continue;
+    throw new ScenarioError(
+      file,
+      'workload.routing.path',
+      `${path}, a recording of ${header.model} with ${what} ${recorded}`,
+      `a recording of ${shape.name} with ${what} ${expected}`,
+    );
+  }
+  if (header.layerIds.length > shape.moeLayers && shape.moeLayers > 1) {
+    throw new ScenarioError(
+      file,
+      'workload.routing.path',
+      `${path}, a recording of ${header.model} with ${header.layerIds.length} layers`,
+      `at most the ${shape.moeLayers} MoE layers of ${shape.name}`,
+    );
+  }
+}
+
+function resolveTrace(
+  { workload, seed }: Scenario,
+  { path, batching, resample }: TraceOptions,
+  file: string,
+  { cluster }: Machine,
+  policies: ResolvedScenario['policies'],
+  trace: Trace,
+  notes: string[],
+): RoutingSource {
+  const { header } = trace;
+  const { layer, phase } = workload;
+  if (layer !== 'all' && layer >= header.layerIds.length) {
+    throw new ScenarioError(
+      file,
+      'workload.layer',
+      String(layer),
+      `0 to ${header.layerIds.length - 1} (the recording's layers ${header.layerIds.join(', ')}), or "all"`,
+    );
+  }
+  if (header.phase !== undefined && header.phase !== phase) {
+    notes.push(`the recording is a ${header.phase}, the scenario a ${phase}: its routing may differ`);
+  }
+  const recorded = trace.kind === 'counts' || trace.batches !== null;
+  const spec = {
+    gpus: cluster.gpus,
+    tokensPerGpu: workload.tokensPerGpu ?? null,
+    steps: workload.steps ?? null,
+    layers: layer === 'all' ? header.layerIds.map((_, i) => i) : [layer],
+    batching: batching ?? (recorded ? 'recorded' : 'shuffled'),
+    resample,
+    calibrationShare: Math.max(...policies.map(({ options }) => policyOf(options).calibrationShare(options))),
+    seed,
+  };
+  try {
+    return trace.kind === 'counts' ? countTraceSource(trace, spec) : tokenTraceSource(trace, spec);
+  } catch (error) {
+    if (error instanceof TraceError)
+      throw new TraceError(`${file}: workload.routing (${path}): ${error.message}`);
+    throw error;
+  }
+}
+
+/** Turns a RangeError into a ScenarioError at a path. */
+function attempt<T>(file: string, path: string, found: unknown, make: () => T): T {
+  try {
+    return make();
+  } catch (error) {
+    if (error instanceof RangeError) {
+      const [, inner, innerAllowed] = /found (.*), allowed: (.*)$/s.exec(error.message) ?? [];
+      throw inner === undefined
+        ? new ScenarioError(file, path, show(found), error.message)
+        : new ScenarioError(file, path, inner, innerAllowed);
+    }
+    throw error;
+  }
+}

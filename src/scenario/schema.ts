@@ -1,0 +1,126 @@
+import { z } from 'zod';
+import { policies, type PolicyInput, type PolicyOptions } from '../balancing/index.js';
+import { runtimes, type RuntimeOptions } from '../execution/index.js';
+import { clusterPresets, clusterSchema } from '../hardware/index.js';
+import { modelPresets, shapeOverridesSchema, shapeSchema } from '../model/index.js';
+import { batchingKinds, generators, type GeneratorOptions } from '../routing/index.js';
+
+type Names = [string, ...string[]];
+
+const modelNames = Object.keys(modelPresets) as Names;
+const clusterNames = Object.keys(clusterPresets) as Names;
+const runtimeNames = runtimes.map(({ name }) => name) as [RuntimeName, ...RuntimeName[]];
+const policyNames = policies.map(({ kind }) => kind) as [PolicyName, ...PolicyName[]];
+
+type RuntimeName = (typeof runtimes)[number]['name'];
+type PolicyName = z.output<(typeof policies)[number]['options']>['kind'];
+
+/** Options that their own files declare, told apart by one key; each described by its summary. */
+function union<Output>(
+  key: string,
+  rivals: readonly { options: z.ZodType; summary: string }[],
+): z.ZodType<Output> {
+  const options = rivals.map((rival) => rival.options.describe(rival.summary));
+  return z.discriminatedUnion(key, options as never);
+}
+
+const model = z
+  .union([
+    z.enum(modelNames),
+    z.string().regex(/\.json$/, `${modelNames.join(', ')}, or the path of a Hugging Face config.json`),
+    shapeOverridesSchema.extend({ preset: z.enum(modelNames) }),
+    shapeSchema,
+  ])
+  .describe("A preset's name, a preset with overrides, a shape, or the path of a Hugging Face config.json.");
+
+const cluster = z
+  .union([z.enum(clusterNames), clusterSchema])
+  .describe("A preset's name, or the GPUs and how they are connected.");
+
+const runtime = z
+  .union([z.enum(runtimeNames), union<RuntimeOptions>('preset', runtimes)])
+  .default(runtimeNames[0])
+  .describe("A preset's name, or a preset with options.");
+
+export type TraceOptions = z.output<typeof trace>;
+
+const trace = z.strictObject({
+  kind: z.literal('trace'),
+  path: z
+    .string()
+    .min(1)
+    .describe('A native trace (.parquet), or the common prefix of a numpy recording’s files.'),
+  batching: z
+    .enum(batchingKinds)
+    .optional()
+    .describe('How steps are formed; default: recorded where the trace has steps, else shuffled.'),
+  resample: z
+    .boolean()
+    .default(false)
+    .describe('Go on with whole sequences drawn with replacement when the recording is used up.'),
+});
+
+const routing = union<GeneratorOptions | TraceOptions>('kind', [
+  ...generators,
+  { options: trace, summary: 'a recording, replayed' },
+]);
+
+const workload = z.strictObject({
+  phase: z.enum(['prefill', 'decode']),
+  tokensPerGpu: z
+    .int()
+    .min(1)
+    .max(1_048_576)
+    .optional()
+    .describe('Tokens of every source GPU in a step (decode: its live sequences); default: as recorded.'),
+  steps: z.int().min(1).max(10_000_000).optional().describe('Steps; default: all that the recording holds.'),
+  warmupSteps: z
+    .int()
+    .min(0)
+    .optional()
+    .describe('Steps that are simulated but not counted; default: what the policies’ histories need.'),
+  routing,
+  layer: z
+    .union([z.int().min(0), z.literal('all')])
+    .default(0)
+    .describe('Index of the MoE layer, or all of them in turn as independent samples.'),
+});
+
+const policy = z.union([z.enum(policyNames), union<PolicyOptions>('kind', policies)]) as z.ZodType<
+  PolicyName | PolicyOptions,
+  PolicyInput
+>;
+
+/** A scenario as a file holds it. */
+export const scenarioSchema = z.strictObject({
+  $schema: z.string().optional(),
+  name: z.string().min(1).max(200).optional(),
+  model,
+  cluster,
+  runtime,
+  workload,
+  policies: z.array(policy).min(1).max(100),
+  scope: z.enum(['layer']).default('layer').describe('layer: a step is one MoE layer.'),
+  seed: z.union([z.int(), z.string().min(1)]).default(1),
+  resamples: z
+    .int()
+    .min(0)
+    .max(10_000)
+    .optional()
+    .describe('Replicates over sequences for intervals; default: as many as a few seconds allow; 0: none.'),
+  allowedLoss: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0)
+    .describe('Share of copies that a recommended policy may drop or compute at lowered precision.'),
+});
+
+export type ScenarioInput = z.input<typeof scenarioSchema>;
+export type Scenario = z.output<typeof scenarioSchema>;
+
+/** The JSON Schema that editors complete scenarios from. */
+export function scenarioJsonSchema(): object {
+  const schema = z.toJSONSchema(scenarioSchema, { io: 'input', target: 'draft-07' });
+  return { title: 'epsim scenario', ...schema };
+}

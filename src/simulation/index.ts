@@ -1,0 +1,16 @@
+export type {
+  Fastest,
+  OutOfMemory,
+  PeakMemory,
+  Result,
+  PolicyResult,
+  RoutingSummary,
+  Verdict,
+} from './result.js';
+export {
+  RefusalError,
+  simulate,
+  type ListedPolicy,
+  type SimulationResult,
+  type SimulationSpec,
+} from './simulate.js';

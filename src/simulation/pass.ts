@@ -1,0 +1,73 @@
+import { contiguous, LayerLoads } from '../balancing/index.js';
+import { skewOf, type Skew } from '../metrics/index.js';
+import type { RoutingSource } from '../routing/index.js';
+import type { PolicyRun } from './policy-run.js';
+
+/** Sums and series of one pass over the steps of a source. */
+export interface Pass {
+  /** Seconds by policy, [step · layers + layer] of the steps that count. */
+  latencies: Float64Array[];
+  /** Seconds by policy, summed over the steps before. */
+  transient: number[];
+  gpuBefore: Skew;
+  expertBefore: Skew;
+  /** Tokens of the steps that count. */
+  tokens: number;
+}
+
+/** How to go over the steps. */
+export interface PassOptions {
+  /** Steps before those that count. */
+  warmup: number;
+  seed: number | string;
+  onStep: () => void;
+  /** Called after every simulated layer. */
+  onLayer?: (run: PolicyRun, base: LayerLoads, seconds: number) => void;
+}
+
+/** Takes all policies through the steps of a source: every layer of every step, one policy after another. */
+export function runPass(
+  runs: readonly PolicyRun[],
+  source: RoutingSource,
+  { warmup, seed, onStep, onLayer }: PassOptions,
+): Pass {
+  const layers = source.layerIds.length;
+  const { gpus, experts } = source;
+  const counted = source.steps - warmup;
+  const base = new LayerLoads(gpus, experts, contiguous(gpus, experts, 16).home);
+  const skew: Skew = { maxOverMean: 1, coefficientOfVariation: 0 };
+  const pass: Pass = {
+    latencies: runs.map(() => new Float64Array(counted * layers)),
+    transient: runs.map(() => 0),
+    gpuBefore: { maxOverMean: 0, coefficientOfVariation: 0 },
+    expertBefore: { maxOverMean: 0, coefficientOfVariation: 0 },
+    tokens: 0,
+  };
+  const stream = source.start();
+  for (let step = stream.next(); step !== null; step = stream.next()) {
+    const at = step.step - warmup;
+    if (at === 0) for (const run of runs) run.startCounting();
+    if (at >= 0) pass.tokens += step.tokens;
+    for (const batch of step.layers) {
+      base.count(batch.counts);
+      if (at >= 0) {
+        addSkew(pass.gpuBefore, skewOf(base.homeLoads, skew));
+        addSkew(pass.expertBefore, skewOf(base.loads, skew));
+      }
+      const name = `${seed}/${step.step}/${source.layerIds[batch.layer]}`;
+      for (let i = 0; i < runs.length; i++) {
+        const seconds = runs[i].run(step, batch, base, name);
+        if (at >= 0) pass.latencies[i][at * layers + batch.layer] = seconds;
+        else pass.transient[i] += seconds;
+        onLayer?.(runs[i], base, seconds);
+      }
+    }
+    onStep();
+  }
+  return pass;
+}
+
+function addSkew(sum: Skew, skew: Skew): void {
+  sum.maxOverMean += skew.maxOverMean;
+  sum.coefficientOfVariation += skew.coefficientOfVariation;
+}

@@ -1,0 +1,127 @@
+import { policyOf, type PolicyOptions } from '../balancing/index.js';
+import { PHASES, type Phase } from '../execution/index.js';
+import { summariseLatency, type Ratio, type Skew } from '../metrics/index.js';
+import type { RoutingSource } from '../routing/index.js';
+import type { Pass } from './pass.js';
+import type { Fastest, OutOfMemory, PeakMemory, PolicyResult } from './result.js';
+import type { PairedRatios } from './replicates.js';
+import type { Totals } from './totals.js';
+
+/** What a policy's run has counted, copied before replicates go over it. */
+export interface Counted {
+  totals: Totals;
+  peakMemory: PeakMemory;
+  oom: OutOfMemory | null;
+}
+
+/** What the results of all policies share. */
+export interface Comparison {
+  source: RoutingSource;
+  warmup: number;
+  pass: Pass;
+  floors: { gpu: number; expert: number };
+  ratios: PairedRatios;
+  /** Index of `ep`. */
+  ep: number;
+}
+
+/** The result of the `index`-th policy. */
+export function policyResult(
+  { options, anchor }: { options: PolicyOptions; anchor: boolean },
+  index: number,
+  { totals, peakMemory, oom }: Counted,
+  { source, warmup, pass, floors, ratios, ep }: Comparison,
+): PolicyResult {
+  const policy = policyOf(options);
+  const { gpus } = source;
+  const layers = source.layerIds.length;
+  const perLayer = (sum: number) => sum / totals.layers;
+  const latency = summariseLatency(pass.latencies[index], layers);
+  const tokensPerStep = pass.tokens / (source.steps - warmup);
+  return {
+    policy: options,
+    anchor,
+    exact: policy.exact(options),
+    stepLatency: latency,
+    layerLatency: latency,
+    speedup: ratios.of(ep, index),
+    tokensPerSecondPerGpu: tokensPerStep / gpus / latency.mean,
+    peakMemory,
+    oom,
+    imbalance: {
+      gpu: {
+        before: scaled(pass.gpuBefore, perLayer),
+        after: scaled(totals.gpuSkew, perLayer),
+        floor: floors.gpu,
+      },
+      expert: {
+        before: scaled(pass.expertBefore, perLayer),
+        after: scaled(totals.expertSkew, perLayer),
+        floor: floors.expert,
+      },
+    },
+    copies: { routed: totals.routed, dropped: totals.dropped, moved: totals.moved },
+    loss: policy.exact(options) ? null : lossOf(totals, source),
+    bytes: {
+      dispatch: totals.dispatchBytes,
+      combine: totals.combineBytes,
+      weights: totals.weightBytes,
+      metadata: totals.metadataBytes,
+    },
+    weightTransfers: totals.weightTransfers,
+    gatedLayers: totals.gatedLayers,
+    time: {
+      phases: Object.fromEntries(
+        PHASES.map((phase, p): [Phase, number] => [phase, perLayer(totals.phases[p]) / gpus]).filter(
+          ([, seconds]) => seconds > 0,
+        ),
+      ),
+      waiting: perLayer(totals.waiting) / gpus,
+    },
+    bound: policy.anchor
+      ? null
+      : {
+          stepLatency: perLayer(totals.bound),
+          gap: latency.mean / perLayer(totals.bound) - 1,
+          of: policy.exact(options) ? 'all routed copies' : 'the copies it keeps, at the precisions it uses',
+        },
+    transient: warmup > 0 ? { steps: warmup, meanLatency: pass.transient[index] / warmup / layers } : null,
+  };
+}
+
+function lossOf(totals: Totals, source: RoutingSource): PolicyResult['loss'] {
+  return {
+    keptCopies: totals.routed - totals.dropped,
+    keptGateMass: totals.gateTokens > 0 ? totals.gateMass / totals.gateTokens : null,
+    tokensLost: source.hasTokens ? totals.tokensLost : null,
+    quantisedCopies: totals.quantised,
+    droppedByExpert: Array.from(totals.droppedByExpert),
+    droppedByGpu: Array.from(totals.droppedByGpu),
+  };
+}
+
+function scaled({ maxOverMean, coefficientOfVariation }: Skew, by: (sum: number) => number): Skew {
+  return { maxOverMean: by(maxOverMean), coefficientOfVariation: by(coefficientOfVariation) };
+}
+
+/**
+ * The fastest of the exact policies that fit, anchors apart, and those that can't be told from it.
+ * @param ratio mean latency of one policy over another's, with the interval of the pair
+ */
+export function fastestOf(
+  results: readonly PolicyResult[],
+  ratio: (a: number, b: number) => Ratio,
+): Fastest | null {
+  const candidates = [...results.keys()].filter(
+    (i) => results[i].exact && results[i].oom === null && !policyOf(results[i].policy).anchor,
+  );
+  if (candidates.length === 0) return null;
+  const policy = candidates.reduce((best, i) =>
+    results[i].stepLatency.mean < results[best].stepLatency.mean ? i : best,
+  );
+  const ties = candidates.filter((i) => {
+    const { low } = ratio(i, policy);
+    return i !== policy && (low === null || low <= 1);
+  });
+  return { policy, ties };
+}

@@ -1,0 +1,184 @@
+import {
+  LayerWork,
+  policyOf,
+  type LayerLoads,
+  type Policy,
+  type PolicyOptions,
+  type PolicySetting,
+} from '../balancing/index.js';
+import type { MemoryLedger } from '../engine/index.js';
+import {
+  BlockingMovement,
+  newLedger,
+  PHASES,
+  Residency,
+  type LayerProgram,
+  type Machine,
+  type Runtime,
+} from '../execution/index.js';
+import { bitsOf, createNetwork, PortLoads, type Network } from '../hardware/index.js';
+import { LayerBound, skewFrom, skewOf, type Skew } from '../metrics/index.js';
+import type { LayerBatch, RoutingStep } from '../routing/index.js';
+import { Totals } from './totals.js';
+
+/** One policy on its own machine: state, network, memory and what it has cost so far. */
+export class PolicyRun {
+  readonly policy: Policy<PolicyOptions>;
+  readonly ledger: MemoryLedger;
+  readonly program: LayerProgram;
+  readonly work: LayerWork;
+  readonly residency: Residency;
+  totals: Totals;
+
+  private readonly network: Network;
+  private readonly ports: PortLoads;
+  private readonly bound: LayerBound | null;
+  private movement: BlockingMovement | null = null;
+  private state: unknown;
+  private readonly skew: Skew = { maxOverMean: 1, coefficientOfVariation: 0 };
+
+  constructor(
+    readonly options: PolicyOptions,
+    private readonly machine: Machine,
+    private readonly runtime: Runtime,
+    private readonly setting: PolicySetting,
+  ) {
+    const { gpus, gpusPerNode } = machine.cluster;
+    this.policy = policyOf(options);
+    this.network = createNetwork(machine.cluster);
+    this.ledger = newLedger(machine);
+    this.program = runtime.program({
+      machine,
+      network: this.network,
+      ledger: this.ledger,
+      traits: this.policy,
+    });
+    this.residency = new Residency(machine, this.ledger, runtime.residentExperts);
+    this.work = new LayerWork(
+      gpus,
+      setting.experts,
+      this.program.rowRounding,
+      bitsOf(machine.shape.weightDtype),
+    );
+    this.ports = new PortLoads(gpus, gpusPerNode);
+    this.bound = this.policy.anchor ? null : new LayerBound(machine, runtime, this.policy.movesWeights);
+    this.totals = new Totals(gpus, setting.experts);
+    this.state = this.policy.start(options, setting);
+  }
+
+  /** Memory of a GPU, bytes. */
+  get capacity(): number {
+    return this.machine.cluster.gpu.memoryBytes;
+  }
+
+  /** Step and layer that a tag of the ledger stands for. */
+  locate(tag: number): { step: number; layer: number } {
+    const { layers } = this.setting;
+    return { step: Math.floor(tag / layers), layer: tag % layers };
+  }
+
+  /** Starts the policy over, as before the first step. */
+  restart(): void {
+    this.state = this.policy.start(this.options, this.setting);
+  }
+
+  /** Forgets what was measured so far and starts counting. */
+  startCounting(): void {
+    this.totals = new Totals(this.machine.cluster.gpus, this.setting.experts);
+    this.ledger.resetPeaks(0);
+  }
+
+  /**
+   * Simulates one layer of one step; returns its seconds.
+   * @param seed names the random draws of this layer and step
+   */
+  run(step: RoutingStep, batch: LayerBatch, base: LayerLoads, seed: string): number {
+    const { program, work, ports, policy } = this;
+    this.ledger.tag = step.step * this.setting.layers + batch.layer;
+    const decided = policy.decide(this.state, {
+      step: step.step,
+      layer: batch.layer,
+      counts: batch.counts,
+      loads: base.loads,
+      tokensBySource: step.tokensBySource,
+      tokens: batch.tokens,
+      seed,
+    });
+    this.state = decided.state;
+    const { plan } = decided;
+    let seconds = 0;
+    let movedBytes = 0;
+    if (plan.move) {
+      this.movement ??= new BlockingMovement(this.machine, this.network, this.ledger);
+      const moved = this.movement.run(plan.move);
+      seconds += moved.seconds;
+      movedBytes = moved.bytes;
+      this.totals.phases[PHASES.indexOf('move')] += moved.seconds * this.machine.cluster.gpus;
+    }
+    this.residency.apply(plan.placement, 0);
+    work.expand(plan, base);
+    ports.count(work.send);
+    program.fill({ plan, work, ports, tokensBySource: step.tokensBySource });
+    seconds += program.executor.run(0);
+    if (this.bound) this.totals.bound += this.bound.of(plan, work, base, ports);
+    this.account(base, movedBytes, plan.gated);
+    if (plan.drop) this.accountDrop(plan.drop, base, plan.placement.home, step.tokens);
+    return seconds;
+  }
+
+  private account(base: LayerLoads, movedBytes: number, gated: boolean): void {
+    const { totals, work, runtime, ports, program, skew } = this;
+    totals.layers++;
+    totals.routed += base.total;
+    totals.moved += work.moved;
+    totals.quantised += work.quantised;
+    totals.dispatchBytes += ports.total * runtime.dispatchBytes;
+    totals.combineBytes += ports.total * runtime.combineBytes;
+    totals.weightBytes += program.weightBytes() + movedBytes;
+    totals.weightTransfers += program.weightTransfers();
+    totals.metadataBytes += program.metadataBytes;
+    if (gated) totals.gatedLayers++;
+    skewOf(work.copies, skew);
+    totals.gpuSkew.maxOverMean += skew.maxOverMean;
+    totals.gpuSkew.coefficientOfVariation += skew.coefficientOfVariation;
+    skewFrom(work.kept, work.largestInstance, work.instanceSquares, base.experts, skew);
+    totals.expertSkew.maxOverMean += skew.maxOverMean;
+    totals.expertSkew.coefficientOfVariation += skew.coefficientOfVariation;
+    this.accountTime();
+  }
+
+  /** Adds what every phase ran, per GPU, and what GPUs waited for each other. */
+  private accountTime(): void {
+    const { totals, program } = this;
+    const { graph, start, end } = program.executor;
+    for (let task = 0; task < graph.tasks; task++) {
+      const streams = graph.streamFirst[task + 1] - graph.streamFirst[task];
+      totals.phases[graph.labels[task]] += (end[task] - start[task]) * streams;
+    }
+    for (const { task, arrivals } of program.rendezvous) {
+      for (const arrival of arrivals) totals.waiting += start[task] - end[arrival];
+    }
+  }
+
+  private accountDrop(
+    { kept, keptGateMass, tokensLost }: NonNullable<ReturnType<Policy['decide']>['plan']['drop']>,
+    { counts, experts }: LayerLoads,
+    home: Int32Array,
+    tokens: number,
+  ): void {
+    const { totals } = this;
+    for (let cell = 0; cell < counts.length; cell++) {
+      const dropped = counts[cell] - kept[cell];
+      if (dropped === 0) continue;
+      const expert = cell % experts;
+      totals.dropped += dropped;
+      totals.droppedByExpert[expert] += dropped;
+      totals.droppedByGpu[home[expert]] += dropped;
+    }
+    if (keptGateMass !== null) {
+      totals.gateMass += keptGateMass * tokens;
+      totals.gateTokens += tokens;
+    }
+    totals.tokensLost += tokensLost ?? 0;
+  }
+}

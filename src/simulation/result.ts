@@ -1,0 +1,122 @@
+import type { PolicyOptions } from '../balancing/index.js';
+import type { MemoryCategory, Phase } from '../execution/index.js';
+import type { LatencySummary, Ratio, Skew } from '../metrics/index.js';
+
+/** Whether a policy's peak fits: also with what a caching allocator holds, or only just. */
+export type Verdict = 'fits' | 'at risk' | 'does not fit';
+
+/** Memory of the fullest GPU and of all. Bytes. */
+export interface PeakMemory {
+  /** Peak in use on the fullest GPU: what published peaks are. */
+  max: number;
+  perGpu: number[];
+  /** Composition of the fullest GPU at its peak. */
+  byCategory: Record<MemoryCategory, number>;
+  /** Step and layer (index) of the fullest GPU's peak. */
+  step: number;
+  layer: number;
+  /** Estimate of what a caching allocator holds at that peak. */
+  reserved: number;
+  /** Assumed use outside tensors: context, communication buffers, libraries. */
+  nonTensor: number;
+  /** Memory of the GPU. */
+  capacity: number;
+  verdict: Verdict;
+}
+
+/** The first allocation that found no room. */
+export interface OutOfMemory {
+  step: number;
+  layer: number;
+  gpu: number;
+  /** Bytes in use after the allocation, and what tensors may use. */
+  needed: number;
+  limit: number;
+  category: MemoryCategory;
+}
+
+/** What one policy did in a run. Seconds, bytes and copies; totals exclude warm-up. */
+export interface PolicyResult {
+  policy: PolicyOptions;
+  /** Run for comparison only: not listed by the scenario. */
+  anchor: boolean;
+  exact: boolean;
+  stepLatency: LatencySummary;
+  layerLatency: LatencySummary;
+  /** Mean step latency of `ep` over this one's. */
+  speedup: Ratio;
+  tokensPerSecondPerGpu: number;
+  peakMemory: PeakMemory;
+  oom: OutOfMemory | null;
+  /** Means over (step, layer). Before: every copy at home. After: what the plan computes where. */
+  imbalance: {
+    gpu: { before: Skew; after: Skew; floor: number };
+    /** After: per instance of an expert, over the mean per expert (the load-imbalance score keeps that mean). */
+    expert: { before: Skew; after: Skew; floor: number };
+  };
+  copies: {
+    routed: number;
+    dropped: number;
+    /** Computed away from the home GPU. */
+    moved: number;
+  };
+  /** Quality of an inexact policy; null where the routing does not know. */
+  loss: {
+    keptCopies: number;
+    keptGateMass: number | null;
+    /** Tokens that lose all their copies, summed over layers. */
+    tokensLost: number | null;
+    /** Copies computed at a precision that the policy lowered. */
+    quantisedCopies: number;
+    droppedByExpert: number[];
+    droppedByGpu: number[];
+  } | null;
+  bytes: { dispatch: number; combine: number; weights: number; metadata: number };
+  /** Expert weights sent, and layers that the policy left to standard EP. */
+  weightTransfers: number;
+  gatedLayers: number;
+  /** Mean seconds per layer and GPU that each phase runs, and that GPUs wait for each other. */
+  time: { phases: Partial<Record<Phase, number>>; waiting: number };
+  /** Lower bound of the mean step latency, of the work that the policy does; null for the anchor `balanced`. */
+  bound: { stepLatency: number; gap: number; of: string } | null;
+  /** Steps before the ones that count. */
+  transient: { steps: number; meanLatency: number } | null;
+}
+
+/** How the run's routing came about. */
+export interface RoutingSummary {
+  steps: number;
+  layers: number[];
+  tokensPerGpu: number;
+  calibration: string | null;
+  interval: string;
+  notes: string[];
+}
+
+/** The fastest policy among the exact ones that fit, anchors apart. */
+export interface Fastest {
+  /** Its index among the policies. */
+  policy: number;
+  /** Indices of the exact policies that fit and can't be told from it: their paired interval includes 1. */
+  ties: number[];
+}
+
+/** What a run prints and keeps. */
+export interface Result {
+  schema: 'epsim/result@1';
+  /** Version of epsim. */
+  version: string;
+  /** Hash of everything that the result depends on: scenario, files, version. */
+  inputs: string;
+  /** The scenario as it was run. */
+  scenario: { name?: string };
+  model: string;
+  cluster: { gpu: string; gpus: number; gpusPerNode: number; fabric: string };
+  runtime: string;
+  profile: { name: string; status: string };
+  /** Share of copies that a recommended policy may lose. */
+  allowedLoss: number;
+  routing: RoutingSummary;
+  policies: PolicyResult[];
+  fastest: Fastest | null;
+}

@@ -1,0 +1,175 @@
+import {
+  contiguous,
+  policyOf,
+  type LayerLoads,
+  type PolicyOptions,
+  type PolicySetting,
+} from '../balancing/index.js';
+import { createRuntime, type Machine, type Runtime, type RuntimeOptions } from '../execution/index.js';
+import { bitsOf } from '../hardware/index.js';
+import { floorOfSkew } from '../metrics/index.js';
+import type { Calibration, RoutingSource } from '../routing/index.js';
+import { outOfMemoryOf, peakMemoryOf } from './memory-summary.js';
+import { runPass } from './pass.js';
+import { fastestOf, policyResult } from './policy-result.js';
+import { PolicyRun } from './policy-run.js';
+import { affordableReplicates, PairedRatios, replicateMeans } from './replicates.js';
+import type { Fastest, PolicyResult, RoutingSummary } from './result.js';
+
+/** A policy of a run. */
+export interface ListedPolicy {
+  options: PolicyOptions;
+  /** Not asked for, but run for comparison. */
+  anchor: boolean;
+}
+
+export interface SimulationSpec {
+  source: RoutingSource;
+  /** Among them `ep`, which speed-ups refer to. */
+  policies: readonly ListedPolicy[];
+  machine: Machine;
+  runtime: RuntimeOptions;
+  seed: number | string;
+  /** Steps before those that count; null: as many as the policies' histories need. */
+  warmup: number | null;
+  /** Replicates for intervals over sequences; null: as many as a few seconds allow. */
+  resamples: number | null;
+  /** Called after every step with the number of steps done and of all steps, replicates included. */
+  onStep?: (done: number, of: number) => void;
+  /** Called after every simulated layer; for tests and recorders. */
+  onLayer?: (run: PolicyRun, base: LayerLoads, seconds: number) => void;
+}
+
+export interface SimulationResult {
+  routing: RoutingSummary;
+  policies: PolicyResult[];
+  fastest: Fastest | null;
+  /** Seconds by policy, [step · layers + layer] of the steps that count. */
+  latencies: Float64Array[];
+}
+
+/** A policy, or a combination of choices, that can't run here. */
+export class RefusalError extends Error {
+  override name = 'RefusalError';
+}
+
+/**
+ * Runs all policies over the same steps, each on its own machine, and compares them.
+ * @throws RefusalError where a policy can't work with this model, cluster or routing
+ */
+export function simulate(spec: SimulationSpec): SimulationResult {
+  const { source, machine, policies, seed } = spec;
+  const runtime = createRuntime(spec.runtime, machine);
+  const { setting, calibration } = policySetting(spec);
+  const runs = policies.map(({ options }) => startRun(options, machine, runtime, setting));
+  const warmup = warmupOf(spec);
+  const replicates = source.resample ? (spec.resamples ?? affordableReplicates(source, policies.length)) : 0;
+  const onStep = progressOf(spec, replicates);
+
+  const pass = runPass(runs, source, { warmup, seed, onStep, onLayer: spec.onLayer });
+  const counted = runs.map((run) => ({
+    totals: run.totals,
+    peakMemory: peakMemoryOf(run),
+    oom: outOfMemoryOf(run),
+  }));
+  const replicated =
+    replicates > 0 ? replicateMeans(runs, source, replicates, { warmup, seed, onStep }) : null;
+
+  const comparison = {
+    source,
+    warmup,
+    pass,
+    floors: skewFloors(source),
+    ratios: new PairedRatios(pass.latencies, source.layerIds.length, replicated),
+    ep: policies.findIndex(({ options }) => options.kind === 'ep'),
+  };
+  const results = policies.map((policy, i) => policyResult(policy, i, counted[i], comparison));
+  return {
+    latencies: pass.latencies,
+    policies: results,
+    fastest: fastestOf(results, (a, b) => comparison.ratios.of(a, b)),
+    routing: {
+      steps: source.steps - warmup,
+      layers: [...source.layerIds],
+      tokensPerGpu: source.tokensPerGpu,
+      calibration: calibration(),
+      interval: intervalLabel(replicates, source.steps - warmup),
+      notes: [
+        ...source.notes,
+        ...policies.flatMap(({ options }) => policyOf(options).notes(options, setting)),
+        ...new Set(policies.flatMap(({ options }) => runtime.notes(policyOf(options)))),
+      ],
+    },
+  };
+}
+
+/** What policies know, with the calibration drawn once per share and its label kept. */
+function policySetting({ source, machine, seed }: SimulationSpec): {
+  setting: PolicySetting;
+  calibration: () => string | null;
+} {
+  const { gpus, gpusPerNode } = machine.cluster;
+  const drawn = new Map<number, Calibration>();
+  const weightBits = bitsOf(machine.shape.weightDtype);
+  const setting: PolicySetting = {
+    gpus,
+    gpusPerNode,
+    experts: source.experts,
+    layers: source.layerIds.length,
+    weightBits,
+    placement: contiguous(gpus, source.experts, weightBits),
+    hasTokens: source.hasTokens,
+    hasGateWeights: source.hasGateWeights,
+    importance: source.importance,
+    seed,
+    calibration(share) {
+      let calibration = drawn.get(share);
+      if (!calibration) drawn.set(share, (calibration = source.calibration(share)));
+      return calibration.loads;
+    },
+  };
+  return { setting, calibration: () => [...drawn.values()][0]?.label ?? null };
+}
+
+function startRun(
+  options: PolicyOptions,
+  machine: Machine,
+  runtime: Runtime,
+  setting: PolicySetting,
+): PolicyRun {
+  const refusal = policyOf(options).refusal(options, setting);
+  if (refusal !== null) throw new RefusalError(`policy ${options.kind}: ${refusal}`);
+  try {
+    return new PolicyRun(options, machine, runtime, setting);
+  } catch (error) {
+    if (error instanceof RangeError) throw new RefusalError(`policy ${options.kind}: ${error.message}`);
+    throw error;
+  }
+}
+
+function warmupOf({ warmup, policies, source }: SimulationSpec): number {
+  const steps = warmup ?? Math.max(...policies.map(({ options }) => policyOf(options).warmup(options)));
+  if (steps < source.steps) return steps;
+  throw new RefusalError(
+    `workload.steps: found ${source.steps}, of which ${steps} are warm-up; allowed: more than ${steps}`,
+  );
+}
+
+function progressOf({ source, onStep }: SimulationSpec, replicates: number): () => void {
+  const total = source.steps * (1 + replicates);
+  let done = 0;
+  return () => onStep?.(++done, total);
+}
+
+function skewFloors({ gpus, experts, topK, tokensPerGpu }: RoutingSource): { gpu: number; expert: number } {
+  const tokens = gpus * tokensPerGpu;
+  return {
+    gpu: floorOfSkew(tokens, topK, experts, gpus),
+    expert: floorOfSkew(tokens, topK, experts, experts),
+  };
+}
+
+function intervalLabel(replicates: number, steps: number): string {
+  if (replicates > 0) return `90 %, ${replicates} replicates over sequences drawn with replacement`;
+  return steps === 1 ? 'none: one step' : '90 %, paired log-ratio over effective steps';
+}

@@ -1,0 +1,34 @@
+import { PHASES } from '../execution/index.js';
+import type { Skew } from '../metrics/index.js';
+
+/** Sums of a run over the steps that count. */
+export class Totals {
+  layers = 0;
+  routed = 0;
+  dropped = 0;
+  moved = 0;
+  dispatchBytes = 0;
+  combineBytes = 0;
+  weightBytes = 0;
+  metadataBytes = 0;
+  weightTransfers = 0;
+  gatedLayers = 0;
+  bound = 0;
+  waiting = 0;
+  gpuSkew: Skew = { maxOverMean: 0, coefficientOfVariation: 0 };
+  expertSkew: Skew = { maxOverMean: 0, coefficientOfVariation: 0 };
+  /** Copies computed at a precision that the policy lowered. */
+  quantised = 0;
+  /** Gate mass kept, summed over `gateTokens` tokens of all layers. */
+  gateMass = 0;
+  gateTokens = 0;
+  tokensLost = 0;
+  readonly phases = new Float64Array(PHASES.length);
+  droppedByExpert: Float64Array;
+  droppedByGpu: Float64Array;
+
+  constructor(gpus: number, experts: number) {
+    this.droppedByExpert = new Float64Array(experts);
+    this.droppedByGpu = new Float64Array(gpus);
+  }
+}
