@@ -1,3 +1,4 @@
+import { addEightRows, ROWS_AT_ONCE } from '../hardware/index.js';
 import type { Placement } from './placement.js';
 import type { LayerPlan } from './plan.js';
 
@@ -13,8 +14,13 @@ export class LayerLoads {
   total = 0;
   /** Experts with at least one copy. */
   active = 0;
+  /** The largest load of an expert, and the sum of squares of all. */
+  largest = 0;
+  squares = 0;
   /** Copies, [source · experts + expert]. */
   counts: Int32Array = new Int32Array(0);
+
+  private readonly blocks: Int32Array | null;
 
   /** @param home GPU by expert */
   constructor(
@@ -22,6 +28,7 @@ export class LayerLoads {
     readonly experts: number,
     readonly home: Int32Array,
   ) {
+    this.blocks = consecutiveBlocks(home, gpus);
     this.loads = new Float64Array(experts);
     this.homeSend = new Float64Array(gpus * gpus);
     this.homeLoads = new Float64Array(gpus);
@@ -29,11 +36,35 @@ export class LayerLoads {
 
   /** @param counts [source · experts + expert]; kept by reference */
   count(counts: Int32Array): this {
-    const { gpus, experts, home, loads, homeSend, homeLoads } = this;
+    const { experts, home, loads, homeLoads } = this;
     this.counts = counts;
     loads.fill(0);
-    homeSend.fill(0);
     homeLoads.fill(0);
+    if (this.blocks === null) this.countAnywhere(counts);
+    else this.countBlocks(counts, this.blocks);
+    let active = 0;
+    let total = 0;
+    let largest = 0;
+    let squares = 0;
+    for (let e = 0; e < experts; e++) {
+      const load = loads[e];
+      if (load === 0) continue;
+      active++;
+      homeLoads[home[e]] += load;
+      total += load;
+      squares += load * load;
+      if (load > largest) largest = load;
+    }
+    this.active = active;
+    this.total = total;
+    this.largest = largest;
+    this.squares = squares;
+    return this;
+  }
+
+  private countAnywhere(counts: Int32Array): void {
+    const { gpus, experts, home, loads, homeSend } = this;
+    homeSend.fill(0);
     for (let source = 0; source < gpus; source++) {
       const row = source * experts;
       const out = source * gpus;
@@ -43,18 +74,40 @@ export class LayerLoads {
         homeSend[out + home[e]] += copies;
       }
     }
-    let active = 0;
-    let total = 0;
-    for (let e = 0; e < experts; e++) {
-      const load = loads[e];
-      if (load > 0) active++;
-      homeLoads[home[e]] += load;
-      total += load;
-    }
-    this.active = active;
-    this.total = total;
-    return this;
   }
+
+  private countBlocks(counts: Int32Array, blocks: Int32Array): void {
+    const { gpus, experts, loads, homeSend } = this;
+    let source = 0;
+    for (; source + ROWS_AT_ONCE <= gpus; source += ROWS_AT_ONCE) {
+      const row = source * experts;
+      for (let gpu = 0; gpu < gpus; gpu++) {
+        const to = source * gpus + gpu;
+        addEightRows(counts, row, experts, blocks[gpu], blocks[gpu + 1], loads, homeSend, to, gpus);
+      }
+    }
+    for (; source < gpus; source++) {
+      const row = source * experts;
+      for (let gpu = 0; gpu < gpus; gpu++) {
+        let sum = 0;
+        for (let e = blocks[gpu]; e < blocks[gpu + 1]; e++) {
+          sum += counts[row + e];
+          loads[e] += counts[row + e];
+        }
+        homeSend[source * gpus + gpu] = sum;
+      }
+    }
+  }
+}
+
+/** First expert of every GPU, and the end, where each GPU's experts are consecutive and in order; else null. */
+function consecutiveBlocks(home: Int32Array, gpus: number): Int32Array | null {
+  const blocks = new Int32Array(gpus + 1).fill(home.length);
+  for (let e = home.length - 1; e >= 0; e--) {
+    if (e > 0 && home[e] < home[e - 1]) return null;
+    blocks.fill(e, e > 0 ? home[e - 1] + 1 : 0, home[e] + 1);
+  }
+  return blocks;
 }
 
 /** Index of the two groups of slots that a GPU may run: as shipped, and quantised by the policy. */
@@ -93,6 +146,8 @@ export class LayerWork {
   /** Experts that a GPU computes without a slot for them. */
   readonly borrowed: Float64Array;
 
+  /** All sums per GPU in one block, cleared at once. */
+  private readonly sums: Float64Array;
   private readonly ownSend: Float64Array;
   private readonly keptLoads: Float64Array;
   private readonly sentLoads: Float64Array;
@@ -110,12 +165,13 @@ export class LayerWork {
     private readonly rounding: number,
     private readonly weightBits: number,
   ) {
-    this.copies = new Float64Array(gpus);
-    this.rows = new Float64Array(2 * gpus);
-    this.roundedRows = new Float64Array(2 * gpus);
-    this.activeExperts = new Float64Array(2 * gpus);
-    this.largestExpert = new Float64Array(gpus);
-    this.borrowed = new Float64Array(gpus);
+    this.sums = new Float64Array(9 * gpus);
+    this.copies = this.sums.subarray(0, gpus);
+    this.rows = this.sums.subarray(gpus, 3 * gpus);
+    this.roundedRows = this.sums.subarray(3 * gpus, 5 * gpus);
+    this.activeExperts = this.sums.subarray(5 * gpus, 7 * gpus);
+    this.largestExpert = this.sums.subarray(7 * gpus, 8 * gpus);
+    this.borrowed = this.sums.subarray(8 * gpus);
     this.ownSend = this.send = new Float64Array(gpus * gpus);
     this.keptLoads = new Float64Array(experts);
     this.sentLoads = new Float64Array(experts);
@@ -125,12 +181,7 @@ export class LayerWork {
   }
 
   expand(plan: LayerPlan, base: LayerLoads): this {
-    this.copies.fill(0);
-    this.rows.fill(0);
-    this.roundedRows.fill(0);
-    this.activeExperts.fill(0);
-    this.largestExpert.fill(0);
-    this.borrowed.fill(0);
+    this.sums.fill(0);
     this.largestInstance = 0;
     this.instanceSquares = 0;
     this.instances = plan.placement.slotExpert.length;
@@ -190,6 +241,10 @@ export class LayerWork {
     const { loads } = base;
     const { home } = placement;
     this.send = base.homeSend;
+    if (slices === null && !placement.mixed) {
+      this.expandHome(placement, base);
+      return;
+    }
     if (slices !== null) this.applySlices(plan, base);
     const { sliced, copies } = this;
     for (let e = 0; e < this.experts; e++) {
@@ -199,6 +254,23 @@ export class LayerWork {
       this.addInstance(load);
       this.addRows(placement, e, home[e], load, base);
     }
+  }
+
+  /** The common case, every copy at home and one precision, in one plain loop. */
+  private expandHome({ home }: Placement, { loads, homeLoads, largest, squares }: LayerLoads): void {
+    const { copies, rows, roundedRows, activeExperts, largestExpert, rounding } = this;
+    copies.set(homeLoads);
+    rows.set(homeLoads);
+    for (let e = 0; e < loads.length; e++) {
+      const load = loads[e];
+      if (load === 0) continue;
+      const gpu = home[e];
+      roundedRows[gpu] += Math.ceil(load / rounding) * rounding;
+      activeExperts[gpu]++;
+      if (load > largestExpert[gpu]) largestExpert[gpu] = load;
+    }
+    this.largestInstance = largest;
+    this.instanceSquares = squares;
   }
 
   /** Adds what the sliced experts' instances compute, and moves their copies from home to them in `send`. */

@@ -97,7 +97,7 @@ export function planLayer(policy: PolicyInput, setting: PlanSetting): PlannedLay
     loads: base.loads,
     tokensBySource: tokens ? tokensBySource(tokens, gpus) : null,
     tokens,
-    seed: `${given.seed}/plan`,
+    seed: given.seed,
   });
   return describe(plan, base, given.weightBits, tokens, knowsSources);
 }

@@ -34,8 +34,13 @@ export interface LayerView {
   /** Tokens by source GPU; null where only counts are known. */
   tokensBySource: Int32Array | null;
   tokens: TokenTable | null;
-  /** Names the random draws of this layer and step; equal for all policies of a run. */
-  seed: string;
+  /** Seed of the run: draws for a layer and step are named by it, so that they are equal for all policies. */
+  seed: number | string;
+}
+
+/** The seed of a layer's draws in one step. */
+export function drawSeed({ seed, step, layer }: LayerView): string {
+  return `${seed}/${step}/${layer}`;
 }
 
 /**

@@ -3,9 +3,8 @@ import type { Fabric } from './fabric.js';
 import type { MemoryLedger } from './memory-ledger.js';
 import type { TaskGraph } from './task-graph.js';
 
-/** The ends of tasks and the network's completions; at one instant, tasks end first. */
+/** Priority of the ends of tasks; the network's completions at the same instant come after them. */
 const TASK_END = 0;
-const FABRIC_COMPLETION = 1;
 
 /**
  * Runs a task graph event by event: a task starts when everything it waits for has ended, takes its
@@ -24,9 +23,6 @@ export class Executor {
   readonly start: Float64Array;
   /** Seconds at which each task ended in the last run. */
   readonly end: Float64Array;
-  /** Events handled since construction. */
-  events = 0;
-
   private readonly queue: EventQueue;
   private readonly blockers: Int32Array;
   private readonly readersLeft: Int32Array;
@@ -34,8 +30,6 @@ export class Executor {
   private readonly taskOfTransfer: Int32Array;
   private readonly finished: Int32Array;
   private readonly roots: Int32Array;
-  private wake = 0;
-  private wakeTime = Infinity;
 
   constructor(
     readonly graph: TaskGraph,
@@ -63,60 +57,51 @@ export class Executor {
    * @returns seconds at which its last task ends
    */
   run(from: number): number {
-    const { graph, queue, blockers, ready, roots, fabric } = this;
+    const { graph, queue, blockers, ready, roots, fabric, duration } = this;
+    const { transferOf } = graph;
     blockers.set(graph.blockers);
     this.readersLeft.set(graph.readers);
-    queue.clear();
-    this.wakeTime = Infinity;
-    let readyCount = roots.length;
     ready.set(roots);
+    let readyCount = roots.length;
     let now = from;
+    let last = from;
     let done = 0;
+    let completion = Infinity;
     for (;;) {
       let transfers = 0;
       for (let i = 0; i < readyCount; i++) {
         const task = ready[i];
         this.startTask(task, now);
-        const transfer = graph.transferOf[task];
-        if (transfer >= 0) {
-          fabric.begin(transfer, now);
+        if (transferOf[task] >= 0) {
+          fabric.begin(transferOf[task], now);
           transfers++;
         } else {
-          queue.push(now + this.duration[task], TASK_END, task);
+          queue.push(now + duration[task], TASK_END, task);
         }
       }
-      if (transfers > 0) this.scheduleWake();
+      if (transfers > 0) completion = fabric.nextCompletion();
       readyCount = 0;
-      if (!queue.pop()) break;
-      now = queue.time;
-      do {
-        this.events++;
-        const payload = queue.payload;
-        if (payload >= 0) {
-          readyCount = this.endTask(payload, now, readyCount);
-          done++;
-        } else if (payload === this.wake) {
-          const count = fabric.complete(now, this.finished);
-          for (let i = 0; i < count; i++) {
-            readyCount = this.endTask(this.taskOfTransfer[this.finished[i]], now, readyCount);
-            done++;
-          }
-          this.wakeTime = Infinity;
-          this.scheduleWake();
+
+      const end = queue.nextTime();
+      now = end < completion ? end : completion;
+      if (now === Infinity) break;
+      last = now;
+      while (queue.nextTime() === now) {
+        queue.pop();
+        readyCount = this.endTask(queue.payload, now, readyCount);
+        done++;
+      }
+      while (completion === now) {
+        const count = fabric.complete(now, this.finished);
+        for (let i = 0; i < count; i++) {
+          readyCount = this.endTask(this.taskOfTransfer[this.finished[i]], now, readyCount);
         }
-      } while (queue.nextTime() === now && queue.pop());
+        done += count;
+        completion = fabric.nextCompletion();
+      }
     }
     if (done !== graph.tasks) throw new Error(`${graph.tasks - done} of ${graph.tasks} tasks never ran`);
-    return now;
-  }
-
-  /** Keeps one valid wake-up in the queue: negative payloads are wake-ups, of which only the last counts. */
-  private scheduleWake(): void {
-    const next = this.fabric.nextCompletion();
-    if (next === this.wakeTime || next === Infinity) return;
-    this.wakeTime = next;
-    this.wake = this.wake <= -0x3fffffff ? -1 : this.wake - 1;
-    this.queue.push(next, FABRIC_COMPLETION, this.wake);
+    return last;
   }
 
   private startTask(task: number, now: number): void {

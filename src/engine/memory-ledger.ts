@@ -32,6 +32,7 @@ export class MemoryLedger {
   /** The first allocation beyond a limit, if any. */
   overflow: MemoryOverflow | null = null;
 
+  private readonly poolOf: Int32Array;
   private readonly used: Float64Array;
   private readonly total: Float64Array;
   private readonly peakBytes: Float64Array;
@@ -49,6 +50,9 @@ export class MemoryLedger {
     readonly categories: number,
     private readonly limits: Float64Array,
   ) {
+    this.poolOf = Int32Array.from({ length: pools * categories }, (_, account) =>
+      Math.floor(account / categories),
+    );
     this.used = new Float64Array(pools * categories);
     this.total = new Float64Array(pools);
     this.peakBytes = new Float64Array(pools);
@@ -58,7 +62,7 @@ export class MemoryLedger {
   }
 
   allocate(account: number, bytes: number, time: number): void {
-    const pool = (account / this.categories) | 0;
+    const pool = this.poolOf[account];
     this.used[account] += bytes;
     const total = (this.total[pool] += bytes);
     if (total > this.peakBytes[pool]) this.recordPeak(pool, account, total, time);
@@ -69,7 +73,7 @@ export class MemoryLedger {
     const left = this.used[account] - bytes;
     if (left < 0) throw new Error(`memory account ${account} would hold ${left} bytes`);
     this.used[account] = left;
-    this.total[(account / this.categories) | 0] -= bytes;
+    this.total[this.poolOf[account]] -= bytes;
   }
 
   /** Bytes in use in one account. */

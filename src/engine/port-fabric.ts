@@ -26,6 +26,10 @@ export class PortFabric implements Fabric {
   private active = new Int32Array(8);
   private activeCount = 0;
   private end = new Float64Array(8);
+  /** Seconds that each transfer takes alone. */
+  private alone = new Float64Array(8);
+  /** 1 where `remaining` is kept: not before a transfer has to share. */
+  private tracked = new Uint8Array(8);
   private clock = 0;
   private stale = false;
 
@@ -55,6 +59,8 @@ export class PortFabric implements Fabric {
     this.nextAtPort = grownInts(this.nextAtPort, size);
     if (transfer >= this.end.length) {
       this.end = grownFloats(this.end, 2 * transfer);
+      this.alone = grownFloats(this.alone, 2 * transfer);
+      this.tracked = new Uint8Array(2 * transfer);
       this.active = grownInts(this.active, 2 * transfer);
     }
     return transfer;
@@ -63,6 +69,7 @@ export class PortFabric implements Fabric {
   /** Forgets what a transfer that is not running carries. */
   clear(transfer: number): void {
     this.entryCount[transfer] = 0;
+    this.alone[transfer] = 0;
   }
 
   /**
@@ -79,14 +86,55 @@ export class PortFabric implements Fabric {
     this.bytes[entry] = bytes;
     this.flows[entry] = flows;
     this.latency[entry] = latency;
+    const seconds = bytes * this.secondsPerByte[port] + latency;
+    if (seconds > this.alone[transfer]) this.alone[transfer] = seconds;
+  }
+
+  /**
+   * Writes all work of a transfer at once; entries without units are left out.
+   * @param ports port of every entry
+   * @param units units by entry, of `bytesPerUnit` bytes
+   * @param flows flows by entry; null: one each
+   * @param latencies seconds by port
+   */
+  set(
+    transfer: number,
+    ports: Int32Array,
+    units: Float64Array,
+    bytesPerUnit: number,
+    flows: Int32Array | null,
+    latencies: Float64Array,
+  ): void {
+    const first = this.firstEntry[transfer];
+    if (ports.length > this.room[transfer])
+      throw new Error(`transfer ${transfer} has no room for so many ports`);
+    const { port, bytes, latency, secondsPerByte } = this;
+    let entry = first;
+    let longest = 0;
+    for (let i = 0; i < ports.length; i++) {
+      const amount = units[i];
+      if (amount === 0) continue;
+      const at = ports[i];
+      const carried = amount * bytesPerUnit;
+      port[entry] = at;
+      bytes[entry] = carried;
+      this.flows[entry] = flows === null ? 1 : flows[i];
+      latency[entry] = latencies[at];
+      const seconds = carried * secondsPerByte[at] + latencies[at];
+      if (seconds > longest) longest = seconds;
+      entry++;
+    }
+    this.entryCount[transfer] = entry - first;
+    this.alone[transfer] = longest;
   }
 
   begin(transfer: number, now: number): void {
-    if (this.activeCount > 0) this.advance(now);
+    if (this.activeCount > 0) {
+      this.track();
+      this.advance(now);
+    }
     this.clock = now;
-    const first = this.firstEntry[transfer];
-    const last = first + this.entryCount[transfer];
-    for (let entry = first; entry < last; entry++) this.remaining[entry] = this.bytes[entry];
+    this.tracked[transfer] = 0;
     this.active[this.activeCount++] = transfer;
     this.stale = true;
   }
@@ -133,20 +181,24 @@ export class PortFabric implements Fabric {
 
   private predict(): void {
     this.stale = false;
-    if (this.activeCount === 1) this.predictAlone(this.active[0]);
-    else this.predictShared();
+    const first = this.active[0];
+    if (this.activeCount === 1 && !this.tracked[first]) this.end[first] = this.clock + this.alone[first];
+    else {
+      this.track();
+      this.predictShared();
+    }
   }
 
-  private predictAlone(transfer: number): void {
-    const first = this.firstEntry[transfer];
-    const last = first + this.entryCount[transfer];
-    const { port, remaining, latency, secondsPerByte } = this;
-    let longest = 0;
-    for (let entry = first; entry < last; entry++) {
-      const seconds = remaining[entry] * secondsPerByte[port[entry]] + latency[entry];
-      if (seconds > longest) longest = seconds;
+  /** Takes down what every active transfer has left, where that is not done yet: all of it. */
+  private track(): void {
+    for (let i = 0; i < this.activeCount; i++) {
+      const transfer = this.active[i];
+      if (this.tracked[transfer]) continue;
+      this.tracked[transfer] = 1;
+      const first = this.firstEntry[transfer];
+      const last = first + this.entryCount[transfer];
+      for (let entry = first; entry < last; entry++) this.remaining[entry] = this.bytes[entry];
     }
-    this.end[transfer] = this.clock + longest;
   }
 
   private predictShared(): void {

@@ -36,12 +36,16 @@ export interface Cluster {
   profile: Profile;
 }
 
+function nodesOf(gpu: string, gpus: number, gpusPerNode: number): [string, ClusterInput] {
+  return [`${gpus}x${gpu}`, { gpu, gpus, gpusPerNode }];
+}
+
 /** Clusters by name: one to eight nodes of eight, and one NVLink domain of GB200. */
-export const clusterPresets: Readonly<Record<string, ClusterInput>> = Object.fromEntries<ClusterInput>([
+export const clusterPresets: Readonly<Record<string, ClusterInput>> = Object.fromEntries([
   ...['a100', 'h100', 'h800', 'h200', 'h20', 'b200'].flatMap((gpu) =>
-    [1, 2, 4, 8].map((nodes) => [`${8 * nodes}x${gpu}`, { gpu, gpus: 8 * nodes, gpusPerNode: 8 }]),
+    [1, 2, 4, 8].map((nodes) => nodesOf(gpu, 8 * nodes, 8)),
   ),
-  ...[8, 16, 32, 64].map((gpus) => [`${gpus}xgb200`, { gpu: 'gb200', gpus, gpusPerNode: gpus }]),
+  ...[8, 16, 32, 64].map((gpus) => nodesOf('gb200', gpus, gpus)),
 ]);
 
 /** The shipped profile of a GPU; for a GPU of one's own, the H100's with its share of the datasheet. */

@@ -1,7 +1,7 @@
 import { MaxMinFabric } from '../engine/index.js';
 import type { Cluster } from './cluster.js';
 import type { Exchange, Messages, Network } from './network.js';
-import { NIC_IN, NIC_OUT, NVLINK_IN, NVLINK_OUT } from './port-loads.js';
+import { messagePorts } from './port-loads.js';
 import { portCapacities } from './port-network.js';
 
 /** The network that simulates every message as a flow with its max-min fair share of both its ports. */
@@ -44,11 +44,8 @@ export class FlowNetwork implements Network {
 
   private addMessage(transfer: number, source: number, destination: number, bytes: number): void {
     if (source === destination || bytes === 0) return;
-    const { gpus, gpusPerNode, profile } = this.cluster;
-    const near = Math.floor(source / gpusPerNode) === Math.floor(destination / gpusPerNode);
-    const out = near ? NVLINK_OUT : NIC_OUT;
-    const latency = (near ? profile.nvlink : profile.nic).latencySeconds;
-    const into = near ? NVLINK_IN : NIC_IN;
-    this.fabric.addFlow(transfer, bytes, latency, out * gpus + source, into * gpus + destination);
+    const { out, into, near } = messagePorts(this.cluster, source, destination);
+    const { nvlink, nic } = this.cluster.profile;
+    this.fabric.addFlow(transfer, bytes, (near ? nvlink : nic).latencySeconds, out, into);
   }
 }

@@ -12,8 +12,10 @@ export {
   type ExpertStageCost,
 } from './expert-stage.js';
 export { gpuPresets, gpuSchema, type Gpu } from './gpu.js';
-export { createNetwork, type Exchange, type Messages, type Network } from './network.js';
+export { createNetwork } from './create-network.js';
+export type { Exchange, Messages, Network } from './network.js';
 export { PortLoads, PORTS_PER_GPU, NIC_IN, NIC_OUT, NVLINK_IN, NVLINK_OUT } from './port-loads.js';
 export { portCapacities } from './port-network.js';
 export { profileSchema, shippedProfiles, type Profile } from './profile.js';
+export { addEightRows, ROWS_AT_ONCE } from './sum-rows.js';
 export { simulateFlows, type Flow, type FlowPlatform } from './simulate-flows.js';

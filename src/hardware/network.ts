@@ -1,12 +1,9 @@
 import type { Fabric } from '../engine/index.js';
-import type { Cluster } from './cluster.js';
-import { FlowNetwork } from './flow-network.js';
 import type { PortLoads } from './port-loads.js';
-import { PortNetwork } from './port-network.js';
 
 /** Copies exchanged among all GPUs, [source · gpus + destination], with what that puts on the ports. */
 export interface Exchange {
-  copies: ArrayLike<number>;
+  copies: Float64Array;
   ports: PortLoads;
 }
 
@@ -34,9 +31,4 @@ export interface Network {
   setExchange(transfer: number, exchange: Exchange, bytesPerCopy: number, reversed: boolean): void;
   /** Writes messages, of which those with `destination` equal to `to` are carried; all where `to` is −1. */
   setMessages(transfer: number, messages: Messages, to: number): void;
-}
-
-/** The network of a cluster in the form that the cluster asks for. */
-export function createNetwork(cluster: Cluster): Network {
-  return cluster.fabric === 'ports' ? new PortNetwork(cluster) : new FlowNetwork(cluster);
 }

@@ -13,54 +13,92 @@ export const PORTS_PER_GPU = 4;
 export class PortLoads {
   /** Units through each port, [port · gpus + gpu]. */
   readonly units: Float64Array;
-  /** Messages through each port. */
-  readonly peers: Int32Array;
   /** Units that leave a GPU, inside nodes and between them. */
   total = 0;
+
+  private matrix: Float64Array = new Float64Array(0);
+  private readonly peerCounts: Int32Array;
+  private peersCounted = false;
 
   constructor(
     readonly gpus: number,
     readonly gpusPerNode: number,
   ) {
     this.units = new Float64Array(PORTS_PER_GPU * gpus);
-    this.peers = new Int32Array(PORTS_PER_GPU * gpus);
+    this.peerCounts = new Int32Array(PORTS_PER_GPU * gpus);
   }
 
-  /** Counts an exchange of matrix[source · gpus + destination] units. */
-  count(matrix: ArrayLike<number>): this {
-    const { gpus, gpusPerNode, units, peers } = this;
+  /** Counts an exchange of matrix[source · gpus + destination] units; keeps the matrix by reference. */
+  count(matrix: Float64Array): this {
+    const { gpus, gpusPerNode, units } = this;
+    this.matrix = matrix;
+    this.peersCounted = false;
     units.fill(0);
-    peers.fill(0);
     let total = 0;
     for (let source = 0; source < gpus; source++) {
       const nodeStart = source - (source % gpusPerNode);
       const nodeEnd = Math.min(nodeStart + gpusPerNode, gpus);
-      total += this.countRow(matrix, source, nodeStart, nodeEnd, NVLINK_OUT);
-      if (nodeStart > 0) total += this.countRow(matrix, source, 0, nodeStart, NIC_OUT);
-      if (nodeEnd < gpus) total += this.countRow(matrix, source, nodeEnd, gpus, NIC_OUT);
+      const near =
+        this.countRow(source, nodeStart, source, NVLINK_OUT) +
+        this.countRow(source, source + 1, nodeEnd, NVLINK_OUT);
+      units[NVLINK_OUT * gpus + source] = near;
+      total += near;
+      if (gpus === gpusPerNode) continue;
+      const far =
+        this.countRow(source, 0, nodeStart, NIC_OUT) + this.countRow(source, nodeEnd, gpus, NIC_OUT);
+      units[NIC_OUT * gpus + source] = far;
+      total += far;
     }
     this.total = total;
     return this;
   }
 
-  private countRow(matrix: ArrayLike<number>, source: number, from: number, to: number, out: number): number {
-    const { gpus, units, peers } = this;
+  /** Units that a GPU sends, what it keeps for itself included. */
+  sentBy(gpu: number): number {
+    const { gpus, units, matrix } = this;
+    return units[NVLINK_OUT * gpus + gpu] + units[NIC_OUT * gpus + gpu] + matrix[gpu * gpus + gpu];
+  }
+
+  /** Messages through each port; counted when asked for. */
+  get peers(): Int32Array {
+    if (this.peersCounted) return this.peerCounts;
+    this.peersCounted = true;
+    const { gpus, matrix, peerCounts } = this;
+    peerCounts.fill(0);
+    for (let source = 0; source < gpus; source++) {
+      for (let destination = 0; destination < gpus; destination++) {
+        if (matrix[source * gpus + destination] === 0 || destination === source) continue;
+        const { out, into } = messagePorts(this, source, destination);
+        peerCounts[out]++;
+        peerCounts[into]++;
+      }
+    }
+    return peerCounts;
+  }
+
+  private countRow(source: number, from: number, to: number, out: number): number {
+    const { gpus, units, matrix } = this;
     const incoming = (out + 1) * gpus;
     const row = source * gpus;
     let sum = 0;
-    let messages = 0;
     for (let destination = from; destination < to; destination++) {
       const amount = matrix[row + destination];
-      if (amount === 0 || destination === source) continue;
       sum += amount;
-      messages++;
       units[incoming + destination] += amount;
-      peers[incoming + destination]++;
     }
-    units[out * gpus + source] += sum;
-    peers[out * gpus + source] += messages;
     return sum;
   }
+}
+
+/** The two ports that a message between different GPUs uses: the source's and the destination's. */
+export function messagePorts(
+  { gpus, gpusPerNode }: { gpus: number; gpusPerNode: number },
+  source: number,
+  destination: number,
+): { out: number; into: number; near: boolean } {
+  const near = Math.floor(source / gpusPerNode) === Math.floor(destination / gpusPerNode);
+  const out = near ? NVLINK_OUT : NIC_OUT;
+  return { out: out * gpus + source, into: reversePort(out) * gpus + destination, near };
 }
 
 /** The port that carries the answer to what a port carried: out becomes in. */

@@ -1,7 +1,7 @@
 import { PortFabric } from '../engine/index.js';
 import type { Cluster } from './cluster.js';
 import type { Exchange, Messages, Network } from './network.js';
-import { NIC_IN, NIC_OUT, NVLINK_IN, NVLINK_OUT, PORTS_PER_GPU, reversePort } from './port-loads.js';
+import { messagePorts, PORTS_PER_GPU, reversePort } from './port-loads.js';
 
 /** Bytes per second of every port of a cluster, [port · gpus + gpu]. */
 export function portCapacities({ gpus, profile }: Cluster): Float64Array {
@@ -17,6 +17,10 @@ export class PortNetwork implements Network {
   readonly fabric: PortFabric;
   private readonly latencies: Float64Array;
   private readonly usedPorts: number;
+  /** Port of every entry of `PortLoads`, and the port that its answer takes. */
+  private readonly straight: Int32Array;
+  private readonly mirrored: Int32Array;
+  private sharing = false;
   private readonly bytes: Float64Array;
   private readonly flows: Int32Array;
 
@@ -25,6 +29,8 @@ export class PortNetwork implements Network {
     this.fabric = new PortFabric(portCapacities(cluster));
     this.latencies = perPort(gpus, profile.nvlink.latencySeconds, profile.nic.latencySeconds);
     this.usedPorts = (gpus > gpusPerNode ? PORTS_PER_GPU : 2) * gpus;
+    this.straight = Int32Array.from({ length: this.usedPorts }, (_, port) => port);
+    this.mirrored = this.straight.map((port) => reversePort(Math.floor(port / gpus)) * gpus + (port % gpus));
     this.bytes = new Float64Array(this.usedPorts);
     this.flows = new Int32Array(this.usedPorts);
   }
@@ -34,37 +40,26 @@ export class PortNetwork implements Network {
   }
 
   declareMessages(): number {
+    this.sharing = true;
     return this.fabric.declare(this.usedPorts);
   }
 
   setExchange(transfer: number, { ports }: Exchange, bytesPerCopy: number, reversed: boolean): void {
-    const { fabric, latencies, usedPorts } = this;
-    const { gpus } = this.cluster;
-    const { units, peers } = ports;
-    fabric.clear(transfer);
-    for (let entry = 0; entry < usedPorts; entry++) {
-      if (peers[entry] === 0) continue;
-      let port = entry;
-      if (reversed) {
-        const kind = (entry / gpus) | 0;
-        port += (reversePort(kind) - kind) * gpus;
-      }
-      fabric.add(transfer, port, units[entry] * bytesPerCopy, peers[entry], latencies[port]);
-    }
+    const carriers = reversed ? this.mirrored : this.straight;
+    // How many flows a port carries matters only where transfers may share it.
+    const flows = this.sharing ? ports.peers : null;
+    this.fabric.set(transfer, carriers, ports.units, bytesPerCopy, flows, this.latencies);
   }
 
   setMessages(transfer: number, messages: Messages, to: number): void {
     const { fabric, latencies, bytes, flows } = this;
-    const { gpus, gpusPerNode } = this.cluster;
     bytes.fill(0);
     flows.fill(0);
     for (let i = 0; i < messages.count; i++) {
       const source = messages.source[i];
       const destination = messages.destination[i];
       if ((to >= 0 && destination !== to) || source === destination) continue;
-      const near = Math.floor(source / gpusPerNode) === Math.floor(destination / gpusPerNode);
-      const out = (near ? NVLINK_OUT : NIC_OUT) * gpus + source;
-      const into = (near ? NVLINK_IN : NIC_IN) * gpus + destination;
+      const { out, into } = messagePorts(this.cluster, source, destination);
       bytes[out] += messages.bytes[i];
       flows[out]++;
       bytes[into] += messages.bytes[i];

@@ -80,7 +80,8 @@ export class LayerBound {
     const { capacities } = this;
     const { dispatchBytes, combineBytes } = this.runtime;
     let longest = 0;
-    for (const out of [NVLINK_OUT, NIC_OUT]) {
+    const last = gpus > this.machine.cluster.gpusPerNode ? NIC_OUT : NVLINK_OUT;
+    for (let out = NVLINK_OUT; out <= last; out += NIC_OUT - NVLINK_OUT) {
       const into = out + 1;
       for (let gpu = 0; gpu < gpus; gpu++) {
         const sent = units[out * gpus + gpu];

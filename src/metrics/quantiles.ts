@@ -20,11 +20,11 @@ export interface LatencySummary {
  * @param layers layers per step, each a series of its own
  */
 export function summariseLatency(samples: Float64Array, layers: number): LatencySummary {
-  const sorted = Array.from(samples).sort((a, b) => a - b);
-  const quantile = (p: number) => quantileSorted(sorted, p)!;
+  const sorted = samples.slice().sort();
+  const quantile = (p: number) => quantileSorted(sorted as ArrayLike<number> as number[], p)!;
   let effectiveSteps = 0;
   for (let layer = 0; layer < layers; layer++) {
-    effectiveSteps += effectiveSize(samples.filter((_, i) => i % layers === layer));
+    effectiveSteps += effectiveSize(layers === 1 ? samples : samples.filter((_, i) => i % layers === layer));
   }
   return {
     mean: mean(samples)!,

@@ -1,5 +1,5 @@
 import { contiguous, LayerLoads } from '../balancing/index.js';
-import { skewOf, type Skew } from '../metrics/index.js';
+import { skewFrom, skewOf, type Skew } from '../metrics/index.js';
 import type { RoutingSource } from '../routing/index.js';
 import type { PolicyRun } from './policy-run.js';
 
@@ -52,11 +52,10 @@ export function runPass(
       base.count(batch.counts);
       if (at >= 0) {
         addSkew(pass.gpuBefore, skewOf(base.homeLoads, skew));
-        addSkew(pass.expertBefore, skewOf(base.loads, skew));
+        addSkew(pass.expertBefore, skewFrom(base.total, base.largest, base.squares, experts, skew));
       }
-      const name = `${seed}/${step.step}/${source.layerIds[batch.layer]}`;
       for (let i = 0; i < runs.length; i++) {
-        const seconds = runs[i].run(step, batch, base, name);
+        const seconds = runs[i].run(step, batch, base, seed);
         if (at >= 0) pass.latencies[i][at * layers + batch.layer] = seconds;
         else pass.transient[i] += seconds;
         onLayer?.(runs[i], base, seconds);

@@ -90,9 +90,9 @@ export class PolicyRun {
 
   /**
    * Simulates one layer of one step; returns its seconds.
-   * @param seed names the random draws of this layer and step
+   * @param seed of the run
    */
-  run(step: RoutingStep, batch: LayerBatch, base: LayerLoads, seed: string): number {
+  run(step: RoutingStep, batch: LayerBatch, base: LayerLoads, seed: number | string): number {
     const { program, work, ports, policy } = this;
     this.ledger.tag = step.step * this.setting.layers + batch.layer;
     const decided = policy.decide(this.state, {

@@ -52,6 +52,7 @@ export class PairedRatios {
 
   /** Mean latency of policy `a` over that of policy `b`. */
   of(a: number, b: number): Ratio {
+    if (a === b) return { mean: 1, low: 1, high: 1 };
     const ratio = pairedRatio(this.stepMeans[a], this.stepMeans[b]);
     if (this.replicates === null) return ratio;
     const others = this.replicates[b];

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { budgets, capacityDrop, needsScores, orders } from '../dispatch/capacity-drop.js';
 import { homePlan, type LayerPlan } from '../plan.js';
-import { plainTraits, type Policy, type PolicySetting } from '../policy.js';
+import { drawSeed, plainTraits, type Policy, type PolicySetting } from '../policy.js';
 
 const options = z.strictObject({
   kind: z.literal('capacity'),
@@ -52,11 +52,15 @@ export const capacity: Policy<Options, State, z.input<typeof options>> = {
             'are kept is approximate (how many per expert is exact, per GPU too)',
         ],
   start: (chosen, { placement }) => ({ options: chosen, plan: homePlan(placement) }),
-  decide(state, { counts, tokensBySource, tokens, seed }) {
+  decide(state, view) {
+    const { counts, tokensBySource, tokens } = view;
     const { factor, ...rule } = state.options;
     if (factor === null) return { state, plan: state.plan };
     const { placement } = state.plan;
-    state.plan.drop = capacityDrop({ ...rule, factor }, { placement, counts, tokensBySource, tokens, seed });
+    state.plan.drop = capacityDrop(
+      { ...rule, factor },
+      { placement, counts, tokensBySource, tokens, seed: drawSeed(view) },
+    );
     return { state, plan: state.plan };
   },
 };

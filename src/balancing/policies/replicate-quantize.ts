@@ -4,7 +4,7 @@ import { replicatedExperts, splitOverReplicas, splits } from '../dispatch/split-
 import type { Placement } from '../placement.js';
 import { donorsNeeded, replicateQuantize } from '../placements/replicate-quantize.js';
 import { homePlan, Slices, type LayerPlan, type PlacementMove } from '../plan.js';
-import { plainTraits, type Policy, type PolicySetting } from '../policy.js';
+import { drawSeed, plainTraits, type Policy, type PolicySetting } from '../policy.js';
 
 const options = z.strictObject({
   kind: z.literal('replicate-quantize'),
@@ -89,7 +89,8 @@ export const replicateAndQuantize: Policy<Options, State, z.input<typeof options
     });
     return { options: chosen, setting, importance, slices, layers };
   },
-  decide(state, { step, layer, counts, loads, seed }) {
+  decide(state, view) {
+    const { step, layer, counts, loads } = view;
     const { replanEvery, split } = state.options;
     let own = state.layers[layer];
     let move: PlacementMove | null = null;
@@ -109,7 +110,7 @@ export const replicateAndQuantize: Policy<Options, State, z.input<typeof options
       for (let e = 0; e < loads.length; e++) own.window[e] += loads[e];
     }
     if (own.replicated.size > 0) {
-      splitOverReplicas(own.replicated, own.placement, counts, loads, split, seed, state.slices);
+      splitOverReplicas(own.replicated, own.placement, counts, loads, split, drawSeed(view), state.slices);
     }
     own.plan.move = move;
     return { state, plan: own.plan };

@@ -123,15 +123,8 @@ function idealProgram(machine: Machine, { network, ledger, traits }: ProgramCont
         bufferBytes[received[gpu]] = Math.ceil(rows * toExpert);
         bufferBytes[intermediates[gpu]] = Math.ceil(rows * intermediateBytes);
         bufferBytes[computed[gpu]] = Math.ceil(rows * back);
-        bufferBytes[returned[gpu]] = Math.ceil(sentBy(work.send, gpu, gpus) * back);
+        bufferBytes[returned[gpu]] = Math.ceil(ports.sentBy(gpu) * back);
       }
     },
   };
-}
-
-/** Copies that a source sends, its own GPU included. */
-export function sentBy(send: ArrayLike<number>, source: number, gpus: number): number {
-  let sum = 0;
-  for (let i = source * gpus; i < (source + 1) * gpus; i++) sum += send[i];
-  return sum;
 }

@@ -6,7 +6,6 @@ import { accountOf, expertBytes, type MemoryCategory } from '../memory.js';
 import { labelOf, type Phase } from '../phases.js';
 import type { LayerInput, LayerProgram, ProgramContext, RuntimeDefinition } from '../runtime.js';
 import { WeightMessages } from '../weight-messages.js';
-import { sentBy } from './ideal.js';
 
 const seconds = z.number().nonnegative();
 
@@ -225,7 +224,7 @@ class ReferenceLayer {
         messages.take(decided);
         for (let gpu = 0; gpu < gpus; gpu++) {
           const rows = work.rows[gpu] + work.rows[gpus + gpu];
-          const own = sentBy(work.send, gpu, gpus);
+          const own = ports.sentBy(gpu);
           const tokens = tokensBySource[gpu];
           if (plan) duration[plan[gpu]] = planSeconds(options, decided.gated, experts, messages, gpu);
           if (weights) {
