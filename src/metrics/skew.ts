@@ -1,4 +1,4 @@
-import { drawUniformCounts, randomStream } from '../routing/index.js';
+import { randomStream, uniformDraw } from '../routing/index.js';
 
 /** How unequal loads are. */
 export interface Skew {
@@ -40,12 +40,13 @@ const FLOOR_DRAWS = 200;
  */
 export function floorOfSkew(tokens: number, topK: number, experts: number, units: number): number {
   const random = randomStream('floor', `${tokens}/${topK}/${experts}`);
+  const uniform = uniformDraw(experts, topK);
   const counts = new Int32Array(experts);
   const loads = new Float64Array(units);
   const skew: Skew = { maxOverMean: 1, coefficientOfVariation: 0 };
   let sum = 0;
   for (let draw = 0; draw < FLOOR_DRAWS; draw++) {
-    drawUniformCounts(tokens, topK, random, counts);
+    uniform.draw(tokens, random, counts);
     loads.fill(0);
     for (let e = 0; e < experts; e++) loads[Math.floor((e * units) / experts)] += counts[e];
     sum += skewOf(loads, skew).maxOverMean;

@@ -106,8 +106,17 @@ function attention(c: Config): ShapeInput['attention'] {
     heads,
     kvHeads: number(c, 'num_key_value_heads') ?? heads,
     headSize: number(c, 'head_dim') ?? Math.round(number(c, 'hidden_size')! / heads),
-    window: number(c, 'sliding_window'),
+    ...slidingWindow(c),
   };
+}
+
+/** The window of attention and how many layers have it. */
+function slidingWindow(c: Config): { window?: number; windowEvery?: number } {
+  const window = number(c, 'sliding_window');
+  if (window === undefined || c.use_sliding_window === false) return {};
+  const types: unknown[] = Array.isArray(c.layer_types) ? c.layer_types : [];
+  const windowed = types.filter((type) => type === 'sliding_attention').length;
+  return windowed > 0 ? { window, windowEvery: Math.round(types.length / windowed) } : { window };
 }
 
 function asObject(value: unknown): Config {

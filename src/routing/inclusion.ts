@@ -39,33 +39,65 @@ function countOpen(certain: Uint8Array): number {
 }
 
 /**
- * Draws how many of `tokens` tokens pick each expert: every count is binomial with its expert's inclusion
- * probability, conditioned in passing so that the counts sum to tokens · topK and none exceeds `tokens`.
+ * Draws how many tokens pick each expert, without drawing the tokens. Counts have their binomial means and
+ * variances and sum to tokens · topK: expert by expert, a centred binomial draw plus a share of what the
+ * experts before have left over or overdrawn. Where counts are small, `TokenDraw` is the exact way.
+ *
+ * The covariance is that of independent counts with variances c, given their sum; c is chosen so that
+ * c − c²/Σc is the variance p(1 − p) of a token's pick.
  */
-export function drawCounts(
-  tokens: number,
-  topK: number,
-  inclusion: Float64Array,
-  random: Random,
-  into: Int32Array,
-): void {
-  const experts = inclusion.length;
-  let copies = tokens * topK;
-  let mass = topK;
-  for (let e = 0; e < experts; e++) {
-    const after = experts - e - 1;
-    const share = mass > 0 ? Math.min(1, (copies * inclusion[e]) / (mass * tokens)) : 1;
-    const drawn = tokens === 0 ? 0 : binomial(tokens, share, random);
-    const count = Math.min(Math.max(drawn, copies - tokens * after), copies, tokens);
-    into[e] = count;
-    copies -= count;
-    mass -= inclusion[e];
+export class CountDraw {
+  private readonly independent: Float64Array;
+
+  /** @param inclusion probabilities that sum to `topK` */
+  constructor(
+    private readonly inclusion: Float64Array,
+    private readonly topK: number,
+  ) {
+    this.independent = independentVariances(inclusion.map((p) => p * (1 - p)));
+  }
+
+  /** Writes the counts of `tokens` tokens by expert. */
+  draw(tokens: number, random: Random, into: Int32Array): void {
+    const { inclusion, independent, topK } = this;
+    const experts = inclusion.length;
+    let copies = tokens * topK;
+    let expected = copies;
+    let variance = independent.reduce((sum, c) => sum + c, 0);
+    for (let e = 0; e < experts; e++) {
+      const p = inclusion[e];
+      const share = variance > 0 ? independent[e] / variance : 0;
+      const own = p * (1 - p);
+      const scale = own > 0 ? Math.sqrt((independent[e] * Math.max(0, 1 - share)) / own) : 0;
+      const deviation = scale * (binomial(tokens, p, random) - tokens * p);
+      const wanted = tokens * p + deviation + (copies - expected) * share;
+      // Rounded up or down at random, so that small shares are not lost.
+      const rounded = Math.floor(wanted + random());
+      const left = copies - tokens * (experts - e - 1);
+      const count = Math.min(Math.max(rounded, left, 0), copies, tokens);
+      into[e] = count;
+      copies -= count;
+      expected -= tokens * p;
+      variance -= independent[e];
+    }
   }
 }
 
-/** The counts that a perfectly uniform router gives `tokens` tokens. */
-export function drawUniformCounts(tokens: number, topK: number, random: Random, into: Int32Array): void {
-  drawCounts(tokens, topK, new Float64Array(into.length).fill(topK / into.length), random, into);
+/** Variances of independent counts that, given their sum, have the variances `wanted`. */
+function independentVariances(wanted: Float64Array): Float64Array {
+  let variances = wanted;
+  for (let round = 0; round < 30; round++) {
+    const sum = variances.reduce((total, c) => total + c, 0);
+    if (sum === 0) break;
+    // One expert cannot have more than about half of all variance, since the others must make up for it.
+    variances = variances.map((c, e) => wanted[e] / (1 - Math.min(c / sum, 0.6)));
+  }
+  return variances;
+}
+
+/** Draws the counts of a perfectly uniform router. */
+export function uniformDraw(experts: number, topK: number): CountDraw {
+  return new CountDraw(new Float64Array(experts).fill(topK / experts), topK);
 }
 
 /** Tokens that share one random order of the experts; see `TokenDraw`. */

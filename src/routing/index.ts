@@ -3,7 +3,7 @@ export { countTraceSource } from './count-trace-source.js';
 export { generatorSource, type GeneratorSpec } from './generator-source.js';
 export { generators, type GeneratorOptions } from './generators/index.js';
 export { binomial } from './binomial.js';
-export { drawUniformCounts } from './inclusion.js';
+export { uniformDraw } from './inclusion.js';
 export { randomStream, shuffle, type Random } from './random.js';
 export {
   addLoads,

@@ -2,6 +2,7 @@ import {
   LayerWork,
   policyOf,
   type LayerLoads,
+  type LayerPlan,
   type Policy,
   type PolicyOptions,
   type PolicySetting,
@@ -28,10 +29,14 @@ export class PolicyRun {
   readonly program: LayerProgram;
   readonly work: LayerWork;
   readonly residency: Residency;
+  /** What the last layer's exchange put on the ports, in copies. */
+  readonly ports: PortLoads;
   totals: Totals;
+  /** The last layer's plan and lower bound (seconds; 0 for an anchor). */
+  plan: LayerPlan | null = null;
+  lastBound = 0;
 
   private readonly network: Network;
-  private readonly ports: PortLoads;
   private readonly bound: LayerBound | null;
   private movement: BlockingMovement | null = null;
   private state: unknown;
@@ -105,7 +110,7 @@ export class PolicyRun {
       seed,
     });
     this.state = decided.state;
-    const { plan } = decided;
+    const plan = (this.plan = decided.plan);
     let seconds = 0;
     let movedBytes = 0;
     if (plan.move) {
@@ -120,7 +125,10 @@ export class PolicyRun {
     ports.count(work.send);
     program.fill({ plan, work, ports, tokensBySource: step.tokensBySource });
     seconds += program.executor.run(0);
-    if (this.bound) this.totals.bound += this.bound.of(plan, work, base, ports);
+    if (this.bound) {
+      this.lastBound = this.bound.of(plan, work, base, ports);
+      this.totals.bound += this.lastBound;
+    }
     this.account(base, movedBytes, plan.gated);
     if (plan.drop) this.accountDrop(plan.drop, base, plan.placement.home, step.tokens);
     return seconds;

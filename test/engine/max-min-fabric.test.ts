@@ -24,7 +24,7 @@ function run(capacities: number[], flows: PlainFlow[], look?: (fabric: MaxMinFab
   flows.forEach((_, i) => fabric.begin(i, 0));
   const finish = new Array<number>(flows.length);
   const ended = new Int32Array(flows.length);
-  for (let left = flows.length; left > 0; ) {
+  for (let left = flows.length; left > 0;) {
     const now = fabric.nextCompletion();
     look?.(fabric);
     const count = fabric.complete(now, ended);

@@ -8,9 +8,9 @@ interface NetworkCase {
   flows: (Flow & { finish: number })[];
 }
 
-const oracle = JSON.parse(
-  readFileSync(new URL('../oracles/network.json', import.meta.url), 'utf8'),
-) as { cases: NetworkCase[] };
+const oracle = JSON.parse(readFileSync(new URL('../oracles/network.json', import.meta.url), 'utf8')) as {
+  cases: NetworkCase[];
+};
 
 describe('simulateFlows equals two independent max-min solvers to 1e-6 relative', () => {
   it.each(oracle.cases.map((c) => [c.name, c] as const))('%s', (_, { platform, flows }) => {

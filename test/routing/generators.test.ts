@@ -1,0 +1,221 @@
+import { fc, test } from '@fast-check/vitest';
+import { describe, expect, it } from 'vitest';
+import { powerLawLoads } from '../../src/routing/generators/power-law.js';
+import { generators, generatorSource, randomStream, type GeneratorOptions } from '../../src/routing/index.js';
+
+function parse(options: object): GeneratorOptions {
+  const { kind } = options as { kind: string };
+  return generators.find((generator) => generator.kind === kind)!.options.parse(options);
+}
+
+function source(options: object, change: object = {}, steps = 2, seed: number | string = 1) {
+  const setting = {
+    gpus: 4,
+    experts: 16,
+    topK: 4,
+    routerGroups: 1,
+    topGroups: 1,
+    tokensPerGpu: 60,
+    ...change,
+  };
+  return generatorSource({ options: parse(options), setting, layerIds: [0, 1], steps, seed });
+}
+
+function stepsOf(generated: ReturnType<typeof source>) {
+  const stream = generated.start();
+  const steps = [];
+  for (let step = stream.next(); step !== null; step = stream.next()) {
+    steps.push(
+      step.layers.map(({ counts, tokens }) => ({
+        counts: [...counts],
+        tokens: tokens && structuredClone(tokens),
+      })),
+    );
+  }
+  return steps;
+}
+
+const everyKind = [
+  { kind: 'balanced' },
+  { kind: 'hot-experts', share: 0.6, experts: 3 },
+  { kind: 'hot-experts', share: 0.6, experts: 3, pattern: 'distinct' },
+  { kind: 'zipf', exponent: 1.2 },
+  { kind: 'log-normal', sigma: 1 },
+  { kind: 'power-law', exponent: 1.01 },
+  { kind: 'dirichlet', concentration: 0.3 },
+];
+
+const sum = (values: ArrayLike<number>) => Array.from(values).reduce((a, b) => a + b, 0);
+
+describe.each(everyKind)('generator %o', (options) => {
+  const isLlep = options.kind === 'hot-experts' && options.pattern === undefined;
+
+  it('gives every source GPU all its copies', () => {
+    for (const layers of stepsOf(source(options))) {
+      for (const { counts } of layers) {
+        for (let gpu = 0; gpu < 4; gpu++) {
+          const row = counts.slice(gpu * 16, (gpu + 1) * 16);
+          expect(sum(row)).toBe(60 * 4);
+          if (!isLlep) row.forEach((count) => expect(count).toBeLessThanOrEqual(60));
+        }
+      }
+    }
+  });
+
+  it('draws the same again, and other things for another seed', () => {
+    expect(stepsOf(source(options))).toEqual(stepsOf(source(options)));
+    const fixed = options.kind === 'balanced' || isLlep;
+    if (!fixed) expect(stepsOf(source(options))).not.toEqual(stepsOf(source(options, {}, 2, 2)));
+  });
+
+  it('has token tables that agree with its counts and never repeat an expert', () => {
+    for (const layers of stepsOf(source({ ...options, gateWeights: true }))) {
+      for (const { counts, tokens } of layers) {
+        const again = new Array<number>(64).fill(0);
+        for (let token = 0; token < tokens!.count; token++) {
+          const picks = tokens!.experts.slice(token * 4, token * 4 + 4);
+          if (!isLlep) expect(new Set(picks).size).toBe(4);
+          picks.forEach((e) => again[tokens!.source[token] * 16 + e]++);
+          const weights = tokens!.weights!.slice(token * 4, token * 4 + 4);
+          expect(sum(weights)).toBeCloseTo(1, 5);
+          expect([...weights].sort((a, b) => b - a)).toEqual([...weights]);
+        }
+        expect(again).toEqual(counts);
+      }
+    }
+  });
+
+  it('draws a (step, layer) alike whatever is drawn around it', () => {
+    const two = stepsOf(source(options));
+    const setting = { gpus: 4, experts: 16, topK: 4, routerGroups: 1, topGroups: 1, tokensPerGpu: 60 };
+    const alone = generatorSource({ options: parse(options), setting, layerIds: [1], steps: 2, seed: 1 });
+    expect(stepsOf(alone).map(([layer]) => layer)).toEqual(two.map(([, layer]) => layer));
+  });
+});
+
+describe('generators', () => {
+  it('balanced gives every expert the same, for small batches too', () => {
+    for (const tokensPerGpu of [4, 8, 60]) {
+      const [[{ counts }]] = stepsOf(source({ kind: 'balanced' }, { tokensPerGpu }));
+      const loads = Array.from({ length: 16 }, (_, e) => sum(counts.filter((__, i) => i % 16 === e)));
+      expect(new Set(loads)).toEqual(new Set([tokensPerGpu]));
+    }
+  });
+
+  it('redraw: run keeps popularity, redraw: step moves it', () => {
+    const hottest = (redraw: string) =>
+      stepsOf(source({ kind: 'zipf', exponent: 2, redraw }, {}, 12)).map(([{ counts }]) => {
+        const loads = Array.from({ length: 16 }, (_, e) => sum(counts.filter((__, i) => i % 16 === e)));
+        return loads.indexOf(Math.max(...loads));
+      });
+    expect(new Set(hottest('run')).size).toBeLessThanOrEqual(3);
+    expect(new Set(hottest('step')).size).toBeGreaterThan(3);
+  });
+
+  it('perLayer: false gives all layers one popularity', () => {
+    const share = ([a, b]: { counts: number[] }[]) => {
+      const load = (counts: number[]) =>
+        Array.from({ length: 16 }, (_, e) => sum(counts.filter((__, i) => i % 16 === e)));
+      const [x, y] = [load(a.counts), load(b.counts)];
+      return x.indexOf(Math.max(...x)) === y.indexOf(Math.max(...y));
+    };
+    const same = stepsOf(source({ kind: 'zipf', exponent: 3, perLayer: false }, { topK: 1 }, 20)).filter(
+      share,
+    ).length;
+    expect(same).toBeGreaterThan(15);
+  });
+
+  it('permute: false makes the first ids the popular ones', () => {
+    for (const kind of [
+      { kind: 'zipf', exponent: 1.5 },
+      { kind: 'log-normal', sigma: 2 },
+    ]) {
+      const [[{ counts }]] = stepsOf(source({ ...kind, permute: false }, { tokensPerGpu: 4000 }));
+      const gpu = (g: number) => sum(counts.filter((_, i) => Math.floor((i % 16) / 4) === g));
+      expect(gpu(0)).toBeGreaterThan(gpu(1));
+      expect(gpu(1)).toBeGreaterThan(gpu(3));
+    }
+  });
+
+  it('hot-experts, distinct: caps the share at experts/topK and says so', () => {
+    const capped = source({
+      kind: 'hot-experts',
+      share: 0.95,
+      experts: 1,
+      pattern: 'distinct',
+      permute: false,
+    });
+    expect(capped.notes[0]).toContain('capped at experts/topK = 0.25');
+    const [[{ counts }]] = stepsOf(capped);
+    expect(counts[0]).toBe(60);
+  });
+
+  it('hot-experts refuses as many hot experts as there are', () => {
+    expect(() => source({ kind: 'hot-experts', share: 0.5, experts: 16 })).toThrow('found 16 hot experts');
+  });
+});
+
+describe('the LLEP paper’s generator (llep.md §5)', () => {
+  it.each([
+    [1, 0.3],
+    [1, 0.95],
+    [4, 0.5],
+    [16, 0.8],
+  ])('%i hot experts with %d: GPU 0 gets p + (1 − p)(M − k)/(N − k)', (hot, share) => {
+    const gpt = { gpus: 8, experts: 128, topK: 4, tokensPerGpu: 32768 };
+    const [[{ counts }]] = stepsOf(source({ kind: 'hot-experts', share, experts: hot }, gpt, 1));
+    const onGpu0 = sum(counts.filter((_, i) => i % 128 < 16)) / (8 * 32768 * 4);
+    expect(onGpu0).toBeCloseTo(share + ((1 - share) * (16 - hot)) / (128 - hot), 3);
+    // With more hot experts than choices only topK of them are used, evenly.
+    const used = Math.min(hot, 4);
+    const loads = Array.from({ length: hot }, (_, e) => sum(counts.filter((__, i) => i % 128 === e)));
+    expect(loads.filter((load) => load > 0)).toEqual(
+      new Array(used).fill((8 * Math.floor(32768 * share) * 4) / used),
+    );
+  });
+});
+
+describe('power-law loads (ai-dynamo/aiconfigurator @ 095f58a, collector/helper.py)', () => {
+  test.prop([
+    fc.integer({ min: 1, max: 400 }),
+    fc.constantFrom([16, 4], [32, 8], [256, 8]),
+    fc.constantFrom(0.6, 1, 1.01, 1.2),
+    fc.nat(),
+  ])('sum to tokens · topK, none above the tokens', (tokens, [experts, topK], exponent, seed) => {
+    const loads = powerLawLoads({ tokens, experts, topK, gpus: 4, exponent }, randomStream(seed, 'loads'));
+    expect(sum(loads)).toBe(tokens * topK);
+    loads.forEach((load) => {
+      expect(load).toBeGreaterThanOrEqual(0);
+      expect(load).toBeLessThanOrEqual(tokens);
+    });
+  });
+
+  // Expected busiest GPU over mean, E = 256, k = 8 (measured-data.md §1.1).
+  it.each([
+    [1024, 1.01, 4, 1.22],
+    [1024, 1.01, 8, 1.43],
+    [1024, 1.01, 32, 2.4],
+    [1024, 1.01, 64, 3.17],
+    [16384, 1.2, 4, 1.41],
+    [16384, 1.2, 8, 1.77],
+    [16384, 1.2, 32, 3.93],
+    [16384, 1.2, 64, 6.39],
+  ])(
+    '%i tokens, exponent %d, %i GPUs: the busiest gets %d times the mean',
+    (tokens, exponent, gpus, expected) => {
+      const draws = 300;
+      let mean = 0;
+      for (let draw = 0; draw < draws; draw++) {
+        const loads = powerLawLoads(
+          { tokens, experts: 256, topK: 8, gpus, exponent },
+          randomStream(draw, 'draw'),
+        );
+        const byGpu = Array.from({ length: gpus }, (_, gpu) =>
+          sum(loads.slice((gpu * 256) / gpus, ((gpu + 1) * 256) / gpus)),
+        );
+        mean += Math.max(...byGpu) / ((tokens * 8) / gpus) / draws;
+      }
+      expect(Math.abs(mean / expected - 1)).toBeLessThan(0.08);
+    },
+  );
+});

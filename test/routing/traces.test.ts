@@ -1,0 +1,202 @@
+import { dump } from 'npyjs';
+import { describe, expect, it } from 'vitest';
+import {
+  BatchTraceWriter,
+  encodeTokenTrace,
+  readNativeTrace,
+  readRecording,
+  type CountTrace,
+  type LayerBatch,
+  type RecordingParts,
+  type TokenTrace,
+  type TraceHeader,
+} from '../../src/routing/index.js';
+
+const text = (content: string) => new TextEncoder().encode(content).buffer as ArrayBuffer;
+
+function parts(change: Partial<Record<keyof RecordingParts, ArrayBuffer | undefined>> = {}): RecordingParts {
+  return {
+    'experts.npy': dump(Uint8Array.of(0, 1, 2, 3, 1, 0, 3, 2, 0, 2, 1, 3), [3, 2, 2]),
+    'seq_offsets.npy': dump(Int32Array.of(0, 2, 3), [3]),
+    'counts.csv': text('3,2,1,0\n0,1,2,3\n'),
+    'meta.json': text(
+      JSON.stringify({ model: 'm', experts: 4, layers: 2, topk: 2, phase: 'decode (greedy)' }),
+    ),
+    ...change,
+  };
+}
+
+describe('numpy recordings', () => {
+  it('reads experts, sequences and what meta.json says', async () => {
+    const trace = (await readRecording(parts(), undefined)) as TokenTrace;
+    expect(trace.tokens).toBe(3);
+    expect([...trace.sequenceStarts!]).toEqual([0, 2, 3]);
+    expect(trace.header).toMatchObject({
+      model: 'm',
+      experts: 4,
+      topK: 2,
+      layerIds: [0, 1],
+      phase: 'decode',
+    });
+  });
+
+  it('reads counts alone', async () => {
+    const trace = (await readRecording(parts({ 'experts.npy': undefined }), undefined)) as CountTrace;
+    expect(trace.steps[0].layers.map((layer) => [...layer])).toEqual([
+      [3, 2, 1, 0],
+      [0, 1, 2, 3],
+    ]);
+    expect(trace.header.notes[0]).toContain('counts without source GPUs');
+  });
+
+  it.each<[string, Parameters<typeof parts>[0], RegExp]>([
+    ['no meta.json', { 'meta.json': undefined }, /meta\.json is missing/],
+    ['meta.json that is no JSON', { 'meta.json': text('{') }, /meta\.json: /],
+    ['meta.json without experts', { 'meta.json': text('{"layers": 2}') }, /meta\.json: .*experts/s],
+    [
+      'truncated experts',
+      { 'experts.npy': parts()['experts.npy']!.slice(0, -3) },
+      /found 9 values, but its header says 12: truncated/,
+    ],
+    ['something else', { 'experts.npy': text('PK this is a zip') }, /experts\.npy: not a numpy file/],
+    ['an empty file', { 'experts.npy': new ArrayBuffer(0) }, /experts\.npy: not a numpy file/],
+    [
+      'another shape',
+      { 'experts.npy': dump(new Uint8Array(12), [6, 2]) },
+      /found shape \[6, 2\], allowed: \[tokens, 2 layers, top 2\]/,
+    ],
+    ['floats', { 'experts.npy': dump(new Float32Array(12), [3, 2, 2]) }, /found Float32Array/],
+    [
+      'an expert out of range',
+      { 'experts.npy': dump(Uint8Array.of(0, 1, 2, 3, 1, 0, 4, 2, 0, 2, 1, 3), [3, 2, 2]) },
+      /token 1: found expert 4, allowed: 0 to 3/,
+    ],
+    [
+      'offsets beyond the tokens',
+      { 'seq_offsets.npy': dump(Int32Array.of(0, 2, 5), [3]) },
+      /sequence starts: found 3 from 0 to 5/,
+    ],
+    [
+      'offsets that fall',
+      { 'seq_offsets.npy': dump(Int32Array.of(0, 2, 1, 3), [4]) },
+      /found 1 after 2, allowed: rising/,
+    ],
+    [
+      'counts of another recording',
+      { 'counts.csv': text('3,2,1,0\n0,1,3,2\n') },
+      /counts\.csv and experts\.npy disagree: layer 1, expert 2/,
+    ],
+    ['counts that are none', { 'counts.csv': text('3,2,1,x\n0,1,2,3\n') }, /counts\.csv line 1: found NaN/],
+    ['too few lines of counts', { 'counts.csv': text('3,2,1,0\n') }, /found 1 lines/],
+  ])('refuses %s', async (_, change, message) => {
+    await expect(readRecording(parts(change), undefined)).rejects.toThrow(message);
+  });
+});
+
+const header: TraceHeader = {
+  schema: 'epsim/trace@1',
+  kind: 'tokens',
+  model: 'm',
+  experts: 300,
+  topK: 2,
+  layerIds: [4, 9],
+  phase: 'prefill',
+  source: 'made by a test',
+  licence: 'none',
+  importance: [new Array<number>(300).fill(1), new Array<number>(300).fill(2)],
+  notes: [],
+};
+
+const trace: TokenTrace = {
+  kind: 'tokens',
+  header,
+  tokens: 3,
+  experts: Uint16Array.of(0, 299, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14),
+  weights: Float32Array.from({ length: 12 }, (_, i) => i / 16),
+  sequenceStarts: Int32Array.of(0, 1, 3),
+  batches: null,
+};
+
+const bufferOf = (bytes: Uint8Array) => bytes.slice().buffer;
+
+describe('native traces', () => {
+  it('come back as they were: experts, gate weights, sequences, header', async () => {
+    expect(await readNativeTrace(bufferOf(encodeTokenTrace(trace)))).toEqual(trace);
+  });
+
+  it('keep batches of tokens, their sources and the calibration part', async () => {
+    const batches = {
+      step: Int32Array.of(0, 0, 1),
+      source: Int32Array.of(1, 0, 1),
+      calibration: Uint8Array.of(1, 0, 0),
+    };
+    const recorded = { ...trace, header: { ...header, gpus: 2, steps: 2 }, batches };
+    expect(await readNativeTrace(bufferOf(encodeTokenTrace(recorded)))).toEqual(recorded);
+  });
+
+  it('keep counts by step, layer and source GPU', async () => {
+    const counts: TraceHeader = {
+      ...header,
+      kind: 'counts',
+      experts: 2,
+      importance: undefined,
+      gpus: 2,
+      steps: 2,
+    };
+    const writer = new BatchTraceWriter(counts, false);
+    const layers = (a: number): LayerBatch[] =>
+      [0, 1].map((layer) => ({ layer, counts: Int32Array.of(a, 0, layer, 7), tokens: null }));
+    writer.add(0, layers(50), true);
+    writer.add(0, layers(60));
+    writer.add(1, layers(70));
+    const read = (await readNativeTrace(bufferOf(writer.finish()))) as CountTrace;
+    expect(
+      read.steps.map(({ calibration, layers: own }) => [calibration, own.map((layer) => [...layer])]),
+    ).toEqual([
+      [
+        true,
+        [
+          [50, 0, 0, 7],
+          [50, 0, 1, 7],
+        ],
+      ],
+      [
+        false,
+        [
+          [60, 0, 0, 7],
+          [60, 0, 1, 7],
+        ],
+      ],
+      [
+        false,
+        [
+          [70, 0, 0, 7],
+          [70, 0, 1, 7],
+        ],
+      ],
+    ]);
+  });
+
+  it('refuses truncated and foreign files', async () => {
+    const bytes = encodeTokenTrace(trace);
+    await expect(readNativeTrace(bufferOf(bytes.subarray(0, bytes.length - 20)))).rejects.toThrow(
+      'truncated or corrupt',
+    );
+    await expect(readNativeTrace(bufferOf(bytes.subarray(30)))).rejects.toThrow(
+      /truncated or corrupt|not an epsim trace/,
+    );
+    await expect(readNativeTrace(text('hello'))).rejects.toThrow('not a Parquet file');
+    const damaged = bytes.slice();
+    damaged.fill(255, 4, 60);
+    await expect(readNativeTrace(bufferOf(damaged))).rejects.toThrow(/truncated or corrupt|found/);
+  });
+
+  it('refuses a file that contradicts its header', async () => {
+    const wrong = encodeTokenTrace({ ...trace, header: { ...header, experts: 100, importance: undefined } });
+    await expect(readNativeTrace(bufferOf(wrong))).rejects.toThrow(
+      'column expert_1, row 0: found 299, allowed: 0 to 99',
+    );
+    const short = encodeTokenTrace({ ...trace, header: { ...header, importance: [[1]] } });
+    await expect(readNativeTrace(bufferOf(short))).rejects.toThrow('importance of another shape');
+  });
+});
