@@ -65,6 +65,8 @@ export interface Policy<Options = unknown, State = unknown, Input = unknown> {
   plansEachBatch: boolean;
   /** Weights may travel within a step. */
   movesWeights: boolean;
+  /** Looks at every token where the routing has them. */
+  looksAtTokens: boolean;
   /** Share of the recording that the policy calibrates on, or 0. */
   calibrationShare(options: Options): number;
   /** Steps until its history is filled. */
@@ -85,6 +87,7 @@ export const plainTraits = {
   symmetric: true,
   plansEachBatch: false,
   movesWeights: false,
+  looksAtTokens: false,
   calibrationShare: () => 0,
   warmup: () => 0,
   refusal: () => null,

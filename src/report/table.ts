@@ -49,7 +49,7 @@ function table(title: string, policies: readonly PolicyResult[], result: Result)
     'γ GPU',
     ...(lossy ? ['loss'] : []),
     'weights moved',
-    'over bound',
+    'vs bound',
   ];
   const grid = new Table({
     head,
@@ -93,7 +93,7 @@ function row(p: PolicyResult, lossy: boolean, tail: 'p99' | 'max'): string[] {
     `${gpu.before.maxOverMean.toFixed(2)} → ${gpu.after.maxOverMean.toFixed(2)}`,
     ...(lossy ? [loss(p)] : []),
     p.bytes.weights === 0 ? '–' : `${formatBytes(p.bytes.weights / layers)}/step`,
-    p.bound === null ? '–' : `+${formatShare(p.bound.gap)}`,
+    p.bound?.gap == null ? '–' : formatFactor(1 + p.bound.gap),
   ];
 }
 
@@ -126,7 +126,7 @@ function legend(result: Result): string {
     'peak memory: in use on the fullest GPU, with this one MoE layer resident.',
     `γ GPU: max/mean copies per GPU, every copy at home → as planned; a uniform router would show ` +
       `${gpu.floor.toFixed(2)} (per expert ${expert.floor.toFixed(2)}, here ${expert.before.maxOverMean.toFixed(2)}).`,
-    'over bound: above the lower bound of the work that the policy does.',
+    'vs bound: step over the lower bound of the work that the policy does.',
     ...score,
   ].join('\n');
 }

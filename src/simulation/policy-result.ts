@@ -82,7 +82,7 @@ export function policyResult(
       ? null
       : {
           stepLatency: perLayer(totals.bound),
-          gap: latency.mean / perLayer(totals.bound) - 1,
+          gap: totals.bound > 0 ? latency.mean / perLayer(totals.bound) - 1 : null,
           of: policy.exact(options) ? 'all routed copies' : 'the copies it keeps, at the precisions it uses',
         },
     transient: warmup > 0 ? { steps: warmup, meanLatency: pass.transient[index] / warmup / layers } : null,

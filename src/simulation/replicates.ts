@@ -1,20 +1,32 @@
+import { policyOf, type PolicyOptions } from '../balancing/index.js';
 import { pairedRatio, resampledRatio, type Ratio } from '../metrics/index.js';
 import type { RoutingSource } from '../routing/index.js';
 import { runPass, type PassOptions } from './pass.js';
 import type { PolicyRun } from './policy-run.js';
 
-/** Nanoseconds that all replicates may take together, on the cost estimate below: a few seconds. */
-const BUDGET = 4e9;
+/** Seconds that all replicates take together, on the estimate below: as few as this, and never more than that. */
+const PATIENCE = 2.5;
+const LIMIT = 8;
 const MOST = 100;
 const FEWEST = 20;
 
-/** As many replicates as the budget allows; none where that is too few for an interval, or nothing to draw from. */
-export function affordableReplicates(source: RoutingSource, policies: number): number {
+/**
+ * As many replicates as a few seconds allow; none where even the fewest that give an interval would take too
+ * long, or where there is nothing to draw from. The estimate counts work, not time, so that every machine
+ * draws the same number.
+ */
+export function affordableReplicates(source: RoutingSource, policies: readonly PolicyOptions[]): number {
   if (!source.resample) return 0;
   const { gpus, experts, tokensPerGpu, topK } = source;
-  const perLayer = 1200 * gpus + 3 * gpus * experts + 2 * gpus * tokensPerGpu * topK;
-  const affordable = Math.floor(BUDGET / (source.steps * source.layerIds.length * policies * perLayer));
-  return affordable < FEWEST ? 0 : Math.min(MOST, affordable);
+  const copies = gpus * tokensPerGpu * topK;
+  const nanoseconds = policies.reduce(
+    (sum, options) =>
+      sum + 1200 * gpus + 3 * gpus * experts + (policyOf(options).looksAtTokens ? 60 : 0) * copies,
+    10 * copies,
+  );
+  const seconds = source.steps * source.layerIds.length * nanoseconds * 1e-9;
+  if (FEWEST * seconds > LIMIT) return 0;
+  return Math.min(MOST, Math.max(FEWEST, Math.floor(PATIENCE / seconds)));
 }
 
 /** Mean latency by policy and replicate, over sequences drawn with replacement. */

@@ -77,8 +77,11 @@ export interface PolicyResult {
   gatedLayers: number;
   /** Mean seconds per layer and GPU that each phase runs, and that GPUs wait for each other. */
   time: { phases: Partial<Record<Phase, number>>; waiting: number };
-  /** Lower bound of the mean step latency, of the work that the policy does; null for the anchor `balanced`. */
-  bound: { stepLatency: number; gap: number; of: string } | null;
+  /**
+   * Lower bound of the mean step latency, of the work that the policy does; null for the anchor `balanced`.
+   * `gap` is mean / bound − 1; null where nothing is left to do.
+   */
+  bound: { stepLatency: number; gap: number | null; of: string } | null;
   /** Steps before the ones that count. */
   transient: { steps: number; meanLatency: number } | null;
 }

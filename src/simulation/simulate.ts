@@ -63,7 +63,13 @@ export function simulate(spec: SimulationSpec): SimulationResult {
   const { setting, calibration } = policySetting(spec);
   const runs = policies.map(({ options }) => startRun(options, machine, runtime, setting));
   const warmup = warmupOf(spec);
-  const replicates = source.resample ? (spec.resamples ?? affordableReplicates(source, policies.length)) : 0;
+  const replicates = source.resample
+    ? (spec.resamples ??
+      affordableReplicates(
+        source,
+        policies.map(({ options }) => options),
+      ))
+    : 0;
   const onStep = progressOf(spec, replicates);
 
   const pass = runPass(runs, source, { warmup, seed, onStep, onLayer: spec.onLayer });

@@ -1,3 +1,4 @@
+import { quickselect } from 'd3-array';
 import { randomStream, shuffle, type TokenTable } from '../../routing/index.js';
 import type { Placement } from '../placement.js';
 import type { Drop } from '../plan.js';
@@ -60,12 +61,17 @@ function capacities(rule: CapacityRule, { placement, counts }: DropInput): Float
   return limits;
 }
 
-/** The group whose capacity a copy of `expert` from `source` counts against. */
-function groupOf(rule: CapacityRule, { placement }: DropInput): (source: number, expert: number) => number {
+/** The group whose capacity a copy counts against is source · perSource + ofExpert[expert]. */
+interface Groups {
+  perSource: number;
+  ofExpert: Int32Array;
+}
+
+function groupsOf({ budget }: CapacityRule, { placement }: DropInput): Groups {
   const { experts, home } = placement;
-  if (rule.budget === 'gpu') return (_, expert) => home[expert];
-  if (rule.budget === 'expert') return (_, expert) => expert;
-  return (source, expert) => source * experts + expert;
+  if (budget === 'gpu') return { perSource: 0, ofExpert: home };
+  const ofExpert = Int32Array.from({ length: experts }, (_, expert) => expert);
+  return { perSource: budget === 'expert' ? 0 : experts, ofExpert };
 }
 
 /**
@@ -89,67 +95,119 @@ export function capacityDrop(rule: CapacityRule, input: DropInput): Drop {
 const NOTHING_MORE = { sent: null, rows: null, keptCopies: null, tokensLost: null, keptGateMass: null };
 
 function keepTokens(rule: CapacityRule, input: DropInput, tokens: TokenTable, limits: Float64Array): Drop {
-  const { experts } = input.placement;
-  const group = groupOf(rule, input);
-  const used = new Int32Array(limits.length);
-  const kept = new Int32Array(input.counts.length);
-  const keptCopies = new Uint8Array(tokens.count * tokens.topK);
-  const claim = (copy: number, source: number) => {
-    const expert = tokens.experts[copy];
-    const g = group(source, expert);
-    if (used[g] >= limits[g]) return;
-    used[g]++;
-    keptCopies[copy] = 1;
-    kept[source * experts + expert]++;
-  };
-  const { topK, source } = tokens;
-  const listed = copyOrder(rule, tokens, input.seed);
-  if (listed) {
-    for (const copy of listed) claim(copy, source[Math.floor(copy / topK)]);
-  } else {
-    const order = tokenOrder(rule, tokens);
-    // All first choices come before all second ones.
-    for (let choice = 0; choice < topK; choice++) {
-      for (let i = 0; i < tokens.count; i++) {
-        const token = order ? order[i] : i;
-        claim(token * topK + choice, source[token]);
-      }
-    }
-  }
+  const groups = groupsByCopy(groupsOf(rule, input), tokens);
+  const keptCopies =
+    rule.order === 'score'
+      ? keepBest(groups, tokens.weights!, limits)
+      : keepFirst(groups, claimOrder(rule, tokens, input.seed), limits);
+  const kept = countKept(tokens, keptCopies, input);
   return { ...NOTHING_MORE, kept, keptCopies, ...tokenLosses(tokens, keptCopies) };
 }
 
-/** Copies (token · topK + choice) in the order in which they claim capacity; null where tokens do, by choice. */
-function copyOrder(
-  rule: CapacityRule,
-  { count, topK, weights }: TokenTable,
-  seed: string,
-): Int32Array | null {
-  if (rule.order !== 'random' && rule.order !== 'score') return null;
-  const copies = Int32Array.from({ length: count * topK }, (_, copy) => copy);
-  if (rule.order === 'random') return shuffle(copies, randomStream(seed, 'drop'));
-  return copies.sort((a, b) => weights![b] - weights![a] || a - b);
+function groupsByCopy(
+  { perSource, ofExpert }: Groups,
+  { count, topK, experts, source }: TokenTable,
+): Int32Array {
+  const groups = new Int32Array(count * topK);
+  for (let token = 0, copy = 0; token < count; token++) {
+    const first = source[token] * perSource;
+    for (let j = 0; j < topK; j++, copy++) groups[copy] = first + ofExpert[experts[copy]];
+  }
+  return groups;
 }
 
-/** Tokens in the order in which they claim capacity; null: by position. */
-function tokenOrder(rule: CapacityRule, { count, topK, weights }: TokenTable): Int32Array | null {
-  if (rule.order !== 'batch-prioritised') return null;
-  const tokens = Int32Array.from({ length: count }, (_, token) => token);
-  const best = Float32Array.from(tokens, (token) =>
-    Math.max(...weights!.subarray(token * topK, (token + 1) * topK)),
-  );
-  return tokens.sort((a, b) => best[b] - best[a] || a - b);
+function countKept(
+  { count, topK, experts, source }: TokenTable,
+  keptCopies: Uint8Array,
+  input: DropInput,
+): Int32Array {
+  const kept = new Int32Array(input.counts.length);
+  for (let token = 0, copy = 0; token < count; token++) {
+    const row = source[token] * input.placement.experts;
+    for (let j = 0; j < topK; j++, copy++) kept[row + experts[copy]] += keptCopies[copy];
+  }
+  return kept;
+}
+
+/** Keeps copies in the order in which they claim capacity, while their group has some. */
+function keepFirst(groups: Int32Array, order: Int32Array, limits: Float64Array): Uint8Array {
+  const used = new Int32Array(limits.length);
+  const kept = new Uint8Array(groups.length);
+  for (let i = 0; i < order.length; i++) {
+    const copy = order[i];
+    const group = groups[copy];
+    if (used[group] >= limits[group]) continue;
+    used[group]++;
+    kept[copy] = 1;
+  }
+  return kept;
+}
+
+/** Keeps the copies with the largest gate weights of every group, the first among equals. */
+function keepBest(groups: Int32Array, weights: Float32Array, limits: Float64Array): Uint8Array {
+  const kept = new Uint8Array(groups.length).fill(1);
+  membersOf(groups, limits.length).forEach((copies, group) => {
+    if (copies.length > limits[group]) dropWorst(copies, weights, copies.length - limits[group], kept);
+  });
+  return kept;
+}
+
+/** Clears `kept` for the `over` copies with the smallest weights, the last among equals. */
+function dropWorst(copies: Int32Array, weights: Float32Array, over: number, kept: Uint8Array): void {
+  const rising = new Float32Array(copies.length);
+  for (let i = 0; i < copies.length; i++) rising[i] = weights[copies[i]];
+  quickselect(rising as ArrayLike<number> as number[], over - 1, 0, rising.length - 1, (a, b) => a - b);
+  // The largest weight that is not safe, and how many copies of just that weight must go.
+  const edge = rising[over - 1];
+  let atEdge = over;
+  for (let i = 0; i < copies.length; i++) if (weights[copies[i]] < edge) atEdge--;
+  for (let i = copies.length - 1; i >= 0; i--) {
+    const weight = weights[copies[i]];
+    if (weight < edge || (weight === edge && atEdge-- > 0)) kept[copies[i]] = 0;
+  }
+}
+
+/** Copies by group, in order. */
+function membersOf(groups: Int32Array, count: number): Int32Array[] {
+  const sizes = new Int32Array(count);
+  for (const group of groups) sizes[group]++;
+  const members = Array.from(sizes, (size) => new Int32Array(size));
+  sizes.fill(0);
+  for (let copy = 0; copy < groups.length; copy++) {
+    const group = groups[copy];
+    members[group][sizes[group]++] = copy;
+  }
+  return members;
+}
+
+/** Copies (token · topK + choice) in the order in which they claim capacity. */
+function claimOrder(rule: CapacityRule, { count, topK, weights }: TokenTable, seed: string): Int32Array {
+  const copies = Int32Array.from({ length: count * topK }, (_, copy) => copy);
+  if (rule.order === 'random') return shuffle(copies, randomStream(seed, 'drop'));
+  let tokens: Int32Array | null = null;
+  if (rule.order === 'batch-prioritised') {
+    tokens = Int32Array.from({ length: count }, (_, token) => token);
+    const best = Float32Array.from(tokens, (token) =>
+      Math.max(...weights!.subarray(token * topK, (token + 1) * topK)),
+    );
+    tokens.sort((a, b) => best[b] - best[a] || a - b);
+  }
+  // All first choices come before all second ones.
+  for (let choice = 0, at = 0; choice < topK; choice++) {
+    for (let i = 0; i < count; i++) copies[at++] = (tokens ? tokens[i] : i) * topK + choice;
+  }
+  return copies;
 }
 
 function keepCounts(rule: CapacityRule, input: DropInput, limits: Float64Array): Int32Array {
   const { counts, placement } = input;
   const { gpus, experts } = placement;
-  const group = groupOf(rule, input);
+  const { perSource, ofExpert } = groupsOf(rule, input);
   const members: number[][] = Array.from(limits, () => []);
   for (let source = 0; source < gpus; source++) {
     for (let expert = 0; expert < experts; expert++) {
       if (counts[source * experts + expert] > 0)
-        members[group(source, expert)].push(source * experts + expert);
+        members[source * perSource + ofExpert[expert]].push(source * experts + expert);
     }
   }
   const kept = Int32Array.from(counts);

@@ -13,7 +13,7 @@ export interface ReplicateQuantizeRule {
 export function donorsNeeded(replicas: number, bits: number, weightBits: number): number {
   const ratio = bits / weightBits;
   // The guard keeps 1 · 0.5 / 0.5 from becoming 2 by rounding.
-  return Math.ceil((replicas * ratio) / (1 - ratio) - 1e-9);
+  return Math.max(0, Math.ceil((replicas * ratio) / (1 - ratio) - 1e-9));
 }
 
 /**

@@ -43,6 +43,7 @@ export const capacity: Policy<Options, State, z.input<typeof options>> = {
   exact: ({ factor }) => factor === null,
   sees: 'nothing',
   symmetric: false,
+  looksAtTokens: true,
   refusal,
   notes: ({ order, budget, factor }, { hasTokens }) =>
     hasTokens || factor === null || (order === 'position' && budget === 'expert-per-source-gpu')

@@ -1,0 +1,243 @@
+/** What every policy must keep, whatever it does. A policy joins by being in `policies`. */
+import { fc, test } from '@fast-check/vitest';
+import { describe, expect } from 'vitest';
+import {
+  contiguous,
+  LayerLoads,
+  LayerWork,
+  policies,
+  policyOf,
+  type PolicyOptions,
+} from '../../src/balancing/index.js';
+import type { LayerView, PolicySetting } from '../../src/balancing/policy.js';
+import type { TokenTable } from '../../src/routing/index.js';
+
+const TOP_K = 2;
+
+/** Options worth trying, by policy; every policy is tried with its defaults too. */
+const variants: Record<PolicyOptions['kind'], object[]> = {
+  ep: [],
+  balanced: [],
+  llep: [
+    { imbalanceThreshold: 0, minTokensPerGemm: 1 },
+    { imbalanceThreshold: 0, minTokensPerGemm: 4, alpha: 1.2 },
+    { imbalanceThreshold: 0, minTokensPerGemm: 1, variant: 'paper' },
+    { imbalanceThreshold: 1.5, gate: 'expert', helpers: 'intra-node', minTokensPerGemm: 2 },
+  ],
+  'replicate-quantize': [
+    { replicas: 2, split: 'even' },
+    { replicas: 2, split: 'least-loaded', replanEvery: 2 },
+    { replicas: 1, bits: 4, donors: 'per-gpu' },
+  ],
+  capacity: [
+    { factor: 0.5, budget: 'expert' },
+    { factor: 1, budget: 'gpu', order: 'random' },
+    { factor: 1, order: 'score', pad: true },
+    { factor: 0.75, order: 'batch-prioritised' },
+    { factor: null },
+  ],
+};
+
+const cases = policies.flatMap(({ kind }) =>
+  [{}, ...variants[kind as PolicyOptions['kind']]].map((change) => {
+    const options = policies.find((policy) => policy.kind === kind)!.options.parse({ kind, ...change });
+    return [`${kind} ${JSON.stringify(change)}`, options] as const;
+  }),
+);
+
+interface Batch {
+  gpus: number;
+  experts: number;
+  steps: { source: number; picks: number[]; weights: number[] }[][];
+}
+
+const batchArbitrary: fc.Arbitrary<Batch> = fc
+  .constantFrom([2, 4], [4, 8], [4, 16])
+  .chain(([gpus, experts]) =>
+    fc.record({
+      gpus: fc.constant(gpus),
+      experts: fc.constant(experts),
+      steps: fc.array(
+        fc.array(
+          fc.record({
+            source: fc.nat(gpus - 1),
+            picks: fc.oneof(
+              fc.uniqueArray(fc.nat(experts - 1), { minLength: TOP_K, maxLength: TOP_K }),
+              fc.constant<number[]>([0, 1]),
+            ),
+            weights: fc.array(fc.double({ min: 0.01, max: 1, noNaN: true }), {
+              minLength: TOP_K,
+              maxLength: TOP_K,
+            }),
+          }),
+          { minLength: 1, maxLength: 50 },
+        ),
+        { minLength: 1, maxLength: 4 },
+      ),
+    }),
+  );
+
+function settingOf({ gpus, experts }: Batch): PolicySetting {
+  return {
+    gpus,
+    gpusPerNode: 2,
+    experts,
+    layers: 1,
+    weightBits: 16,
+    placement: contiguous(gpus, experts, 16),
+    hasTokens: true,
+    hasGateWeights: true,
+    calibration: () => [Float64Array.from({ length: experts }, (_, e) => (e * 5) % experts)],
+    importance: null,
+    seed: 1,
+  };
+}
+
+function viewsOf({ gpus, experts, steps }: Batch): LayerView[] {
+  return steps.map((step, index) => {
+    const tokens = [...step].sort((a, b) => a.source - b.source);
+    const counts = new Int32Array(gpus * experts);
+    tokens.forEach(({ source, picks }) => picks.forEach((e) => counts[source * experts + e]++));
+    const table: TokenTable = {
+      count: tokens.length,
+      topK: TOP_K,
+      experts: Uint16Array.from(tokens.flatMap(({ picks }) => picks)),
+      source: Uint16Array.from(tokens, ({ source }) => source),
+      weights: Float32Array.from(tokens.flatMap(({ weights }) => weights)),
+    };
+    const tokensBySource = new Int32Array(gpus);
+    tokens.forEach(({ source }) => tokensBySource[source]++);
+    const loads = Float64Array.from({ length: experts }, (_, e) =>
+      counts.reduce((sum, copies, i) => sum + (i % experts === e ? copies : 0), 0),
+    );
+    return { step: index, layer: 0, counts, loads, tokensBySource, tokens: table, seed: 'seed' };
+  });
+}
+
+/** Plans of all steps, copied, since a policy may reuse its own. */
+function plansOf(options: PolicyOptions, batch: Batch) {
+  const policy = policyOf(options);
+  const setting = settingOf(batch);
+  let state = policy.start(options, setting);
+  return viewsOf(batch).map((view) => {
+    const decided = policy.decide(state, view);
+    state = decided.state;
+    return structuredClone(decided.plan);
+  });
+}
+
+const accepted = (options: PolicyOptions, batch: Batch) =>
+  policyOf(options).refusal(options, settingOf(batch)) === null;
+
+describe.each(cases)('conformance: %s', (_, options) => {
+  const policy = policyOf(options);
+
+  test.prop([batchArbitrary])('invariant 1: every routed copy is computed once or dropped', (batch) => {
+    fc.pre(accepted(options, batch));
+    const { gpus, experts } = batch;
+    const plans = plansOf(options, batch);
+    viewsOf(batch).forEach(({ counts }, i) => {
+      const plan = plans[i];
+      const base = new LayerLoads(gpus, experts, plan.placement.home).count(counts);
+      const work = new LayerWork(gpus, experts, 1, 16).expand(plan, base);
+      const sum = (values: ArrayLike<number>) => Array.from(values).reduce((a, b) => a + b, 0);
+      expect(sum(work.copies)).toBeCloseTo(work.kept, 9);
+      const dropped = plan.drop ? sum(counts) - sum(plan.drop.kept) : 0;
+      expect(work.kept + dropped).toBe(sum(counts));
+      plan.drop?.kept.forEach((kept, cell) => {
+        expect(kept).toBeGreaterThanOrEqual(0);
+        expect(kept).toBeLessThanOrEqual(counts[cell]);
+      });
+      if (!plan.drop?.sent) {
+        expect(sum(work.send)).toBeCloseTo(work.kept, 9);
+        for (let gpu = 0; gpu < gpus; gpu++) {
+          const arriving = Array.from({ length: gpus }, (__, source) => work.send[source * gpus + gpu]);
+          expect(sum(arriving)).toBeCloseTo(work.copies[gpu], 9);
+        }
+      }
+      work.send.forEach((copies) => expect(copies).toBeGreaterThanOrEqual(0));
+    });
+  });
+
+  test.prop([batchArbitrary])('slices of an expert touch, start at 0 and end at its load', (batch) => {
+    fc.pre(accepted(options, batch));
+    const plans = plansOf(options, batch);
+    viewsOf(batch).forEach(({ loads }, i) => {
+      const { slices } = plans[i];
+      if (slices === null) return;
+      for (let at = 0; at < slices.count;) {
+        const expert = slices.expert[at];
+        let position = 0;
+        for (; at < slices.count && slices.expert[at] === expert; at++) {
+          expect(slices.start[at]).toBe(position);
+          expect(slices.end[at]).toBeGreaterThan(position);
+          position = slices.end[at];
+        }
+        expect(position).toBe(loads[expert]);
+      }
+    });
+  });
+
+  test.prop([batchArbitrary])('weights travel exactly for the slices computed without a slot', (batch) => {
+    fc.pre(accepted(options, batch));
+    for (const { slices, transfers, placement } of plansOf(options, batch)) {
+      if (!policy.movesWeights) expect(transfers).toBeNull();
+      const holds = (gpu: number, expert: number) =>
+        placement.slotExpert
+          .subarray(placement.firstSlot[gpu], placement.firstSlot[gpu + 1])
+          .includes(expert);
+      const needed = new Set<string>();
+      for (let i = 0; i < (slices?.count ?? 0); i++) {
+        if (!holds(slices!.gpu[i], slices!.expert[i])) needed.add(`${slices!.expert[i]}→${slices!.gpu[i]}`);
+      }
+      const sent = new Set<string>();
+      for (let i = 0; i < (transfers?.count ?? 0); i++) {
+        sent.add(`${transfers!.expert[i]}→${transfers!.destination[i]}`);
+        expect(holds(transfers!.source[i], transfers!.expert[i])).toBe(true);
+      }
+      expect(sent).toEqual(needed);
+    }
+  });
+
+  const onlyExact = policy.exact(options) ? test : null;
+  onlyExact?.prop([batchArbitrary])(
+    'invariant 6: an exact policy drops nothing and lowers no precision',
+    (batch) => {
+      fc.pre(accepted(options, batch));
+      for (const { drop, placement } of plansOf(options, batch)) {
+        expect(drop).toBeNull();
+        expect(new Set(placement.slotBits)).toEqual(new Set([16]));
+      }
+    },
+  );
+
+  test.prop([batchArbitrary])('invariant 5: decides the same again', (batch) => {
+    fc.pre(accepted(options, batch));
+    expect(plansOf(options, batch)).toEqual(plansOf(options, batch));
+  });
+
+  const onlyAhead = policy.sees === 'batch' ? null : test;
+  onlyAhead?.prop([batchArbitrary])(
+    'sees no more than it says: its placement and moves don’t depend on the rest',
+    (batch) => {
+      fc.pre(accepted(options, batch));
+      const last = batch.steps.length - 1;
+      const other = { ...batch, steps: batch.steps.map((step, i) => (i === last ? step.slice(0, 1) : step)) };
+      const [a, b] = [plansOf(options, batch)[last], plansOf(options, other)[last]];
+      expect(a.placement).toEqual(b.placement);
+      expect(a.move).toEqual(b.move);
+      expect(a.transfers).toBeNull();
+    },
+  );
+
+  test.prop([batchArbitrary])('every expert has a home, and every slot an expert', (batch) => {
+    fc.pre(accepted(options, batch));
+    for (const { placement } of plansOf(options, batch)) {
+      const { firstSlot, slotExpert, home, gpus, experts } = placement;
+      expect([firstSlot[0], firstSlot[gpus], home.length]).toEqual([0, slotExpert.length, experts]);
+      home.forEach((gpu, expert) =>
+        expect(slotExpert.subarray(firstSlot[gpu], firstSlot[gpu + 1])).toContain(expert),
+      );
+    }
+  });
+});

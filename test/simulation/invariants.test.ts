@@ -1,0 +1,279 @@
+/** The invariants of docs/architecture.md §6 over random scenarios; each test names its own. */
+import { fc, test } from '@fast-check/vitest';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { planLayer } from '../../src/balancing/index.js';
+import { recordTrace } from '../../src/record-trace.js';
+import { openScenario } from '../../src/run.js';
+import type { ScenarioInput } from '../../src/scenario/index.js';
+import { simulate } from '../../src/simulation/index.js';
+import { scenarioArbitrary, simulateScenario } from './random-scenario.js';
+
+const RUNS = { numRuns: 150 };
+const sum = (values: ArrayLike<number>) => Array.from(values).reduce((total, value) => total + value, 0);
+
+describe('invariants', () => {
+  test.prop([scenarioArbitrary], RUNS)(
+    '1 conservation: copies computed + dropped = routed, bytes sent = received',
+    async (scenario) => {
+      const { policies } = await simulateScenario(scenario, ({ plan, work, ports }, base) => {
+        const dropped = plan!.drop ? base.total - sum(plan!.drop.kept) : 0;
+        expect(sum(work.copies)).toBeCloseTo(base.total - dropped, 6);
+        const gpus = base.gpus;
+        const port = (kind: number) => sum(ports.units.subarray(kind * gpus, (kind + 1) * gpus));
+        expect(port(0)).toBeCloseTo(port(1), 6);
+        expect(port(2)).toBeCloseTo(port(3), 6);
+      });
+      for (const { copies, loss } of policies) {
+        expect(copies.dropped).toBeLessThanOrEqual(copies.routed);
+        if (loss) {
+          expect(loss.keptCopies + copies.dropped).toBe(copies.routed);
+          expect(sum(loss.droppedByExpert)).toBe(copies.dropped);
+          expect(sum(loss.droppedByGpu)).toBe(copies.dropped);
+        }
+      }
+    },
+  );
+
+  test.prop([scenarioArbitrary], RUNS)(
+    '2 causality: tasks start the moment what they wait for has ended',
+    async (scenario) => {
+      await simulateScenario(scenario, ({ program }, _base, seconds) => {
+        const { graph, start, end } = program.executor;
+        let last = 0;
+        for (let task = 0; task < graph.tasks; task++) {
+          let ready = 0;
+          for (let i = graph.predecessorFirst[task]; i < graph.predecessorFirst[task + 1]; i++) {
+            ready = Math.max(ready, end[graph.predecessors[i]]);
+          }
+          expect(start[task]).toBe(ready);
+          expect(end[task]).toBeGreaterThanOrEqual(start[task]);
+          last = Math.max(last, end[task]);
+        }
+        expect(seconds).toBeGreaterThanOrEqual(last);
+      });
+    },
+  );
+
+  test.prop([scenarioArbitrary], RUNS)(
+    '4 memory: after every layer only what is resident is left',
+    async (scenario) => {
+      const { policies } = await simulateScenario(scenario, ({ ledger, plan, residency }) => {
+        for (let gpu = 0; gpu < ledger.pools; gpu++) {
+          expect(ledger.totalOf(gpu)).toBe(residency.bytesOn(plan!.placement, gpu));
+          expect(ledger.peakOf(gpu).bytes).toBeGreaterThanOrEqual(ledger.totalOf(gpu));
+        }
+      });
+      for (const { peakMemory } of policies) {
+        expect(peakMemory.max).toBe(Math.max(...peakMemory.perGpu));
+        expect(sum(Object.values(peakMemory.byCategory))).toBe(peakMemory.max);
+      }
+    },
+  );
+
+  test.prop([scenarioArbitrary], { numRuns: 40 })(
+    '5 determinism: the same scenario gives the same bytes',
+    async (scenario) => {
+      const [one, two] = [await simulateScenario(scenario), await simulateScenario(scenario)];
+      expect(JSON.stringify(one.policies)).toBe(JSON.stringify(two.policies));
+    },
+  );
+
+  test.prop([scenarioArbitrary], { numRuns: 60 })(
+    '5 determinism: a policy’s result does not depend on what runs beside it',
+    async (scenario) => {
+      fc.pre(
+        !scenario.policies.some(
+          (policy) => typeof policy !== 'string' && policy.kind === 'replicate-quantize',
+        ),
+      );
+      const together = await simulateScenario({
+        ...scenario,
+        workload: { ...scenario.workload, warmupSteps: 0 },
+      });
+      const alone = await simulateScenario({
+        ...scenario,
+        workload: { ...scenario.workload, warmupSteps: 0 },
+        policies: [scenario.policies[0]],
+      });
+      expect({ ...alone.policies[0], anchor: false }).toEqual({ ...together.policies[0], anchor: false });
+    },
+  );
+
+  test.prop([scenarioArbitrary], RUNS)(
+    '6 exactness: an exact policy drops nothing and lowers no precision',
+    async (scenario) => {
+      const { policies } = await simulateScenario(scenario);
+      for (const { exact, copies, loss } of policies) {
+        if (!exact) continue;
+        expect(copies.dropped).toBe(0);
+        expect(loss).toBeNull();
+      }
+    },
+  );
+
+  test.prop([scenarioArbitrary], { numRuns: 300 })(
+    '7 bound: no step ends before its lower bound',
+    async (scenario) => {
+      await simulateScenario(scenario, ({ lastBound, policy, work }, _base, seconds) => {
+        if (!policy.anchor) expect(seconds).toBeGreaterThanOrEqual(lastBound * (1 - 1e-9));
+        if (!policy.anchor && work.kept > 0) expect(lastBound).toBeGreaterThan(0);
+      });
+    },
+  );
+
+  test.prop([scenarioArbitrary], RUNS)(
+    '8 neutral settings give standard EP’s plan, and its time and memory under ideal',
+    async (scenario) => {
+      const neutral: ScenarioInput['policies'] = [
+        'ep',
+        { kind: 'llep', imbalanceThreshold: 1e9 },
+        { kind: 'capacity', factor: null },
+        { kind: 'replicate-quantize', replicas: 0 },
+      ];
+      const sends: string[] = [];
+      const { policies } = await simulateScenario(
+        { ...scenario, policies: neutral, runtime: 'ideal' },
+        ({ plan, work, policy }) => {
+          if (policy.kind === 'balanced') return;
+          const { placement, slices, transfers, drop } = plan!;
+          expect([slices, transfers, drop]).toEqual([null, null, null]);
+          sends.push(
+            JSON.stringify([
+              [...work.send],
+              [...placement.slotExpert],
+              [...placement.slotBits],
+              [...placement.firstSlot],
+            ]),
+          );
+        },
+      );
+      for (let i = 0; i < sends.length; i++) expect(sends[i]).toBe(sends[i - (i % 4)]);
+      const [ep, ...others] = policies.filter(({ policy }) => policy.kind !== 'balanced');
+      for (const other of others) {
+        expect(other.stepLatency).toEqual(ep.stepLatency);
+        expect(other.peakMemory).toEqual(ep.peakMemory);
+        expect(other.bytes).toEqual(ep.bytes);
+      }
+    },
+  );
+
+  test.prop([scenarioArbitrary], { numRuns: 60 })(
+    '9 record, then replay: identical policies',
+    async (scenario) => {
+      const folder = mkdtempSync(join(tmpdir(), 'epsim-'));
+      try {
+        const path = join(folder, 'trace.parquet');
+        writeFileSync(path, recordTrace(await openScenario(scenario)).bytes);
+        const routing = { kind: 'trace', path, batching: 'recorded' } as const;
+        const replay = {
+          ...scenario,
+          workload: { ...scenario.workload, layer: 'all', routing },
+        } as ScenarioInput;
+        const [drawn, replayed] = [await simulateScenario(scenario), await simulateScenario(replay)];
+        expect(JSON.stringify(replayed.policies)).toBe(JSON.stringify(drawn.policies));
+      } finally {
+        rmSync(folder, { recursive: true });
+      }
+    },
+  );
+
+  test.prop([scenarioArbitrary, fc.nat()], RUNS)(
+    '10 symmetry: renaming GPUs within the cluster’s symmetry changes no latency of a symmetric policy',
+    async (scenario, pick) => {
+      const { gpus, gpusPerNode } = scenario.cluster as { gpus: number; gpusPerNode: number };
+      const { experts } = scenario.model as { experts: number };
+      // Turn the nodes, and the GPUs inside every node, by some places: GPU g becomes rename(g).
+      const rename = (gpu: number) => {
+        const node = (Math.floor(gpu / gpusPerNode) + pick) % (gpus / gpusPerNode);
+        return node * gpusPerNode + ((gpu + (pick >> 3)) % gpusPerNode);
+      };
+      const perGpu = experts / gpus;
+      const renameExpert = (expert: number) =>
+        rename(Math.floor(expert / perGpu)) * perGpu + (expert % perGpu);
+      const { resolved } = await openScenario({
+        ...scenario,
+        policies: ['ep', 'balanced'],
+        runtime: 'llep-reference',
+      });
+      const { source, machine, runtime, policies, seed } = resolved;
+      const renamed = {
+        ...source,
+        start() {
+          const stream = source.start();
+          return {
+            next() {
+              const step = stream.next();
+              if (step === null) return null;
+              const layers = step.layers.map((batch) => {
+                const counts = new Int32Array(batch.counts.length);
+                batch.counts.forEach((copies, cell) => {
+                  const target = rename(Math.floor(cell / experts)) * experts + renameExpert(cell % experts);
+                  counts[target] = copies;
+                });
+                return { ...batch, counts, tokens: null };
+              });
+              return { ...step, layers };
+            },
+          };
+        },
+      };
+      const latencies = (from: typeof source) =>
+        simulate({ machine, runtime, policies, warmup: 0, seed, resamples: 0, source: from }).latencies;
+      const [before, after] = [latencies(source), latencies(renamed)];
+      before.forEach((series, policy) =>
+        series.forEach((seconds, i) => expect(Math.abs(after[policy][i] / seconds - 1)).toBeLessThan(1e-9)),
+      );
+    },
+  );
+
+  test.prop(
+    [
+      fc.constantFrom([2, 8], [4, 16], [8, 32]).chain(([gpus, experts]) =>
+        fc.tuple(
+          fc.constant(gpus),
+          fc.uniqueArray(fc.integer({ min: 1, max: 1_000_000 }), { minLength: experts, maxLength: experts }),
+          fc.shuffledSubarray(
+            Array.from({ length: gpus }, (_, gpu) => gpu),
+            { minLength: gpus, maxLength: gpus },
+          ),
+        ),
+      ),
+      fc.constantFrom(1.1, 1.3, 2),
+    ],
+    { numRuns: 1000 },
+  )(
+    '10 symmetry: renaming GPUs leaves LLEP’s sorted loads where nothing ties',
+    ([gpus, loads, order], alpha) => {
+      const perGpu = loads.length / gpus;
+      const plan = (given: number[]) =>
+        planLayer(
+          { kind: 'llep', alpha, minTokensPerGemm: 1, imbalanceThreshold: 0 },
+          { gpus, experts: loads.length, loads: given },
+        );
+      const moved = order.flatMap((gpu) => loads.slice(gpu * perGpu, (gpu + 1) * perGpu));
+      const one = plan(loads);
+      // Helpers that were filled up to the cap tie; above the cap somebody was forced by a tie's number.
+      fc.pre(one.gpuLoads.every((load) => load <= Math.floor(alpha * Math.floor(sum(loads) / gpus))));
+      const sorted = (values: number[]) => [...values].sort((a, b) => a - b);
+      expect(sorted(plan(moved).gpuLoads)).toEqual(sorted(one.gpuLoads));
+    },
+  );
+
+  it('3 no link above its capacity, ports never above max-min: see test/engine and test/hardware', async () => {
+    // A step of the same scenario under both fabrics: the fast form is the lower one.
+    const scenario: ScenarioInput = {
+      model: 'gpt-oss-20b',
+      cluster: '16xh100',
+      workload: { phase: 'prefill', tokensPerGpu: 512, steps: 4, routing: { kind: 'zipf', exponent: 1.1 } },
+      policies: ['ep'],
+    };
+    const mean = async (fabric: 'ports' | 'max-min') => {
+      const cluster = { gpu: 'h100', gpus: 16, gpusPerNode: 8, fabric } as const;
+      return (await simulateScenario({ ...scenario, cluster })).policies[0].stepLatency.mean;
+    };
+    expect(await mean('ports')).toBeLessThanOrEqual(await mean('max-min'));
+  });
+});

@@ -1,0 +1,113 @@
+import fc from 'fast-check';
+import { openScenario } from '../../src/run.js';
+import type { ScenarioInput } from '../../src/scenario/index.js';
+import { simulate, type SimulationSpec } from '../../src/simulation/index.js';
+
+const policyArbitrary = fc.oneof(
+  fc.constant<ScenarioInput['policies'][number]>('ep'),
+  fc.constant<ScenarioInput['policies'][number]>('balanced'),
+  fc.record({
+    kind: fc.constant('llep' as const),
+    alpha: fc.constantFrom(1, 1.1, 1.5),
+    minTokensPerGemm: fc.constantFrom(1, 4, 32, 1024),
+    imbalanceThreshold: fc.constantFrom(0, 1.1, 1.3, 2),
+    helpers: fc.constantFrom('any' as const, 'intra-node' as const),
+  }),
+  fc.record({
+    kind: fc.constant('replicate-quantize' as const),
+    replicas: fc.nat(3),
+    bits: fc.constantFrom(4, 8),
+    split: fc.constantFrom('random' as const, 'even' as const, 'least-loaded' as const),
+    replanEvery: fc.constantFrom(null, 2),
+  }),
+  fc.record({
+    kind: fc.constant('capacity' as const),
+    factor: fc.constantFrom(null, 0.5, 1, 1.25),
+    budget: fc.constantFrom('expert-per-source-gpu' as const, 'expert' as const, 'gpu' as const),
+    order: fc.constantFrom('position' as const, 'random' as const, 'score' as const),
+  }),
+);
+
+const routingArbitrary = fc
+  .tuple(
+    fc.constantFrom(
+      { kind: 'balanced' as const },
+      { kind: 'hot-experts' as const, share: 0.7, experts: 2 },
+      { kind: 'hot-experts' as const, share: 0.6, experts: 2, pattern: 'distinct' as const },
+      { kind: 'zipf' as const, exponent: 1.2 },
+      { kind: 'log-normal' as const, sigma: 1.5, redraw: 'run' as const },
+      { kind: 'power-law' as const, exponent: 1.2 },
+      { kind: 'dirichlet' as const, concentration: 0.3 },
+    ),
+    fc.boolean(),
+  )
+  .map(([kind, gateWeights]) => ({ ...kind, gateWeights }));
+
+/** Small scenarios of every kind that can run. */
+export const scenarioArbitrary: fc.Arbitrary<ScenarioInput> = fc
+  .record({
+    size: fc.constantFrom<[number, number, number][]>(
+      [1, 1, 4],
+      [2, 2, 4],
+      [4, 2, 8],
+      [4, 4, 16],
+      [8, 4, 16],
+    ),
+    topK: fc.integer({ min: 1, max: 3 }),
+    weightDtype: fc.constantFrom('bf16' as const, 'fp8' as const),
+    fabric: fc.constantFrom('ports' as const, 'max-min' as const),
+    runtime: fc.constantFrom('ideal' as const, 'llep-reference' as const),
+    tokensPerGpu: fc.constantFrom(1, 7, 64, 500),
+    steps: fc.integer({ min: 3, max: 5 }),
+    routing: routingArbitrary,
+    policies: fc.array(policyArbitrary, { minLength: 1, maxLength: 4 }),
+    layer: fc.constantFrom(0, 'all' as const),
+    seed: fc.nat(1000),
+  })
+  .map(
+    ({
+      size: [gpus, gpusPerNode, experts],
+      topK,
+      weightDtype,
+      fabric,
+      routing,
+      policies,
+      tokensPerGpu,
+      steps,
+      layer,
+      runtime,
+      seed,
+    }) => ({
+      model: { hiddenSize: 512, expertHiddenSize: 256, experts, topK, moeLayers: 2, weightDtype },
+      cluster: { gpu: 'h100', gpus, gpusPerNode, fabric },
+      runtime,
+      workload: { phase: 'prefill' as const, tokensPerGpu, steps, routing, layer },
+      policies: policies
+        .filter((policy) => possible(policy, gpus, experts, weightDtype, routing.gateWeights))
+        .concat('ep'),
+      seed,
+    }),
+  );
+
+/** Leaves out what is refused for good reason. */
+function possible(
+  policy: ScenarioInput['policies'][number],
+  gpus: number,
+  experts: number,
+  weightDtype: string,
+  gateWeights: boolean,
+): boolean {
+  if (typeof policy === 'string') return true;
+  if (policy.kind === 'replicate-quantize' && policy.replicas! > 0) {
+    const affordable = policy.bits === 4 || weightDtype === 'bf16';
+    return gpus > 1 && affordable && experts >= 2 * policy.replicas! + 2;
+  }
+  return policy.kind !== 'capacity' || policy.order !== 'score' || gateWeights;
+}
+
+/** Runs a scenario as `epsim run` does, with a look at every simulated layer. */
+export async function simulateScenario(scenario: ScenarioInput, onLayer?: SimulationSpec['onLayer']) {
+  const { resolved } = await openScenario(scenario);
+  const { machine, runtime, source, policies, warmup, seed } = resolved;
+  return simulate({ machine, runtime, source, policies, warmup, seed, resamples: 0, onLayer });
+}
