@@ -156,7 +156,7 @@ function keepBest(groups: Int32Array, weights: Float32Array, limits: Float64Arra
 function dropWorst(copies: Int32Array, weights: Float32Array, over: number, kept: Uint8Array): void {
   const rising = new Float32Array(copies.length);
   for (let i = 0; i < copies.length; i++) rising[i] = weights[copies[i]];
-  quickselect(rising as ArrayLike<number> as number[], over - 1, 0, rising.length - 1, (a, b) => a - b);
+  quickselect(rising as ArrayLike<number> as number[], over - 1, 0, rising.length - 1, byValue);
   // The largest weight that is not safe, and how many copies of just that weight must go.
   const edge = rising[over - 1];
   let atEdge = over;
@@ -166,6 +166,8 @@ function dropWorst(copies: Int32Array, weights: Float32Array, over: number, kept
     if (weight < edge || (weight === edge && atEdge-- > 0)) kept[copies[i]] = 0;
   }
 }
+
+const byValue = (a: number | undefined, b: number | undefined) => a! - b!;
 
 /** Copies by group, in order. */
 function membersOf(groups: Int32Array, count: number): Int32Array[] {
