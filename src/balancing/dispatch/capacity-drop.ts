@@ -167,7 +167,7 @@ function dropWorst(copies: Int32Array, weights: Float32Array, over: number, kept
   }
 }
 
-const byValue = (a: number | undefined, b: number | undefined) => a! - b!;
+const byValue = (a: unknown, b: unknown) => (a as number) - (b as number);
 
 /** Copies by group, in order. */
 function membersOf(groups: Int32Array, count: number): Int32Array[] {
