@@ -15,5 +15,5 @@ if (shared === null) {
 
 export function bytesOf(path: string): ArrayBuffer {
   const buffer = readFileSync(path);
-  return buffer.buffer.slice(buffer.byteOffset, buffer.byteOffset + buffer.byteLength) as ArrayBuffer;
+  return buffer.buffer.slice(buffer.byteOffset, buffer.byteOffset + buffer.byteLength);
 }

@@ -110,8 +110,14 @@ function parseOptions(policy: string | object): PolicyOptions {
     throw new RangeError(`policy: found ${String(kind)}, allowed: ${policies.map((p) => p.kind).join(', ')}`);
   }
   const parsed = found.options.safeParse(options);
-  if (!parsed.success) throw new RangeError(`${found.kind}: ${z.prettifyError(parsed.error)}`);
-  return parsed.data;
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  if (issue.code !== 'unrecognized_keys')
+    throw new RangeError(`${found.kind}: ${z.prettifyError(parsed.error)}`);
+  const known = Object.keys(found.options.parse({ kind: found.kind })).filter((key) => key !== 'kind');
+  throw new RangeError(
+    `${found.kind}: found unknown option ${issue.keys[0]}, allowed: ${known.join(', ') || 'none'}`,
+  );
 }
 
 function tokenTable(

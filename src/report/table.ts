@@ -41,7 +41,7 @@ function table(title: string, policies: readonly PolicyResult[], result: Result)
   const lossy = policies.some((p) => !p.exact);
   const tail = showsP99(result) ? 'p99' : 'max';
   const head = [
-    title,
+    '',
     'step',
     tail,
     'vs ep [90 %]',
@@ -74,7 +74,7 @@ function table(title: string, policies: readonly PolicyResult[], result: Result)
     style: { 'padding-left': 0, 'padding-right': 0, head: [], border: [] },
   });
   for (const p of policies) grid.push(row(p, lossy, tail));
-  return grid.toString().replace(/ +$/gm, '');
+  return `${title}\n${grid.toString().replace(/ +$/gm, '')}`;
 }
 
 function showsP99({ policies }: Result): boolean {
@@ -85,7 +85,7 @@ function row(p: PolicyResult, lossy: boolean, tail: 'p99' | 'max'): string[] {
   const { gpu } = p.imbalance;
   const layers = p.stepLatency.steps;
   return [
-    `  ${policyLabel(p.policy)}${p.policy.kind === 'balanced' ? ' (no bound, an anchor)' : p.anchor ? ' (anchor)' : ''}`,
+    `  ${policyLabel(p.policy)}${p.anchor || p.policy.kind === 'balanced' ? ' (anchor)' : ''}`,
     formatSeconds(p.stepLatency.mean),
     formatSeconds(p.stepLatency[tail]),
     speedup(p),
@@ -107,7 +107,7 @@ function loss(p: PolicyResult): string {
   if (p.copies.dropped > 0) parts.push(`${formatShare(p.copies.dropped / p.copies.routed)} dropped`);
   const quantised = p.loss!.quantisedCopies / p.copies.routed;
   if (quantised > 0) parts.push(`${formatShare(quantised)} quantised`);
-  if (p.loss!.keptGateMass !== null) parts.push(`${formatShare(p.loss!.keptGateMass)} gate mass kept`);
+  if (p.loss!.keptGateMass !== null) parts.push(`${formatShare(p.loss!.keptGateMass)} gate mass left`);
   return parts.join(', ') || formatShare(lossOf(p));
 }
 

@@ -1,10 +1,11 @@
 import { z } from 'zod';
 import { contiguous, policies as knownPolicies, policyOf, type PolicyOptions } from '../balancing/index.js';
-import { createRuntime, runtimes, type Machine, type RuntimeOptions } from '../execution/index.js';
+import { runtimes, type Machine, type RuntimeOptions } from '../execution/index.js';
 import {
   clusterPresets,
   clusterSchema,
   defaultProfile,
+  expertStageCost,
   gpuPresets,
   profileSchema,
   shippedProfiles,
@@ -131,7 +132,9 @@ export function resolveScenario(
   const machine: Machine = { cluster, shape };
   const runtime = resolveRuntime(scenario);
   // The cost of the model's experts must be known before anything runs.
-  attempt(file, 'model.weightDtype', shape.weightDtype, () => createRuntime(runtime, machine));
+  attempt(file, 'model.weightDtype', shape.weightDtype, () =>
+    expertStageCost(cluster.profile, shape, 'fused'),
+  );
   const policies = resolvePolicies(scenario);
   const notes: string[] = [];
   const source = resolveRouting(scenario, file, machine, policies, contents.trace, notes);

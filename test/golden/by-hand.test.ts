@@ -8,14 +8,14 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { run, type PolicyResult, type Result } from '../../src/index.js';
+import { run, type PolicyResult, type Result, type ScenarioInput } from '../../src/index.js';
 
 const file = fileURLToPath(new URL('hand-scenario.json', import.meta.url));
 let result: Result;
 const of = (kind: string): PolicyResult => result.policies.find(({ policy }) => policy.kind === kind)!;
 
 beforeAll(async () => {
-  result = await run(JSON.parse(readFileSync(file, 'utf8')), { file });
+  result = await run(JSON.parse(readFileSync(file, 'utf8')) as ScenarioInput, { file });
 });
 
 describe('worked out by hand', () => {

@@ -99,8 +99,9 @@ describe('networks', () => {
     network.fabric.begin(transfer, 0);
     const { bytesPerSecond, latencySeconds } = cluster.profile.nvlink;
     const finished = new Int32Array(1);
-    let now = 0;
-    while (network.fabric.complete((now = network.fabric.nextCompletion()), finished) === 0);
+    let now: number;
+    do now = network.fabric.nextCompletion();
+    while (network.fabric.complete(now, finished) === 0);
     expect(now).toBeCloseTo(6e6 / bytesPerSecond + latencySeconds, 12);
   });
 

@@ -12,7 +12,7 @@ import {
   type TraceHeader,
 } from '../../src/routing/index.js';
 
-const text = (content: string) => new TextEncoder().encode(content).buffer as ArrayBuffer;
+const text = (content: string) => new TextEncoder().encode(content).buffer;
 
 function parts(change: Partial<Record<keyof RecordingParts, ArrayBuffer | undefined>> = {}): RecordingParts {
   return {

@@ -1,0 +1,252 @@
+import { chmodSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { epsim, root, small, workFolder, writeJson } from './epsim.js';
+
+const folder = workFolder();
+
+/** Runs a changed scenario, which must be refused with one message and exit code 2. */
+function refuse(change: (scenario: Record<string, never>) => void): string {
+  const scenario = structuredClone(small) as unknown as Record<string, never>;
+  change(scenario);
+  const file = writeJson(folder, 'bad.json', scenario);
+  const { status, stdout, stderr } = epsim(['run', file]);
+  expect(stderr).not.toContain('    at ');
+  expect([status, stdout]).toEqual([2, '']);
+  expect(stderr.trim().split('\n')).toHaveLength(1);
+  return stderr.trim().replace(`${file}: `, '');
+}
+
+const set = (path: string, value: unknown) => (scenario: object) => {
+  const parts = path.split('.');
+  const last = parts.pop()!;
+  const parent = parts.reduce((at, part) => (at as Record<string, object>)[part], scenario);
+  (parent as Record<string, unknown>)[last] = value;
+};
+
+describe('bad input: exit code 2, one message with file, path, found and allowed', () => {
+  it.each<[string, (scenario: object) => void, string]>([
+    [
+      'an unknown key',
+      set('polices', []),
+      "polices: found unknown key 'polices', allowed: $schema, name, model",
+    ],
+    [
+      'an unknown key inside',
+      set('workload.token', 3),
+      "workload.token: found unknown key 'token', allowed: phase, tokensPerGpu",
+    ],
+    [
+      'an unknown option',
+      set('policies', [{ kind: 'llep', alfa: 1 }]),
+      "policies[0].alfa: found unknown key 'alfa', allowed: kind, alpha",
+    ],
+    [
+      'a number out of range',
+      set('policies', [{ kind: 'llep', alpha: -1 }]),
+      'policies[0].alpha: found -1, allowed: a number > 0',
+    ],
+    ['an unknown policy', set('policies', ['epp']), 'policies[0]: found "epp", allowed: "ep", "llep"'],
+    [
+      'an unknown kind of policy',
+      set('policies', [{ kind: 'x' }]),
+      'policies[0].kind: found "x", allowed: "ep", "llep"',
+    ],
+    ['no policy', set('policies', []), 'policies: found [], allowed: length ≥ 1'],
+    [
+      'an unknown generator',
+      set('workload.routing', { kind: 'zip' }),
+      'workload.routing.kind: found "zip", allowed: "balanced", "hot-experts"',
+    ],
+    [
+      'a missing parameter',
+      set('workload.routing', { kind: 'zipf' }),
+      'workload.routing.exponent: found nothing, allowed: a number',
+    ],
+    ['a text for a number', set('workload.steps', 'many'), 'workload.steps: found "many", allowed: a number'],
+    ['half a GPU', set('cluster.gpus', 2.5), 'cluster.gpus: found 2.5, allowed: a whole number'],
+    ['no tokens', set('workload.tokensPerGpu', 0), 'workload.tokensPerGpu: found 0, allowed: a number ≥ 1'],
+    [
+      'generated routing without a size',
+      set('workload.tokensPerGpu', undefined),
+      'workload.tokensPerGpu: found nothing, allowed: a whole number',
+    ],
+    ['an unknown model', set('model', 'gpt-5'), 'model: found "gpt-5", allowed: gpt-oss-20b, gpt-oss-120b'],
+    ['an unknown preset', set('model', { preset: 'x' }), 'model.preset: found "x", allowed: "gpt-oss-20b"'],
+    [
+      'experts that don’t divide',
+      set('cluster.gpus', 3),
+      'cluster.gpus: found 3 GPUs for 8 experts, allowed: 1, 2, 4, 8',
+    ],
+    [
+      'nodes that don’t divide',
+      set('cluster', { gpu: 'h100', gpus: 8, gpusPerNode: 3 }),
+      'cluster.gpus: found 8 GPUs in nodes of 3, allowed: a multiple of gpusPerNode',
+    ],
+    ['more choices than experts', set('model.topK', 9), 'model: found 9, allowed: at most experts = 8'],
+    [
+      'a layer beyond the model',
+      set('workload.layer', 2),
+      'workload.layer: found 2, allowed: 0 to 1, or "all"',
+    ],
+    [
+      'a kernel that the profile lacks',
+      set('model.weightDtype', 'fp32'),
+      'model.weightDtype: found "fp32", allowed: profile h100-nominal has no expert stage',
+    ],
+    [
+      'a profile of another GPU',
+      set('cluster.profile', 'a100-nominal'),
+      'cluster.profile: found timings of a100, allowed: timings of h100',
+    ],
+    [
+      'scores without gate weights',
+      set('policies', [{ kind: 'capacity', order: 'score' }]),
+      'policy capacity: order: found score, but the routing has no gate weights',
+    ],
+    ['replicas that nobody can pay', set('model.weightDtype', 'mxfp4'), ''],
+    [
+      'more warm-up than steps',
+      set('workload.warmupSteps', 3),
+      'workload.steps: found 3, of which 3 are warm-up; allowed: more than 3',
+    ],
+    [
+      'as many hot experts as experts',
+      set('workload.routing', { kind: 'hot-experts', share: 0.5, experts: 8 }),
+      'workload.routing: found 8 hot experts, allowed: fewer than',
+    ],
+  ])('%s', (name, change, message) => {
+    if (name === 'replicas that nobody can pay') {
+      const refused = refuse((scenario) => {
+        change(scenario);
+        set('policies', ['replicate-quantize'])(scenario);
+      });
+      expect(refused).toContain('policy replicate-quantize: bits: found 8, allowed: below the 4.25 bits');
+    } else {
+      expect(refuse(change)).toContain(message);
+    }
+  });
+
+  it('a scenario that is no JSON, or not there', () => {
+    const broken = writeJson(folder, 'broken.json', '{ "model": ');
+    expect(epsim(['run', broken])).toMatchObject({ status: 2, stdout: '' });
+    expect(epsim(['run', broken]).stderr).toContain('broken.json: found ');
+    const { status, stderr } = epsim(['run', join(folder, 'nowhere.json')]);
+    expect([status, stderr.trim()]).toEqual([
+      2,
+      `${join(folder, 'nowhere.json')}: found no such file or folder, allowed: a file that can be read`,
+    ]);
+  });
+
+  it('a recording that is not there says how to get it', () => {
+    const { status, stderr } = epsim(
+      [
+        'run',
+        join(root, 'scenarios/gpt-oss-20b-recorded-decode.json'),
+        '--set',
+        'workload.routing.path="../../shared/traces/none/none"',
+      ],
+      { env: { EPSIM_SHARED: '' } },
+    );
+    expect(status).toBe(2);
+    expect(stderr).toContain('found no recording there');
+    expect(stderr).toContain('not part of epsim');
+    expect(stderr).toContain('EPSIM_SHARED');
+  });
+
+  it('a recording of another model, or damaged', () => {
+    const quickstart = join(root, 'traces/quickstart.parquet');
+    const routing = { kind: 'trace', path: quickstart };
+    expect(refuse(set('workload.routing', routing))).toContain(
+      'workload.routing.path: found ' +
+        quickstart +
+        ', a recording of toy router (synthetic) with experts 32, allowed: a recording of custom with experts 8',
+    );
+    const damaged = join(folder, 'damaged.parquet');
+    writeFileSync(damaged, 'PAR1 and nothing more');
+    expect(refuse(set('workload.routing', { kind: 'trace', path: damaged }))).toContain(
+      'damaged.parquet: not a Parquet file that can be read',
+    );
+  });
+
+  it('asks for more than a recording holds', () => {
+    const { status, stderr } = epsim([
+      'run',
+      join(root, 'scenarios/quickstart.json'),
+      '--set',
+      'workload.routing.resample=false',
+    ]);
+    expect(status).toBe(2);
+    expect(stderr).toMatch(
+      /found 10 steps of 16384 tokens, but after calibration the recording holds \d+ tokens in \d+ sequences/,
+    );
+    expect(stderr).toContain('or resample: true');
+  });
+
+  it('a model config that is none, and one that is', () => {
+    writeJson(folder, 'config.json', { hidden_size: 64 });
+    expect(refuse(set('model', 'config.json'))).toContain(
+      'not the config of a Mixture-of-Experts model; missing:',
+    );
+    const config = {
+      hidden_size: 64,
+      moe_intermediate_size: 64,
+      n_routed_experts: 8,
+      num_experts_per_tok: 2,
+      num_hidden_layers: 2,
+    };
+    writeJson(folder, 'config.json', config);
+    const scenario = writeJson(folder, 'with-config.json', { ...small, model: 'config.json' });
+    expect(epsim(['run', scenario]).status).toBe(0);
+  });
+
+  it('a profile that is not subadditive', () => {
+    writeJson(folder, 'profile.json', {
+      schema: 'epsim/profile@1',
+      name: 'x',
+      gpu: 'h100',
+      status: 'fitted',
+      sources: ['x'],
+    });
+    expect(refuse(set('cluster.profile', 'profile.json'))).toContain(
+      'profile.json: expertStages: found nothing',
+    );
+  });
+
+  it('bad usage', () => {
+    expect(epsim(['frobnicate']).status).toBe(2);
+    expect(epsim(['run']).status).toBe(2);
+    expect(epsim(['run', 'x.json', '--format', 'xml']).status).toBe(2);
+    const scenario = writeJson(folder, 'small.json', small);
+    expect(epsim(['run', scenario, '--set', 'nothing']).stderr).toContain(
+      "--set: found 'nothing', allowed: path=value",
+    );
+    expect(epsim(['run', scenario, '--set', '__proto__.x=1']).status).toBe(2);
+    expect(epsim(['run', scenario, '--policy', 'llep:alpha']).stderr).toContain(
+      "--policy: found 'alpha', allowed: option=value",
+    );
+    expect(epsim(['plan', '--policy', 'llep', '--gpus', 'x', '--loads', '1']).status).toBe(2);
+    expect(epsim(['plan', '--policy', 'llep', '--gpus', '2', '--loads', '1,,2']).stderr).toContain(
+      "--loads: found ''",
+    );
+    expect(epsim(['diff', scenario, scenario]).stderr).toContain('found no result');
+  });
+
+  it('a folder that cannot be written leaves nothing behind', () => {
+    const scenario = writeJson(folder, 'small.json', small);
+    const blocked = join(folder, 'blocked');
+    writeFileSync(blocked, 'a file');
+    const { status, stdout, stderr } = epsim(['run', scenario, '--out', blocked]);
+    expect([status, stdout]).toEqual([2, '']);
+    expect(stderr).toContain('allowed: a folder that can be written');
+    const locked = join(folder, 'locked');
+    mkdirSync(locked);
+    chmodSync(locked, 0o500);
+    if (process.getuid?.() !== 0) {
+      expect(epsim(['run', scenario, '--out', locked]).status).toBe(2);
+      expect(readdirSync(locked)).toEqual([]);
+    }
+    expect(epsim(['init', join(folder, 'no/such/folder/scenario.json')]).status).toBe(2);
+    expect(epsim(['trace', 'record', scenario, '--out', join(folder, 'no/trace.parquet')]).status).toBe(2);
+  });
+});
