@@ -93,10 +93,10 @@ export class EventQueue {
 
   private siftDown(time: number, key: number, payload: number): void {
     const { times, keys, payloads, count } = this;
+    const parents = count >> 1;
     let at = 0;
-    for (;;) {
-      let child = 2 * at + 1;
-      if (child >= count) break;
+    while (at < parents) {
+      let child = (at << 1) + 1;
       let childTime = times[child];
       const right = child + 1;
       if (right < count) {

@@ -105,13 +105,11 @@ export class Executor {
   }
 
   private startTask(task: number, now: number): void {
-    const { graph } = this;
+    const { allocationFirst, allocations, accounts } = this.graph;
     this.start[task] = now;
-    const { allocationFirst, allocations, accounts } = graph;
-    for (let i = allocationFirst[task]; i < allocationFirst[task + 1]; i++) {
-      const buffer = allocations[i];
-      this.ledger.allocate(accounts[buffer], this.bufferBytes[buffer], now);
-    }
+    const from = allocationFirst[task];
+    const to = allocationFirst[task + 1];
+    if (to > from) this.ledger.allocateAll(allocations, from, to, accounts, this.bufferBytes, now);
   }
 
   private endTask(task: number, now: number, readyCount: number): number {

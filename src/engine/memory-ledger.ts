@@ -68,6 +68,27 @@ export class MemoryLedger {
     if (total > this.peakBytes[pool]) this.recordPeak(pool, account, total, time);
   }
 
+  /** Allocates buffers list[from … to), of which `accounts` and `bytes` say where and how much. */
+  allocateAll(
+    list: Int32Array,
+    from: number,
+    to: number,
+    accounts: Int32Array,
+    bytes: Float64Array,
+    time: number,
+  ): void {
+    const { poolOf, used, total, peakBytes } = this;
+    for (let i = from; i < to; i++) {
+      const buffer = list[i];
+      const account = accounts[buffer];
+      const pool = poolOf[account];
+      used[account] += bytes[buffer];
+      const sum = total[pool] + bytes[buffer];
+      total[pool] = sum;
+      if (sum > peakBytes[pool]) this.recordPeak(pool, account, sum, time);
+    }
+  }
+
   /** @throws Error when more is freed than is in use: a fault of the caller, never of the input. */
   free(account: number, bytes: number): void {
     const left = this.used[account] - bytes;

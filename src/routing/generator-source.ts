@@ -19,9 +19,6 @@ export interface GeneratorSpec {
   seed: number | string;
 }
 
-/** Draws that serve until popularity is drawn anew, by layer. */
-type DrawsOfStep = (step: number | 'calibration') => LayerDraw[];
-
 /**
  * Steps drawn by a generator. Every (step, layer) has random streams of its own, so that what is drawn for
  * it depends on no other; the calibration batch is drawn like one more step.
@@ -31,7 +28,8 @@ export function generatorSource(spec: GeneratorSpec): RoutingSource {
   const { gpus, experts, topK, tokensPerGpu } = setting;
   const generator = generatorOf(options);
   const wantsTokens = options.tokens || options.gateWeights;
-  const drawsOf = layerDraws(spec);
+  const draws = layerIds.map(() => generator.prepare(options, setting));
+  const isConstant = draws.every((draw) => draw.constant);
 
   const newBatches = () =>
     layerIds.map((_, layer) => newBatch(layer, setting, wantsTokens, options.gateWeights));
@@ -51,7 +49,7 @@ export function generatorSource(spec: GeneratorSpec): RoutingSource {
     resample: null,
     calibration(): Calibration {
       const batches = newBatches();
-      fillBatches(spec, drawsOf('calibration'), 'calibration', batches);
+      fillBatches(spec, draws, 'calibration', batches);
       return {
         loads: batches.map((batch) => addLoads(batch.counts, experts, new Float64Array(experts))),
         tokens: gpus * tokensPerGpu,
@@ -62,35 +60,15 @@ export function generatorSource(spec: GeneratorSpec): RoutingSource {
     start() {
       const batches = newBatches();
       let step = 0;
-      let filled: LayerDraw[] | null = null;
       return {
         next() {
           if (step >= steps) return null;
-          const draws = drawsOf(step);
-          if (!(filled === draws && draws.every((draw) => draw.constant))) {
-            fillBatches(spec, draws, step, batches);
-            filled = draws;
-          }
+          if (step === 0 || !isConstant) fillBatches(spec, draws, step, batches);
           return { step: step++, tokens: gpus * tokensPerGpu, tokensBySource, layers: batches };
         },
       };
     },
   };
-}
-
-function layerDraws({ options, setting, layerIds, seed }: GeneratorSpec): DrawsOfStep {
-  const generator = generatorOf(options);
-  const perLayer = !('perLayer' in options) || options.perLayer;
-  const redrawn = 'redraw' in options && options.redraw === 'step';
-  const prepare = (when: string) =>
-    layerIds.map((id) =>
-      generator.prepare(options, setting, randomStream(seed, `popularity/${when}/${perLayer ? id : 'all'}`)),
-    );
-  let forRun: LayerDraw[] | null = null;
-  const ofRun = () => (forRun ??= prepare('run'));
-  // Popularity that is drawn anew each step may still be no draw at all, as in a fixed pattern.
-  const fixed = ofRun().every((draw) => draw.constant);
-  return (step) => (redrawn && !fixed ? prepare(String(step)) : ofRun());
 }
 
 function newBatch(
@@ -113,15 +91,18 @@ function newBatch(
 }
 
 function fillBatches(
-  { setting, layerIds, seed }: GeneratorSpec,
+  { options, setting, layerIds, seed }: GeneratorSpec,
   draws: LayerDraw[],
   step: number | 'calibration',
   batches: LayerBatch[],
 ): void {
   const { gpus, experts, topK, tokensPerGpu } = setting;
+  const when = 'redraw' in options && options.redraw === 'step' ? step : 'run';
+  const perLayer = !('perLayer' in options) || options.perLayer;
   batches.forEach(({ counts, tokens }, layer) => {
     const random = randomStream(seed, `routing/${step}/${layerIds[layer]}`);
     const draw = draws[layer];
+    draw.redraw(randomStream(seed, `popularity/${when}/${perLayer ? layerIds[layer] : 'all'}`));
     if (tokens === null && draw.counts !== null) {
       for (let source = 0; source < gpus; source++) draw.counts(source, random, counts);
       return;

@@ -6,36 +6,38 @@ import { shuffle, type Random } from './random.js';
  * are to follow `popularity`: proportional to it, but at most 1, with the excess given to the others.
  *
  * @param popularity weight per expert, ≥ 0, not all 0
+ * @param into where to write; default: a new array
  * @returns probabilities that sum to `topK`
  */
-export function inclusionProbabilities(popularity: ArrayLike<number>, topK: number): Float64Array {
+export function inclusionProbabilities(
+  popularity: ArrayLike<number>,
+  topK: number,
+  into: Float64Array = new Float64Array(popularity.length),
+): Float64Array {
   const experts = popularity.length;
-  const probability = new Float64Array(experts);
-  const certain = new Uint8Array(experts);
+  into.fill(0);
   for (;;) {
+    // An expert with probability 1 is certain: it takes one choice, and the others share the rest.
     let open = topK;
+    let uncertain = 0;
     let weight = 0;
     for (let e = 0; e < experts; e++) {
-      if (certain[e]) open--;
-      else weight += popularity[e];
+      if (into[e] === 1) open--;
+      else {
+        uncertain++;
+        weight += popularity[e];
+      }
     }
     let capped = false;
     for (let e = 0; e < experts; e++) {
-      if (certain[e]) continue;
+      if (into[e] === 1) continue;
       // Where all weight is on experts that are already certain, the rest share alike.
-      probability[e] = weight > 0 ? (open * popularity[e]) / weight : open / countOpen(certain);
-      if (probability[e] >= 1) {
-        probability[e] = 1;
-        certain[e] = 1;
-        capped = true;
-      }
+      const probability = weight > 0 ? (open * popularity[e]) / weight : open / uncertain;
+      into[e] = Math.min(probability, 1);
+      capped ||= probability >= 1;
     }
-    if (!capped) return probability;
+    if (!capped) return into;
   }
-}
-
-function countOpen(certain: Uint8Array): number {
-  return certain.length - certain.reduce((sum, flag) => sum + flag, 0);
 }
 
 /**
@@ -48,13 +50,21 @@ function countOpen(certain: Uint8Array): number {
  */
 export class CountDraw {
   private readonly independent: Float64Array;
+  /** Sum of `independent`. */
+  private variance = 0;
 
-  /** @param inclusion probabilities that sum to `topK` */
+  /** @param inclusion probabilities that sum to `topK`; kept by reference, see `reset` */
   constructor(
     private readonly inclusion: Float64Array,
     private readonly topK: number,
   ) {
-    this.independent = independentVariances(inclusion.map((p) => p * (1 - p)));
+    this.independent = new Float64Array(inclusion.length);
+    this.reset();
+  }
+
+  /** Takes the inclusion probabilities as they are now. */
+  reset(): void {
+    this.variance = independentVariances(this.inclusion, this.independent);
   }
 
   /** Writes the counts of `tokens` tokens by expert. */
@@ -63,7 +73,7 @@ export class CountDraw {
     const experts = inclusion.length;
     let copies = tokens * topK;
     let expected = copies;
-    let variance = independent.reduce((sum, c) => sum + c, 0);
+    let { variance } = this;
     for (let e = 0; e < experts; e++) {
       const p = inclusion[e];
       const share = variance > 0 ? independent[e] / variance : 0;
@@ -83,16 +93,21 @@ export class CountDraw {
   }
 }
 
-/** Variances of independent counts that, given their sum, have the variances `wanted`. */
-function independentVariances(wanted: Float64Array): Float64Array {
-  let variances = wanted;
-  for (let round = 0; round < 30; round++) {
-    const sum = variances.reduce((total, c) => total + c, 0);
-    if (sum === 0) break;
-    // One expert cannot have more than about half of all variance, since the others must make up for it.
-    variances = variances.map((c, e) => wanted[e] / (1 - Math.min(c / sum, 0.6)));
+/** Writes variances of independent counts that, given their sum, have the variances p(1 − p); returns their sum. */
+function independentVariances(inclusion: Float64Array, into: Float64Array): number {
+  let sum = 0;
+  for (let e = 0; e < inclusion.length; e++) sum += into[e] = inclusion[e] * (1 - inclusion[e]);
+  for (let round = 0; round < 30 && sum > 0; round++) {
+    let next = 0;
+    for (let e = 0; e < inclusion.length; e++) {
+      const wanted = inclusion[e] * (1 - inclusion[e]);
+      // One expert cannot have more than about half of all variance, since the others must make up for it.
+      next += into[e] = wanted / (1 - Math.min(into[e] / sum, 0.6));
+    }
+    if (Math.abs(next - sum) <= 1e-12 * sum) break;
+    sum = next;
   }
-  return variances;
+  return sum;
 }
 
 /** Draws the counts of a perfectly uniform router. */
@@ -115,25 +130,39 @@ export class TokenDraw {
   private readonly groupMass: Float64Array;
   private readonly groupInclusion: Float64Array;
   private readonly open: Float64Array;
+  private readonly limited: Float64Array;
   private readonly chosenGroups: Int32Array;
+  private random: Random = () => 0;
   private untilReorder = 0;
 
+  /** @param inclusion probabilities that sum to `topK`; kept by reference, see `reset` */
   constructor(
     private readonly inclusion: Float64Array,
     private readonly topK: number,
     private readonly groups: number,
     private readonly topGroups: number,
-    private readonly random: Random,
   ) {
     this.experts = inclusion.length;
-    this.order = Int32Array.from(inclusion.keys());
+    this.order = new Int32Array(this.experts);
     this.open = new Float64Array(this.experts);
+    this.limited = new Float64Array(this.experts);
     this.chosenGroups = new Int32Array(topGroups);
-    const size = this.experts / groups;
-    this.groupMass = Float64Array.from({ length: groups }, (_, g) =>
-      inclusion.subarray(g * size, (g + 1) * size).reduce((sum, p) => sum + p, 0),
-    );
-    this.groupInclusion = inclusionProbabilities(this.groupMass, topGroups);
+    this.groupMass = new Float64Array(groups);
+    this.groupInclusion = new Float64Array(groups);
+  }
+
+  /** Takes the inclusion probabilities as they are now, and starts over with a random stream. */
+  reset(random: Random): this {
+    const { order, groupMass, inclusion, experts, groups } = this;
+    this.random = random;
+    this.untilReorder = 0;
+    groupMass.fill(0);
+    for (let e = 0; e < experts; e++) {
+      order[e] = e;
+      groupMass[Math.floor((e * groups) / experts)] += inclusion[e];
+    }
+    inclusionProbabilities(groupMass, this.topGroups, this.groupInclusion);
+    return this;
   }
 
   /** Writes the experts of one token to `into[at … at + topK)`, in random order. */
@@ -168,7 +197,7 @@ export class TokenDraw {
         open[e] = Math.max(inclusion[e], 1e-12) / groupInclusion[group];
       }
     }
-    return inclusionProbabilities(open, this.topK);
+    return inclusionProbabilities(open, this.topK, this.limited);
   }
 }
 

@@ -108,11 +108,7 @@ describe('skew', () => {
     'floor: %i tokens, top %i of %i experts in %i groups equal a simulation token by token',
     (tokens, topK, experts, units) => {
       const draws = 400;
-      const draw = new TokenDraw(
-        new Float64Array(experts).fill(topK / experts),
-        topK,
-        1,
-        1,
+      const draw = new TokenDraw(new Float64Array(experts).fill(topK / experts), topK, 1, 1).reset(
         randomStream(9, 'floor'),
       );
       const picks = new Uint16Array(topK);

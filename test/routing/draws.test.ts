@@ -109,7 +109,7 @@ describe('TokenDraw', () => {
 
   it('picks different experts, each with its inclusion probability, pairs nearly independent', () => {
     const inclusion = inclusionProbabilities(popularity, 3);
-    const draw = new TokenDraw(inclusion, 3, 1, 1, randomStream(4, 'tokens'));
+    const draw = new TokenDraw(inclusion, 3, 1, 1).reset(randomStream(4, 'tokens'));
     const tokens = 60_000;
     const picks = new Uint16Array(3);
     const seen = new Float64Array(8);
@@ -128,7 +128,7 @@ describe('TokenDraw', () => {
   it('obeys group limits and keeps the marginals where no group is too heavy', () => {
     const flat = Float64Array.of(2, 1, 1, 1.5, 1, 1, 2, 1, 1, 1, 1, 1);
     const inclusion = inclusionProbabilities(flat, 4);
-    const draw = new TokenDraw(inclusion, 4, 4, 2, randomStream(5, 'groups'));
+    const draw = new TokenDraw(inclusion, 4, 4, 2).reset(randomStream(5, 'groups'));
     const tokens = 40_000;
     const picks = new Uint16Array(4);
     const seen = new Float64Array(12);

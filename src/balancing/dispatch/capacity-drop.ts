@@ -203,75 +203,71 @@ function claimOrder(rule: CapacityRule, { count, topK, weights }: TokenTable, se
 
 function keepCounts(rule: CapacityRule, input: DropInput, limits: Float64Array): Int32Array {
   const { counts, placement } = input;
+  const kept = Int32Array.from(counts);
+  if (rule.budget === 'expert-per-source-gpu') {
+    for (let cell = 0; cell < kept.length; cell++) if (kept[cell] > limits[cell]) kept[cell] = limits[cell];
+    return kept;
+  }
   const { gpus, experts } = placement;
-  const { perSource, ofExpert } = groupsOf(rule, input);
-  const members: number[][] = Array.from(limits, () => []);
-  for (let source = 0; source < gpus; source++) {
-    for (let expert = 0; expert < experts; expert++) {
-      if (counts[source * experts + expert] > 0)
-        members[source * perSource + ofExpert[expert]].push(source * experts + expert);
+  const { ofExpert } = groupsOf(rule, input);
+  const loads = new Float64Array(limits.length);
+  for (let cell = 0; cell < counts.length; cell++) loads[ofExpert[cell % experts]] += counts[cell];
+  const random = rule.order === 'random' ? randomStream(input.seed, 'drop') : null;
+  for (let group = 0; group < limits.length; group++) {
+    if (loads[group] <= limits[group]) continue;
+    const members = Int32Array.from(ofExpert.keys()).filter((expert) => ofExpert[expert] === group);
+    const draw = random === null ? null : new Draw(loads[group], limits[group], random);
+    let open = limits[group];
+    for (let source = 0; source < gpus; source++) {
+      const row = source * experts;
+      if (draw) for (const expert of members) kept[row + expert] = draw.take(counts[row + expert]);
+      else open -= keepInProportion(members, counts, row, open, kept);
     }
   }
-  const kept = Int32Array.from(counts);
-  const random = rule.order === 'random' ? randomStream(input.seed, 'drop') : null;
-  members.forEach((cells, g) => {
-    const load = cells.reduce((sum, cell) => sum + counts[cell], 0);
-    if (load <= limits[g]) return;
-    if (random) drawWithoutReplacement(cells, counts, load, limits[g], random, kept);
-    else keepInOrder(cells, counts, limits[g], experts, kept);
-  });
   return kept;
 }
 
-/** Draws which `limit` of the copies in `cells` are kept. */
-function drawWithoutReplacement(
-  cells: number[],
-  counts: Int32Array,
-  load: number,
-  limit: number,
-  random: () => number,
-  kept: Int32Array,
-): void {
-  let left = load;
-  let open = limit;
-  for (const cell of cells) {
+/** Draws without replacement, portion by portion, which of `load` copies are among the `limit` kept ones. */
+class Draw {
+  constructor(
+    private load: number,
+    private limit: number,
+    private readonly random: () => number,
+  ) {}
+
+  /** How many of the next `copies` are kept. */
+  take(copies: number): number {
     let own = 0;
-    for (let copy = 0; copy < counts[cell]; copy++, left--) {
-      if (random() * left < open) {
-        own++;
-        open--;
-      }
+    for (; copies > 0; copies--, this.load--) {
+      if (this.random() * this.load >= this.limit) continue;
+      own++;
+      this.limit--;
     }
-    kept[cell] = own;
+    return own;
   }
 }
 
-/** Keeps whole sources in order; the source at the edge keeps its experts in proportion. */
-function keepInOrder(
-  cells: number[],
+/** Keeps at most `open` copies of a source, its experts in proportion; returns how many. */
+function keepInProportion(
+  members: Int32Array,
   counts: Int32Array,
-  limit: number,
-  experts: number,
+  row: number,
+  open: number,
   kept: Int32Array,
-): void {
-  let open = limit;
-  for (let i = 0; i < cells.length;) {
-    const source = Math.floor(cells[i] / experts);
-    let last = i;
-    let load = 0;
-    while (last < cells.length && Math.floor(cells[last] / experts) === source) load += counts[cells[last++]];
-    const share = Math.min(open, load);
-    // Cumulative rounding, so that the parts sum to the share.
-    let before = 0;
-    let given = 0;
-    for (; i < last; i++) {
-      before += counts[cells[i]];
-      const upTo = load === 0 ? 0 : Math.floor((share * before) / load);
-      kept[cells[i]] = upTo - given;
-      given = upTo;
-    }
-    open -= share;
+): number {
+  let load = 0;
+  for (const expert of members) load += counts[row + expert];
+  const share = Math.min(open, load);
+  // Cumulative rounding, so that the parts sum to the share.
+  let before = 0;
+  let given = 0;
+  for (const expert of members) {
+    before += counts[row + expert];
+    const upTo = load === 0 ? 0 : Math.floor((share * before) / load);
+    kept[row + expert] = upTo - given;
+    given = upTo;
   }
+  return share;
 }
 
 /** Rows sent and computed when every group is filled to its capacity; a capacity above the tokens is none. */

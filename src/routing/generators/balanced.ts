@@ -14,6 +14,7 @@ export const balanced: Generator<z.infer<typeof options>> = {
   options,
   prepare: (_, { gpus, tokensPerGpu, experts, topK }) => ({
     constant: true,
+    redraw: () => undefined,
     counts: null,
     tokens(_random, into) {
       const stride = Math.floor(experts / topK);

@@ -14,13 +14,12 @@ export const dirichlet: Generator<z.infer<typeof options>> = {
   kind: 'dirichlet',
   summary: 'popularity is a symmetric Dirichlet draw with a given concentration',
   options,
-  prepare({ concentration, permute }, setting, random) {
-    const draw = randomGamma.source(random)(concentration, 1);
-    // A gamma draw of a small concentration may round to 0, and not every expert may.
-    const popularity = Float64Array.from({ length: setting.experts }, () =>
-      Math.max(draw(), Number.MIN_VALUE),
-    );
-    if (!permute) popularity.sort().reverse();
-    return popularityDraw(popularity, permute, setting, random);
+  prepare({ concentration, permute }, setting) {
+    return popularityDraw(setting, permute, (popularity, random) => {
+      const draw = randomGamma.source(random)(concentration, 1);
+      // A gamma draw of a small concentration may round to 0, and not every expert may.
+      for (let e = 0; e < popularity.length; e++) popularity[e] = Math.max(draw(), Number.MIN_VALUE);
+      popularity.sort().reverse();
+    });
   },
 };

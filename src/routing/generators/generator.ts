@@ -11,10 +11,12 @@ export interface GeneratorSetting {
   tokensPerGpu: number;
 }
 
-/** How one layer routes, until its popularity is drawn anew. */
+/** How one layer routes. Its arrays are reused from draw to draw. */
 export interface LayerDraw {
-  /** True where every draw is the same, so that one serves all steps. */
+  /** True where there is no popularity to draw and every draw is the same, so that one serves all steps. */
   constant: boolean;
+  /** Draws popularity anew; called before anything else. */
+  redraw(random: Random): void;
   /** Draws copies per expert for the tokens of one source GPU; null where only tokens can be drawn. */
   counts: ((source: number, random: Random, into: Int32Array) => void) | null;
   /** Draws the experts of all tokens, source by source, [token · topK + choice]. */
@@ -30,7 +32,7 @@ export interface Generator<Options = never> {
   /** Things that a reader of the result must know. */
   notes?(options: Options, setting: GeneratorSetting): string[];
   /** @throws RangeError where the options don't fit the setting */
-  prepare(options: Options, setting: GeneratorSetting, random: Random): LayerDraw;
+  prepare(options: Options, setting: GeneratorSetting): LayerDraw;
 }
 
 /** Options that say what a run draws. */

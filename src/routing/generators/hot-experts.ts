@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { shuffle } from '../random.js';
-import { popularityOptions, type Generator, type GeneratorSetting } from './generator.js';
+import { popularityOptions, type Generator, type GeneratorSetting, type LayerDraw } from './generator.js';
 import { popularityDraw } from './popularity-draw.js';
 
 const options = z.strictObject({
@@ -49,18 +49,17 @@ export const hotExperts: Generator<Options> = {
         ]
       : [];
   },
-  prepare(chosen, setting, random) {
+  prepare(chosen, setting) {
     const { experts: hot, share, pattern } = chosen;
-    if (hot >= setting.experts) {
-      throw new RangeError(
-        `experts: found ${hot} hot experts, allowed: fewer than the model's ${setting.experts}`,
-      );
+    const { experts, topK } = setting;
+    if (hot >= experts) {
+      throw new RangeError(`found ${hot} hot experts, allowed: fewer than the model's ${experts}`);
     }
-    if (pattern === 'llep') return llepDraw(chosen, setting, random);
-    const capped = Math.min(share, hot / setting.topK);
-    const popularity = new Float64Array(setting.experts).fill((1 - capped) / (setting.experts - hot));
-    popularity.fill(capped / hot, 0, hot);
-    return popularityDraw(popularity, chosen.permute ?? true, setting, random);
+    if (pattern === 'llep') return llepDraw(chosen, setting);
+    const capped = Math.min(share, hot / topK);
+    return popularityDraw(setting, chosen.permute ?? true, (popularity) => {
+      popularity.fill((1 - capped) / (experts - hot)).fill(capped / hot, 0, hot);
+    });
   },
 };
 
@@ -73,14 +72,16 @@ export const hotExperts: Generator<Options> = {
 function llepDraw(
   { share, experts: hot, permute = false }: Options,
   { gpus, tokensPerGpu, experts, topK }: GeneratorSetting,
-  random: () => number,
-) {
-  const ids = Int32Array.from({ length: experts }, (_, e) => e);
-  if (permute) shuffle(ids, random);
+): LayerDraw {
+  const ids = new Int32Array(experts);
   return {
-    constant: true,
+    constant: !permute,
+    redraw(random) {
+      for (let e = 0; e < experts; e++) ids[e] = e;
+      if (permute) shuffle(ids, random);
+    },
     counts: null,
-    tokens(_: () => number, into: Uint16Array) {
+    tokens(_, into) {
       const hotTokens = Math.floor(tokensPerGpu * share);
       for (let token = 0; token < gpus * tokensPerGpu; token++) {
         const i = token % tokensPerGpu;

@@ -14,10 +14,11 @@ export const logNormal: Generator<z.infer<typeof options>> = {
   kind: 'log-normal',
   summary: 'popularity is log-normal with a given sigma',
   options,
-  prepare({ sigma, permute }, setting, random) {
-    const draw = randomLogNormal.source(random)(0, sigma);
-    const popularity = Float64Array.from({ length: setting.experts }, () => draw());
-    if (!permute) popularity.sort().reverse();
-    return popularityDraw(popularity, permute, setting, random);
+  prepare({ sigma, permute }, setting) {
+    return popularityDraw(setting, permute, (popularity, random) => {
+      const draw = randomLogNormal.source(random)(0, sigma);
+      for (let e = 0; e < popularity.length; e++) popularity[e] = draw();
+      popularity.sort().reverse();
+    });
   },
 };

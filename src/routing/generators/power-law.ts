@@ -21,18 +21,19 @@ export const powerLaw: Generator<z.infer<typeof options>> = {
   kind: 'power-law',
   summary: 'loads follow a bounded Pareto density, as in public MoE benchmarks',
   options,
-  prepare({ exponent }, { gpus, tokensPerGpu, experts, topK }, random) {
+  prepare({ exponent }, { gpus, tokensPerGpu, experts, topK }) {
     const tokens = gpus * tokensPerGpu;
-    const loads = powerLawLoads({ tokens, experts, topK, gpus, exponent }, random);
+    const columns = new Uint16Array(tokens * topK);
+    const order = new Int32Array(tokens);
     return {
       constant: false,
+      redraw(random) {
+        writeColumns(powerLawLoads({ tokens, experts, topK, gpus, exponent }, random), columns);
+      },
       counts: null,
-      tokens(draw, into) {
-        const columns = expertColumns(loads, tokens * topK);
-        const order = shuffle(
-          Int32Array.from({ length: tokens }, (__, token) => token),
-          draw,
-        );
+      tokens(random, into) {
+        for (let token = 0; token < tokens; token++) order[token] = token;
+        shuffle(order, random);
         for (let token = 0; token < tokens; token++) {
           for (let j = 0; j < topK; j++) into[token * topK + j] = columns[order[token] + j * tokens];
         }
@@ -42,15 +43,13 @@ export const powerLaw: Generator<z.infer<typeof options>> = {
 };
 
 /** Experts by falling load, each repeated load times: cut into topK columns, no token repeats an expert. */
-function expertColumns(loads: Int32Array, copies: number): Uint16Array {
-  const columns = new Uint16Array(copies);
+function writeColumns(loads: Int32Array, into: Uint16Array): void {
   const byLoad = Int32Array.from(loads.keys()).sort((a, b) => loads[b] - loads[a] || a - b);
   let at = 0;
   for (const expert of byLoad) {
-    columns.fill(expert, at, at + loads[expert]);
+    into.fill(expert, at, at + loads[expert]);
     at += loads[expert];
   }
-  return columns;
 }
 
 /**

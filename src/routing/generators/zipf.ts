@@ -13,10 +13,9 @@ export const zipf: Generator<z.infer<typeof options>> = {
   kind: 'zipf',
   summary: 'popularity falls with rank as rank^-exponent',
   options,
-  prepare({ exponent, permute }, setting, random) {
-    const popularity = Float64Array.from({ length: setting.experts }, (_, rank) =>
-      Math.pow(rank + 1, -exponent),
-    );
-    return popularityDraw(popularity, permute, setting, random);
+  prepare({ exponent, permute }, setting) {
+    return popularityDraw(setting, permute, (popularity) => {
+      for (let rank = 0; rank < popularity.length; rank++) popularity[rank] = Math.pow(rank + 1, -exponent);
+    });
   },
 };
