@@ -29,7 +29,9 @@ const routers = Array.from({ length: LAYERS }, () =>
 
 /** Experts with the largest logits, and their softmax, rounded to 1/256 so that the file stays small. */
 function route(router, embedding) {
-  const logits = router.map(({ weights, bias }) => weights.reduce((sum, w, i) => sum + w * embedding[i], bias));
+  const logits = router.map(({ weights, bias }) =>
+    weights.reduce((sum, w, i) => sum + w * embedding[i], bias),
+  );
   const best = [...logits.keys()].sort((a, b) => logits[b] - logits[a]).slice(0, TOP_K);
   const exponentials = best.map((e) => Math.exp(logits[e]));
   const total = exponentials.reduce((sum, x) => sum + x, 0);
@@ -67,7 +69,8 @@ const bytes = encodeTokenTrace({
     topK: TOP_K,
     layerIds: Array.from({ length: LAYERS }, (_, layer) => layer),
     phase: 'prefill',
-    source: 'epsim, tools/make-quickstart-trace.js: a random linear router over drifting topics; no language model',
+    source:
+      'epsim, tools/make-quickstart-trace.js: a random linear router over drifting topics; no language model',
     licence: 'the same as epsim',
     notes: ['quickstart trace: routing of a toy router, not of a language model'],
   },

@@ -30,11 +30,18 @@ function isFaster({ speedup }: PolicyResult): boolean {
   return speedup.low !== null && speedup.low > 1;
 }
 
+/** The interval of the speed-up; nothing where there is none, or nothing to see of it. */
+function rangeOf({ speedup: { low, high } }: PolicyResult): string {
+  if (low === null || high === null) return '';
+  const [from, to] = [formatFactor(low), formatFactor(high)];
+  return from === to ? '' : ` [${from}, ${to}]`;
+}
+
 function recommend(result: Result, best: PolicyResult, ep: PolicyResult): string {
   const name = policyLabel(best.policy);
   if (best === ep) return stay(result, ep);
-  const { mean, low, high } = best.speedup;
-  const range = low === null || high === null ? '' : ` [${formatFactor(low)}, ${formatFactor(high)}]`;
+  const { mean } = best.speedup;
+  const range = rangeOf(best);
   const saved = ep.peakMemory.max - best.peakMemory.max;
   const memory =
     Math.abs(saved) < 0.005 * ep.peakMemory.max
@@ -59,8 +66,8 @@ function stay({ policies }: Result, ep: PolicyResult): string {
   if (others.length === 0)
     return `ep takes ${formatSeconds(ep.stepLatency.mean)}; no other exact policy was run.`;
   const best = others.reduce((a, b) => (b.speedup.mean > a.speedup.mean ? b : a));
-  const { mean, low, high } = best.speedup;
-  const range = low === null || high === null ? '' : ` [${formatFactor(low)}, ${formatFactor(high)}]`;
+  const { mean } = best.speedup;
+  const range = rangeOf(best);
   const misfit = best.oom === null ? '' : ', and it does not fit';
   return (
     `Stay with ep: no exact policy is faster beyond doubt (${policyLabel(best.policy)}: ` +

@@ -101,9 +101,11 @@ export function simulate(spec: SimulationSpec): SimulationResult {
       calibration: calibration(),
       interval: intervalLabel(replicates, source.steps - warmup),
       notes: [
-        ...source.notes,
-        ...policies.flatMap(({ options }) => policyOf(options).notes(options, setting)),
-        ...new Set(policies.flatMap(({ options }) => runtime.notes(policyOf(options)))),
+        ...new Set([
+          ...source.notes,
+          ...policies.flatMap(({ options }) => policyOf(options).notes(options, setting)),
+          ...policies.flatMap(({ options }) => runtime.notes(policyOf(options))),
+        ]),
       ],
     },
   };

@@ -1,0 +1,49 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { scenarioJsonSchema, VERSION } from '../../src/index.js';
+import { epsim, root } from '../cli/epsim.js';
+
+const read = (file: string) => readFileSync(join(root, file), 'utf8');
+
+describe('the project', () => {
+  it('has one version', () => {
+    expect((JSON.parse(read('package.json')) as { version: string }).version).toBe(VERSION);
+  });
+
+  it('ships the schema that its code has: npm run schema writes it', () => {
+    expect(JSON.parse(read('schema/scenario.schema.json'))).toEqual(
+      JSON.parse(JSON.stringify(scenarioJsonSchema())),
+    );
+  });
+
+  it('pins every dependency, and its lock file names no registry', () => {
+    const { dependencies, devDependencies } = JSON.parse(read('package.json')) as Record<
+      string,
+      Record<string, string>
+    >;
+    for (const version of Object.values({ ...dependencies, ...devDependencies })) {
+      expect(version).toMatch(/^\d+\.\d+\.\d+/);
+    }
+    expect(read('package-lock.json')).not.toContain('"resolved"');
+  });
+
+  it('every scenario that it ships is valid', () => {
+    for (const file of readdirSync(join(root, 'scenarios')).filter((name) => name.endsWith('.json'))) {
+      const scenario = JSON.parse(read(`scenarios/${file}`)) as { $schema: string };
+      expect(scenario.$schema).toBe('../schema/scenario.schema.json');
+      const { stderr, status } = epsim(['run', `scenarios/${file}`, '--set', 'nonsense=1']);
+      expect([status, stderr]).toEqual([2, expect.stringContaining("found unknown key 'nonsense'")]);
+    }
+  });
+
+  it('README shows what the quickstart prints', () => {
+    const { stdout } = epsim(['run', 'scenarios/quickstart.json']);
+    expect(read('README.md')).toContain(stdout.trimEnd());
+  });
+
+  it('README’s scenario is one that runs', () => {
+    const [, scenario] = /```json\n(\{[\s\S]*?\n\})\n```/.exec(read('README.md'))!;
+    expect(JSON.parse(scenario)).toEqual(JSON.parse(read('scenarios/gpt-oss-120b-hot.json')));
+  });
+});
