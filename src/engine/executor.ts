@@ -24,6 +24,7 @@ export class Executor {
   /** Seconds at which each task ended in the last run. */
   readonly end: Float64Array;
   private readonly queue: EventQueue;
+  /** What each task still waits for and each buffer's readers to come; at 0 set back for the next run. */
   private readonly blockers: Int32Array;
   private readonly readersLeft: Int32Array;
   private readonly ready: Int32Array;
@@ -41,8 +42,8 @@ export class Executor {
     this.start = new Float64Array(graph.tasks);
     this.end = new Float64Array(graph.tasks);
     this.queue = new EventQueue(Math.max(16, graph.tasks));
-    this.blockers = new Int32Array(graph.tasks);
-    this.readersLeft = new Int32Array(graph.buffers);
+    this.blockers = Int32Array.from(graph.blockers);
+    this.readersLeft = Int32Array.from(graph.readers);
     this.ready = new Int32Array(graph.tasks);
     this.taskOfTransfer = new Int32Array(fabric.transfers).fill(-1);
     this.finished = new Int32Array(fabric.transfers);
@@ -57,12 +58,10 @@ export class Executor {
    * @returns seconds at which its last task ends
    */
   run(from: number): number {
-    const { graph, queue, blockers, ready, roots, fabric, duration } = this;
+    const { graph, queue, ready, roots, fabric, duration } = this;
     const { transferOf } = graph;
-    blockers.set(graph.blockers);
-    this.readersLeft.set(graph.readers);
-    ready.set(roots);
     let readyCount = roots.length;
+    for (let i = 0; i < readyCount; i++) ready[i] = roots[i];
     let now = from;
     let last = from;
     let done = 0;
@@ -114,15 +113,22 @@ export class Executor {
 
   private endTask(task: number, now: number, readyCount: number): number {
     const { graph, blockers, ready, readersLeft } = this;
+    const { freeFirst, frees, readFirst, reads, successorFirst, successors } = graph;
     this.end[task] = now;
-    const { readFirst, reads, successorFirst, successors } = graph;
+    const first = freeFirst[task];
+    const until = freeFirst[task + 1];
+    if (until > first) this.ledger.freeAll(frees, first, until, graph.accounts, this.bufferBytes);
     for (let i = readFirst[task]; i < readFirst[task + 1]; i++) {
       const buffer = reads[i];
-      if (--readersLeft[buffer] === 0) this.ledger.free(graph.accounts[buffer], this.bufferBytes[buffer]);
+      if (--readersLeft[buffer] > 0) continue;
+      readersLeft[buffer] = graph.readers[buffer];
+      this.ledger.free(graph.accounts[buffer], this.bufferBytes[buffer]);
     }
     for (let i = successorFirst[task]; i < successorFirst[task + 1]; i++) {
       const next = successors[i];
-      if (--blockers[next] === 0) ready[readyCount++] = next;
+      if (--blockers[next] > 0) continue;
+      blockers[next] = graph.blockers[next];
+      ready[readyCount++] = next;
     }
     return readyCount;
   }

@@ -92,9 +92,22 @@ export class MemoryLedger {
   /** @throws Error when more is freed than is in use: a fault of the caller, never of the input. */
   free(account: number, bytes: number): void {
     const left = this.used[account] - bytes;
-    if (left < 0) throw new Error(`memory account ${account} would hold ${left} bytes`);
+    if (left < 0) throw overfreed(account, left);
     this.used[account] = left;
     this.total[this.poolOf[account]] -= bytes;
+  }
+
+  /** Frees buffers list[from … to), as `free` does one. */
+  freeAll(list: Int32Array, from: number, to: number, accounts: Int32Array, bytes: Float64Array): void {
+    const { poolOf, used, total } = this;
+    for (let i = from; i < to; i++) {
+      const buffer = list[i];
+      const account = accounts[buffer];
+      const left = used[account] - bytes[buffer];
+      if (left < 0) throw overfreed(account, left);
+      used[account] = left;
+      total[poolOf[account]] -= bytes[buffer];
+    }
   }
 
   /** Bytes in use in one account. */
@@ -144,4 +157,8 @@ export class MemoryLedger {
       };
     }
   }
+}
+
+function overfreed(account: number, left: number): Error {
+  return new Error(`memory account ${account} would hold ${left} bytes`);
 }

@@ -34,6 +34,10 @@ export interface TaskGraph {
   streamsOf: Int32Array;
   allocationFirst: Int32Array;
   allocations: Int32Array;
+  /** Buffers whose only reader the task is: freed when it ends. */
+  freeFirst: Int32Array;
+  frees: Int32Array;
+  /** Buffers that the task reads as one of several: freed when the last of them ends. */
   readFirst: Int32Array;
   reads: Int32Array;
   /** The fabric's transfer of each task, or −1 for a task of given duration. */
@@ -99,7 +103,12 @@ export class TaskGraphBuilder {
     const [predecessorFirst, predecessorList] = ranges(predecessors);
     const [streamFirst, streamsOf] = ranges(tasks.map((task) => task.streams));
     const [allocationFirst, allocations] = ranges(tasks.map((task) => task.allocates ?? []));
-    const [readFirst, reads] = ranges(tasks.map((task) => task.reads ?? []));
+    const [freeFirst, frees] = ranges(
+      tasks.map(({ reads = [] }) => reads.filter((buffer) => readers[buffer] === 1)),
+    );
+    const [readFirst, reads] = ranges(
+      tasks.map(({ reads = [] }) => reads.filter((buffer) => readers[buffer] > 1)),
+    );
     return {
       tasks: tasks.length,
       streams: this.lastOnStream.length,
@@ -113,6 +122,8 @@ export class TaskGraphBuilder {
       streamsOf,
       allocationFirst,
       allocations,
+      freeFirst,
+      frees,
       readFirst,
       reads,
       transferOf: Int32Array.from(tasks, (task) => task.transfer ?? -1),
