@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { scenarioJsonSchema, VERSION } from '../../src/index.js';
 import { epsim, root } from '../cli/epsim.js';
+import { shared } from '../shared.js';
 
 const read = (file: string) => readFileSync(join(root, file), 'utf8');
 
@@ -45,5 +46,14 @@ describe('the project', () => {
   it('README’s scenario is one that runs', () => {
     const [, scenario] = /```json\n(\{[\s\S]*?\n\})\n```/.exec(read('README.md'))!;
     expect(JSON.parse(scenario)).toEqual(JSON.parse(read('scenarios/gpt-oss-120b-hot.json')));
+  });
+
+  it.skipIf(shared === null)('keeps the agreed text of invariants and interfaces word for word', () => {
+    const section = (text: string, number: number, end: string) =>
+      text.slice(text.indexOf(`\n## ${number}. `), text.indexOf(end)).trimEnd();
+    const agreed = readFileSync(join(shared!, 'design.md'), 'utf8');
+    const ours = read('docs/architecture.md');
+    expect(section(ours, 6, '\n## 7. ')).toBe(section(agreed, 6, '\n## 7. '));
+    expect(section(ours, 7, '\n### What of §7')).toBe(section(agreed, 7, '\n## 8. '));
   });
 });
