@@ -20,16 +20,21 @@ npx --no-install epsim run "$shipped/scenarios/quickstart.json" --set resamples=
 test -f "$shipped/schema/scenario.schema.json"
 test -f "$shipped/docs/architecture.md"
 
-cat >try.mts <<'E2'
+cat >try.mts <<'TYPESCRIPT'
 import { planLayer, run } from 'epsim';
 const { gpuLoads } = await planLayer(
   { kind: 'llep', minTokensPerGemm: 2 },
   { gpus: 4, experts: 8, loads: [60, 4, 8, 8, 4, 4, 6, 6] },
 );
-const { policies } = await run('my-scenario.json');
+const { policies } = await run({
+  model: 'gpt-oss-20b',
+  cluster: { gpu: 'h200', gpus: 8 },
+  workload: { phase: 'prefill', tokensPerGpu: 512, steps: 2, routing: { kind: 'log-normal', sigma: 1 } },
+  policies: ['ep', 'llep'],
+});
 const speedup: number | undefined = policies.find(({ policy }) => policy.kind === 'llep')?.speedup.mean;
 if (gpuLoads.join() !== '25,25,25,25' || speedup === undefined) throw new Error(`${gpuLoads.join()}; ${speedup}`);
-E2
+TYPESCRIPT
 "$project/node_modules/.bin/tsc" --strict --skipLibCheck --module nodenext --target es2023 --outDir . try.mts
 node try.mjs
 echo "the package works in an empty folder"
