@@ -13,8 +13,10 @@ export const ROOMS = [
   'metrics',
   'scenario',
   'simulation',
+  'calibration',
   'report',
   'files',
+  'measure',
   'cli',
 ];
 

@@ -1,0 +1,1 @@
+export { BackendError, type Backend, type Effort, type OpenDevice } from './backend.js';
