@@ -55,9 +55,12 @@ export class ExpertTimer {
     const { gpus } = this.machine.cluster;
     const shipped = SHIPPED * gpus + gpu;
     const low = QUANTISED * gpus + gpu;
+    const { roundedRows, activeExperts, rows } = work;
+    const firstSlot = this.placement?.firstSlot;
+    const slots = firstSlot ? firstSlot[gpu + 1] - firstSlot[gpu] : 0;
     return (
-      stageSeconds(this.cost, work.roundedRows[shipped], work.activeExperts[shipped], work.rows[shipped]) +
-      stageSeconds(this.quantised, work.roundedRows[low], work.activeExperts[low], work.rows[low])
+      stageSeconds(this.cost, roundedRows[shipped], activeExperts[shipped], rows[shipped], slots) +
+      stageSeconds(this.quantised, roundedRows[low], activeExperts[low], rows[low], slots)
     );
   }
 }

@@ -17,6 +17,7 @@ export type ExpertLayout = ExpertStage['layout'];
 /** The expert stage of one GPU for one shape and format, as rates; `stageSeconds` evaluates it. */
 export interface ExpertStageCost {
   launchSeconds: number;
+  perSlotSeconds: number;
   perActiveExpertSeconds: number;
   rowRounding: number;
   /** Product time of one row. */
@@ -24,7 +25,7 @@ export interface ExpertStageCost {
   /** Time to read one expert's weights. */
   weightSecondsPerExpert: number;
   softMaxExponent: number;
-  /** Activation traffic of one row. */
+  /** Activation traffic of one row, and what its token costs on entering. */
   activationSecondsPerRow: number;
 }
 
@@ -39,18 +40,16 @@ export function expertFlop(shape: Pick<ExpertShape, 'hiddenSize' | 'expertHidden
 }
 
 /**
- * Elements that one copy moves through memory between the kernels of an expert: it reads D, writes and
- * reads gate and up (2H each way), writes and reads the activated H, and writes D.
- */
-function activationElements({ hiddenSize, expertHiddenSize }: ExpertShape): number {
-  return 2 * hiddenSize + 6 * expertHiddenSize;
-}
-
-/**
- * The cost form of a profile for one shape.
+ * The cost form of a profile for one shape, where every row comes as a token of its own, as a dispatch per
+ * copy delivers it.
  * @throws RangeError that says what to measure where the profile has no such kernel
  */
 export function expertStageCost(profile: Profile, shape: ExpertShape, layout: ExpertLayout): ExpertStageCost {
+  return stageCost(findStage(profile, shape, layout), shape);
+}
+
+/** @throws RangeError that says what to measure where the profile has no such kernel */
+export function findStage(profile: Profile, shape: ExpertShape, layout: ExpertLayout): ExpertStage {
   const { weightDtype, activationDtype = 'bf16' } = shape;
   const stage = profile.expertStages.find(
     (candidate) =>
@@ -67,16 +66,25 @@ export function expertStageCost(profile: Profile, shape: ExpertShape, layout: Ex
         `${activationDtype}; measure that kernel, or use one it has (${known.join('; ')})`,
     );
   }
+  return stage;
+}
+
+/** A kernel's cost for one shape; see `expertStageCost`. */
+export function stageCost(stage: ExpertStage, shape: ExpertShape): ExpertStageCost {
+  const { hiddenSize, expertHiddenSize, weightDtype, activationDtype = 'bf16' } = shape;
   const weightBytes = (expertWeights(shape) * bitsOf(weightDtype)) / 8;
-  const activationBytes = (activationElements(shape) * bitsOf(activationDtype)) / 8;
+  const elementSeconds = bitsOf(activationDtype) / 8 / stage.activationBytesPerSecond;
+  const perRow = stage.hiddenWidths * hiddenSize + stage.expertHiddenWidths * expertHiddenSize;
+  const inputSecondsPerToken = stage.inputWidths * hiddenSize * elementSeconds;
   return {
-    launchSeconds: stage.launchSeconds,
+    launchSeconds: stage.launchSeconds + stage.perHiddenElementSeconds * hiddenSize,
+    perSlotSeconds: stage.perSlotSeconds,
     perActiveExpertSeconds: stage.perActiveExpertSeconds,
     rowRounding: stage.rowRounding,
     flopSecondsPerRow: expertFlop(shape) / stage.flopPerSecond,
     weightSecondsPerExpert: weightBytes / stage.weightBytesPerSecond,
     softMaxExponent: stage.softMaxExponent,
-    activationSecondsPerRow: activationBytes / stage.activationBytesPerSecond,
+    activationSecondsPerRow: perRow * elementSeconds + inputSecondsPerToken + stage.perChoiceSeconds,
   };
 }
 
@@ -85,16 +93,19 @@ export function expertStageCost(profile: Profile, shape: ExpertShape, layout: Ex
  * @param roundedRows sum over its experts of their rows, each rounded up to `rowRounding`
  * @param active experts with at least one row
  * @param rows sum of rows
+ * @param slots experts that the GPU holds
  */
 export function stageSeconds(
   cost: ExpertStageCost,
   roundedRows: number,
   active: number,
   rows: number,
+  slots: number,
 ): number {
   if (active === 0) return 0;
   return (
     cost.launchSeconds +
+    cost.perSlotSeconds * slots +
     cost.perActiveExpertSeconds * active +
     softMaximum(
       cost.flopSecondsPerRow * roundedRows,
@@ -146,7 +157,7 @@ export function expertStageSeconds(
     active++;
     rows += copies;
   });
-  return stageSeconds(cost, rounded, active, rows);
+  return stageSeconds(cost, rounded, active, rows, copiesPerSlot.length);
 }
 
 /** @throws RangeError that lists what there is */

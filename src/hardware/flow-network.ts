@@ -1,8 +1,9 @@
 import { MaxMinFabric } from '../engine/index.js';
 import type { Cluster } from './cluster.js';
 import type { Exchange, Messages, Network } from './network.js';
-import { messagePorts } from './port-loads.js';
+import { messagePorts, NIC_OUT, NVLINK_OUT } from './port-loads.js';
 import { portCapacities } from './port-network.js';
+import type { Link } from './profile.js';
 
 /** The network that simulates every message as a flow with its max-min fair share of both its ports. */
 export class FlowNetwork implements Network {
@@ -21,31 +22,60 @@ export class FlowNetwork implements Network {
     return this.fabric.declare(messages);
   }
 
-  setExchange(transfer: number, { copies }: Exchange, bytesPerCopy: number, reversed: boolean): void {
-    const { gpus } = this.cluster;
+  setExchange(transfer: number, { copies, ports }: Exchange, bytesPerCopy: number, reversed: boolean): void {
+    const { gpus, profile } = this.cluster;
+    const { nvlink, nic } = profile;
+    const busiest = (first: number) => {
+      let most = 0;
+      for (let at = first * gpus; at < (first + 2) * gpus; at++)
+        if (ports.units[at] > most) most = ports.units[at];
+      return most * bytesPerCopy;
+    };
+    const near = delayOf(nvlink, busiest(NVLINK_OUT));
+    const far = delayOf(nic, busiest(NIC_OUT));
     this.fabric.clear(transfer);
     for (let source = 0; source < gpus; source++) {
       for (let destination = 0; destination < gpus; destination++) {
         const bytes = copies[source * gpus + destination] * bytesPerCopy;
-        if (reversed) this.addMessage(transfer, destination, source, bytes);
-        else this.addMessage(transfer, source, destination, bytes);
+        if (reversed) this.addMessage(transfer, destination, source, bytes, near, far);
+        else this.addMessage(transfer, source, destination, bytes, near, far);
       }
     }
   }
 
   setMessages(transfer: number, messages: Messages, to: number): void {
+    const { nvlink, nic } = this.cluster.profile;
     this.fabric.clear(transfer);
     for (let i = 0; i < messages.count; i++) {
       const destination = messages.destination[i];
       if (to >= 0 && destination !== to) continue;
-      this.addMessage(transfer, messages.source[i], destination, messages.bytes[i]);
+      const bytes = messages.bytes[i];
+      this.addMessage(
+        transfer,
+        messages.source[i],
+        destination,
+        bytes,
+        delayOf(nvlink, bytes),
+        delayOf(nic, bytes),
+      );
     }
   }
 
-  private addMessage(transfer: number, source: number, destination: number, bytes: number): void {
+  /** @param nearDelay, farDelay seconds before the message's bytes flow, by NVLink and by NIC */
+  private addMessage(
+    transfer: number,
+    source: number,
+    destination: number,
+    bytes: number,
+    nearDelay: number,
+    farDelay: number,
+  ): void {
     if (source === destination || bytes === 0) return;
     const { out, into, near } = messagePorts(this.cluster, source, destination);
-    const { nvlink, nic } = this.cluster.profile;
-    this.fabric.addFlow(transfer, bytes, (near ? nvlink : nic).latencySeconds, out, into);
+    this.fabric.addFlow(transfer, bytes, near ? nearDelay : farDelay, out, into);
   }
+}
+
+function delayOf(link: Link, bytes: number): number {
+  return link.latencySeconds + link.rampSecondsPerRootByte * Math.sqrt(bytes);
 }

@@ -6,6 +6,8 @@ export {
   expertStageSeconds,
   expertWeights,
   findProfile,
+  findStage,
+  stageCost,
   stageSeconds,
   type ExpertLayout,
   type ExpertShape,
@@ -16,6 +18,14 @@ export { createNetwork } from './create-network.js';
 export type { Exchange, Messages, Network } from './network.js';
 export { PortLoads, PORTS_PER_GPU, NIC_IN, NIC_OUT, NVLINK_IN, NVLINK_OUT } from './port-loads.js';
 export { portCapacities } from './port-network.js';
-export { profileSchema, shippedProfiles, type Profile } from './profile.js';
+export {
+  profileSchema,
+  shippedProfiles,
+  type Accuracy,
+  type ExpertStage,
+  type Link,
+  type Profile,
+  type TokenExchangeCost,
+} from './profile.js';
 export { addEightRows, ROWS_AT_ONCE } from './sum-rows.js';
 export { simulateFlows, type Flow, type FlowPlatform } from './simulate-flows.js';

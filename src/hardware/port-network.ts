@@ -16,6 +16,10 @@ function perPort(gpus: number, nvlink: number, nic: number): Float64Array {
 export class PortNetwork implements Network {
   readonly fabric: PortFabric;
   private readonly latencies: Float64Array;
+  /** Seconds per root of the bytes through a port; null where there is no such term. */
+  private readonly ramps: Float64Array | null;
+  /** Latency and ramp of the exchange being written, by port. */
+  private readonly delays: Float64Array;
   private readonly usedPorts: number;
   /** Port of every entry of `PortLoads`, and the port that its answer takes. */
   private readonly straight: Int32Array;
@@ -28,6 +32,9 @@ export class PortNetwork implements Network {
     const { gpus, gpusPerNode, profile } = cluster;
     this.fabric = new PortFabric(portCapacities(cluster));
     this.latencies = perPort(gpus, profile.nvlink.latencySeconds, profile.nic.latencySeconds);
+    const [nvlinkRamp, nicRamp] = [profile.nvlink.rampSecondsPerRootByte, profile.nic.rampSecondsPerRootByte];
+    this.ramps = nvlinkRamp + nicRamp > 0 ? perPort(gpus, nvlinkRamp, nicRamp) : null;
+    this.delays = Float64Array.from(this.latencies);
     this.usedPorts = (gpus > gpusPerNode ? PORTS_PER_GPU : 2) * gpus;
     this.straight = Int32Array.from({ length: this.usedPorts }, (_, port) => port);
     this.mirrored = this.straight.map((port) => reversePort(Math.floor(port / gpus)) * gpus + (port % gpus));
@@ -48,7 +55,14 @@ export class PortNetwork implements Network {
     const carriers = reversed ? this.mirrored : this.straight;
     // How many flows a port carries matters only where transfers may share it.
     const flows = this.sharing ? ports.peers : null;
-    this.fabric.set(transfer, carriers, ports.units, bytesPerCopy, flows, this.latencies);
+    const { ramps, latencies, delays } = this;
+    if (ramps !== null) {
+      for (let i = 0; i < carriers.length; i++) {
+        const port = carriers[i];
+        delays[port] = latencies[port] + ramps[port] * Math.sqrt(ports.units[i] * bytesPerCopy);
+      }
+    }
+    this.fabric.set(transfer, carriers, ports.units, bytesPerCopy, flows, delays);
   }
 
   setMessages(transfer: number, messages: Messages, to: number): void {
@@ -67,7 +81,9 @@ export class PortNetwork implements Network {
     }
     fabric.clear(transfer);
     for (let port = 0; port < bytes.length; port++) {
-      if (flows[port] > 0) fabric.add(transfer, port, bytes[port], flows[port], latencies[port]);
+      if (flows[port] === 0) continue;
+      const ramp = this.ramps === null ? 0 : this.ramps[port] * Math.sqrt(bytes[port]);
+      fabric.add(transfer, port, bytes[port], flows[port], latencies[port] + ramp);
     }
   }
 }

@@ -12,32 +12,87 @@ const rate = z.number().positive();
 const seconds = z.number().nonnegative();
 const dtypes = z.array(z.enum(DTYPES)).min(1);
 
-const link = z.strictObject({
+const fraction = z.number();
+
+/** How far a fitted form is from rows that it was not fitted on; errors are simulated / measured − 1. */
+const accuracySchema = z.strictObject({
+  how: z.string().min(1).describe('Which rows were left out, e.g. one model shape after another.'),
+  rows: z.int().min(1),
+  mape: fraction.describe('Mean of the absolute error.'),
+  median: fraction.describe('Median of the absolute error.'),
+  bias: fraction.describe('Mean error.'),
+  sharedDeviation: fraction
+    .min(0)
+    .describe('Standard deviation of the log error that rows of a shape share.'),
+  rowDeviation: fraction.min(0).describe('Standard deviation of what is left from row to row.'),
+  groups: z
+    .array(z.strictObject({ group: z.string(), rows: z.int().min(1), mape: fraction, bias: fraction }))
+    .default([]),
+});
+
+export type Accuracy = z.infer<typeof accuracySchema>;
+
+/**
+ * What one GPU's port takes for b bytes: latency + ramp · √b + b / bandwidth. The root stands for pipelines
+ * that fill and protocols that change with size; it keeps the form subadditive.
+ */
+const linkSchema = z.strictObject({
   bytesPerSecond: rate.describe('What one GPU sends (and receives) at large messages.'),
   latencySeconds: seconds.describe('Time added to the last byte of a message.'),
+  rampSecondsPerRootByte: seconds.default(0).describe('Time added per root of the bytes through the port.'),
+  accuracy: accuracySchema.optional(),
 });
+
+export type Link = z.infer<typeof linkSchema>;
+
+/** A DeepEP kernel: the slower of NVLink and NIC, on top of what a call costs anyway. */
+const tokenExchangeSchema = z.strictObject({
+  latencySeconds: seconds,
+  latencySecondsPerNode: seconds.describe('Added for every node beyond the first.'),
+  rampSecondsPerRootByte: seconds,
+  nvlinkBytesPerSecond: rate,
+  nicBytesPerSecond: rate.nullable().describe('null where only one node was measured.'),
+  accuracy: accuracySchema,
+});
+
+export type TokenExchangeCost = z.infer<typeof tokenExchangeSchema>;
 
 /**
  * Time of the expert stage (both products and the activation) of one GPU:
  *
- *   launch + perActiveExpert · active + (F^q + W^q)^(1/q) + A
+ *   launch + perHiddenElement · D + perSlot · slots + perActiveExpert · active + (F^q + W^q)^(1/q) + A + I
  *
  * F: FLOP of the rows, rounded up per expert, over the rate; W: weight bytes of the active experts over
- * their bandwidth; A: activation bytes of the rows over theirs. q ≥ 1 and no negative term keep the form
- * subadditive (Minkowski), which the lower bound of a step needs.
+ * their bandwidth; A: activation traffic of the rows, (hiddenWidths · D + expertHiddenWidths · H) elements
+ * each; I: work per token that enters, inputWidths · D elements and a time per choice. q ≥ 1 and no negative
+ * term keep the form subadditive (Minkowski), which the lower bound of a step needs.
  */
 const expertStageSchema = z.strictObject({
+  kernel: z.string().default('nominal').describe('The implementation that the numbers belong to.'),
   layout: z.enum(['fused', 'loop']).describe('fused: one grouped product; loop: one expert after another.'),
   computeDtype: z.enum(['bf16', 'fp8']).describe('Format in which the products run.'),
   weightDtypes: dtypes.describe('Weight formats that these numbers hold for.'),
   activationDtypes: dtypes.describe('Activation formats that these numbers hold for.'),
   launchSeconds: seconds,
+  perHiddenElementSeconds: seconds
+    .default(0)
+    .describe('Fixed time per unit of D: a product of one row walks through D all the same.'),
+  perSlotSeconds: seconds.default(0).describe('Bookkeeping per expert that the GPU holds, active or not.'),
   perActiveExpertSeconds: seconds,
   rowRounding: z.int().min(1).describe('Rows of an expert are rounded up to a multiple of this.'),
   flopPerSecond: rate,
   weightBytesPerSecond: rate,
   softMaxExponent: z.number().min(1).describe('q of the soft maximum; below 1 it would not be subadditive.'),
   activationBytesPerSecond: rate,
+  hiddenWidths: z.number().nonnegative().default(2).describe('Times that D elements of a row are moved.'),
+  expertHiddenWidths: z
+    .number()
+    .nonnegative()
+    .default(6)
+    .describe('Times that H elements of a row are moved.'),
+  inputWidths: z.number().nonnegative().default(0).describe('Times that D elements of a token are moved.'),
+  perChoiceSeconds: seconds.default(0).describe('Time per token and choice, wherever its expert is.'),
+  accuracy: accuracySchema.optional(),
 });
 
 /** Timings of one GPU and its links. The numbers say where they come from. */
@@ -50,9 +105,17 @@ export const profileSchema = z.strictObject({
   expertStages: z.array(expertStageSchema).min(1),
   copyBytesPerSecond: rate.describe('Device-to-device copy, bytes read plus bytes written.'),
   gatherBytesPerSecond: rate.describe('Permute, unpermute and the like, bytes read plus bytes written.'),
-  nvlink: link,
-  nic: link,
-  hostLink: link.describe('Host memory to device.'),
+  nvlink: linkSchema,
+  nic: linkSchema,
+  hostLink: linkSchema.describe('Host memory to device.'),
+  tokenExchanges: z
+    .strictObject({
+      normal: z.strictObject({ dispatch: tokenExchangeSchema, combine: tokenExchangeSchema }),
+      lowLatency: z.strictObject({ dispatch: tokenExchangeSchema, combine: tokenExchangeSchema }),
+    })
+    .optional()
+    .describe('DeepEP kernels, where they were measured.'),
+  weakSpots: z.array(z.string()).default([]).describe('What is known to be wrong or missing.'),
   kernelLaunchSeconds: seconds.describe('Host time per launched kernel.'),
   hostSyncSeconds: seconds.describe('Host time per blocking read of a device value.'),
 });
