@@ -1,6 +1,16 @@
+export { caseKey, describeCase } from './cases.js';
+export { estimateSeconds } from './measurement-estimate.js';
+export {
+  longRunCases,
+  measurementPlan,
+  PLAN_NAMES,
+  type MeasurementPlan,
+  type PlanName,
+} from './measurement-plan.js';
 export {
   caseSchema,
   measurementsSchema,
+  timedSchema,
   type Case,
   type CollectiveRow,
   type Measurements,

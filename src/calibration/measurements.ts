@@ -74,7 +74,7 @@ const timing = {
 };
 
 /** A timed case. */
-const timedSchema = z.object({
+export const timedSchema = z.object({
   ...timing,
   case: caseSchema,
   aloneSeconds: seconds.optional().describe('gemm-beside-copy: the product without the copy.'),

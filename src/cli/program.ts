@@ -1,5 +1,7 @@
 import { Command, CommanderError } from '@commander-js/extra-typings';
 import { VERSION } from '../version.js';
+import { BackendError } from '../measure/index.js';
+import { calibrateCommand } from './commands/calibrate.js';
 import { diffCommand } from './commands/diff.js';
 import { initCommand } from './commands/init.js';
 import { listCommand } from './commands/list.js';
@@ -26,7 +28,15 @@ export async function main(args: readonly string[]): Promise<number> {
     .version(VERSION)
     .showHelpAfterError('(epsim --help shows what there is)')
     .exitOverride();
-  for (const command of [runCommand, planCommand, listCommand, initCommand, diffCommand, traceCommand]) {
+  for (const command of [
+    runCommand,
+    planCommand,
+    listCommand,
+    initCommand,
+    diffCommand,
+    traceCommand,
+    calibrateCommand,
+  ]) {
     program.addCommand(command());
   }
   for (const command of [
@@ -45,7 +55,9 @@ export async function main(args: readonly string[]): Promise<number> {
       console.error(error.message);
       return BAD_INPUT;
     }
-    console.error('epsim failed:', error);
+    // A device that failed has a message of its own, and no bug to trace.
+    if (error instanceof BackendError) console.error(error.message);
+    else console.error('epsim failed:', error);
     return FAILURE;
   }
 }

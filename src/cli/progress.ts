@@ -5,9 +5,12 @@ const PATIENCE = 1000;
 
 /**
  * A progress bar on stderr that appears once a run turns out long, and only on a terminal.
- * @returns what to call with steps done and steps in all, and what to call at the end
+ * @returns what to call with steps (or what `unit` counts) done and in all, and what to call at the end
  */
-export function progressBar(label: string): { onStep: (done: number, of: number) => void; stop: () => void } {
+export function progressBar(
+  label: string,
+  unit = 'steps',
+): { onStep: (done: number, of: number) => void; stop: () => void } {
   if (!process.stderr.isTTY) return { onStep: () => undefined, stop: () => undefined };
   const started = Date.now();
   let bar: SingleBar | null = null;
@@ -17,7 +20,7 @@ export function progressBar(label: string): { onStep: (done: number, of: number)
         if (Date.now() - started < PATIENCE) return;
         bar = new SingleBar(
           {
-            format: `${label} {bar} {value}/{total} steps, {eta_formatted} left`,
+            format: `${label} {bar} {value}/{total} ${unit}, {eta_formatted} left`,
             stream: process.stderr,
             clearOnComplete: true,
             hideCursor: true,

@@ -17,7 +17,7 @@ export interface OpenDevice {
   software: Measurements['software'];
   /** Why this device cannot time a case (an fp8 product where it has none); null if it can. */
   refusal(wanted: Case): string | null;
-  /** @throws BackendError if the device fails */
+  /** @throws CaseRefused if it turns out that the device cannot time the case, BackendError if it fails */
   time(wanted: Case, effort: Effort): Promise<Timed>;
   close(): Promise<void>;
 }
@@ -32,4 +32,9 @@ export interface Backend {
 /** A backend that is missing or fails; the message says what to do. */
 export class BackendError extends Error {
   override name = 'BackendError';
+}
+
+/** A case that turned out to be beyond the device (its memory); the message says why. Others may still work. */
+export class CaseRefused extends BackendError {
+  override name = 'CaseRefused';
 }

@@ -1,1 +1,3 @@
-export { BackendError, type Backend, type Effort, type OpenDevice } from './backend.js';
+export { BackendError, CaseRefused, type Backend, type Effort, type OpenDevice } from './backend.js';
+export { BACKEND_NAMES, backendOf, type BackendOptions } from './backends.js';
+export { measure, type MeasureOutcome, type MeasureSetting } from './measure.js';

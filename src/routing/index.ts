@@ -2,6 +2,7 @@ export { batchingKinds, batchings, type BatchingKind } from './batching/index.js
 export { countTraceSource } from './count-trace-source.js';
 export { generatorSource, type GeneratorSpec } from './generator-source.js';
 export { generators, type GeneratorOptions } from './generators/index.js';
+export { powerLawLoads } from './generators/power-law.js';
 export { binomial } from './binomial.js';
 export { uniformDraw } from './inclusion.js';
 export { randomStream, shuffle, type Random } from './random.js';

@@ -1,0 +1,8 @@
+import { Command } from '@commander-js/extra-typings';
+import { measureCommand } from './calibrate/measure.js';
+
+export function calibrateCommand() {
+  return new Command('calibrate')
+    .description('measurements that profiles are made of')
+    .addCommand(measureCommand());
+}

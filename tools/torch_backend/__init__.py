@@ -1,0 +1,1 @@
+"""What measure_torch.py is made of."""
