@@ -69,6 +69,12 @@ export function findStage(profile: Profile, shape: ExpertShape, layout: ExpertLa
   return stage;
 }
 
+/** FLOP of one row where the columns of both products (2H and D) come in whole tiles. */
+function tiledFlop({ hiddenSize, expertHiddenSize }: ExpertShape, columnRounding: number): number {
+  const tiled = (columns: number) => Math.ceil(columns / columnRounding) * columnRounding;
+  return 2 * (hiddenSize * tiled(2 * expertHiddenSize) + expertHiddenSize * tiled(hiddenSize));
+}
+
 /** A kernel's cost for one shape; see `expertStageCost`. */
 export function stageCost(stage: ExpertStage, shape: ExpertShape): ExpertStageCost {
   const { hiddenSize, expertHiddenSize, weightDtype, activationDtype = 'bf16' } = shape;
@@ -81,7 +87,7 @@ export function stageCost(stage: ExpertStage, shape: ExpertShape): ExpertStageCo
     perSlotSeconds: stage.perSlotSeconds,
     perActiveExpertSeconds: stage.perActiveExpertSeconds,
     rowRounding: stage.rowRounding,
-    flopSecondsPerRow: expertFlop(shape) / stage.flopPerSecond,
+    flopSecondsPerRow: tiledFlop(shape, stage.columnRounding) / stage.flopPerSecond,
     weightSecondsPerExpert: weightBytes / stage.weightBytesPerSecond,
     softMaxExponent: stage.softMaxExponent,
     activationSecondsPerRow: perRow * elementSeconds + inputSecondsPerToken + stage.perChoiceSeconds,

@@ -62,7 +62,7 @@ export type TokenExchangeCost = z.infer<typeof tokenExchangeSchema>;
  *
  *   launch + perHiddenElement · D + perSlot · slots + perActiveExpert · active + (F^q + W^q)^(1/q) + A + I
  *
- * F: FLOP of the rows, rounded up per expert, over the rate; W: weight bytes of the active experts over
+ * F: FLOP of the rows, rounded up per expert, and of columns, rounded up to tiles, over the rate; W: weight bytes of the active experts over
  * their bandwidth; A: activation traffic of the rows, (hiddenWidths · D + expertHiddenWidths · H) elements
  * each; I: work per token that enters, inputWidths · D elements and a time per choice. q ≥ 1 and no negative
  * term keep the form subadditive (Minkowski), which the lower bound of a step needs.
@@ -80,6 +80,11 @@ const expertStageSchema = z.strictObject({
   perSlotSeconds: seconds.default(0).describe('Bookkeeping per expert that the GPU holds, active or not.'),
   perActiveExpertSeconds: seconds,
   rowRounding: z.int().min(1).describe('Rows of an expert are rounded up to a multiple of this.'),
+  columnRounding: z
+    .int()
+    .min(1)
+    .default(1)
+    .describe('Output columns of both products are rounded up to a multiple of this, the width of a tile.'),
   flopPerSecond: rate,
   weightBytesPerSecond: rate,
   softMaxExponent: z.number().min(1).describe('q of the soft maximum; below 1 it would not be subadditive.'),

@@ -8,7 +8,8 @@ export interface BackendOptions {
 /** Each backend is loaded when it is asked for, so that nobody needs what another one is made of. */
 const backends = {
   torch: async ({ python }: BackendOptions) => (await import('./torch.js')).torchBackend(python),
-} satisfies Partial<Record<Backend['name'], (options: BackendOptions) => Promise<Backend>>>;
+  webgpu: async () => (await import('./webgpu/index.js')).webgpuBackend,
+} satisfies Record<Backend['name'], (options: BackendOptions) => Promise<Backend>>;
 
 export const BACKEND_NAMES = Object.keys(backends) as (keyof typeof backends)[];
 
