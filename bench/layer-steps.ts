@@ -18,7 +18,7 @@ const runtime =
         preset: 'llep-reference',
         residentExperts: 'all',
         chunked: 'as-published',
-        launches: 80,
+        hostSeconds: 2.25e-3,
         gateSeconds: 6e-5,
         planSeconds: 2e-4,
         planSecondsPerExpert: 1.8e-5,

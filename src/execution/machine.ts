@@ -5,6 +5,7 @@ import {
   stageSeconds,
   type Cluster,
   type ExpertLayout,
+  type ExpertStage,
   type ExpertStageCost,
 } from '../hardware/index.js';
 import type { MoeShape } from '../model/index.js';
@@ -34,8 +35,9 @@ export class ExpertTimer {
   constructor(
     private readonly machine: Machine,
     layout: ExpertLayout,
+    stack: ExpertStage['stack'] = 'serving',
   ) {
-    this.cost = this.quantised = expertStageCost(machine.cluster.profile, machine.shape, layout);
+    this.cost = this.quantised = expertStageCost(machine.cluster.profile, machine.shape, layout, stack);
   }
 
   /** Takes the precisions of a placement: quantised experts read fewer bytes and compute at the same rate. */

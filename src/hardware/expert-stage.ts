@@ -25,6 +25,8 @@ export interface ExpertStageCost {
   /** Time to read one expert's weights. */
   weightSecondsPerExpert: number;
   softMaxExponent: number;
+  /** What one token costs on entering, without its choices. */
+  inputSecondsPerToken: number;
   /** Activation traffic of one row, and what its token costs on entering. */
   activationSecondsPerRow: number;
 }
@@ -44,20 +46,35 @@ export function expertFlop(shape: Pick<ExpertShape, 'hiddenSize' | 'expertHidden
  * copy delivers it.
  * @throws RangeError that says what to measure where the profile has no such kernel
  */
-export function expertStageCost(profile: Profile, shape: ExpertShape, layout: ExpertLayout): ExpertStageCost {
-  return stageCost(findStage(profile, shape, layout), shape);
+export function expertStageCost(
+  profile: Profile,
+  shape: ExpertShape,
+  layout: ExpertLayout,
+  stack: ExpertStage['stack'] = 'serving',
+): ExpertStageCost {
+  return stageCost(findStage(profile, shape, layout, stack), shape);
 }
 
-/** @throws RangeError that says what to measure where the profile has no such kernel */
-export function findStage(profile: Profile, shape: ExpertShape, layout: ExpertLayout): ExpertStage {
-  const { weightDtype, activationDtype = 'bf16' } = shape;
-  const stage = profile.expertStages.find(
-    (candidate) =>
-      candidate.layout === layout &&
-      candidate.weightDtypes.includes(weightDtype) &&
-      candidate.activationDtypes.includes(activationDtype),
-  );
-  if (!stage) {
+/** The cost of every kernel of a profile that can run a shape. */
+export function expertStageCosts(profile: Profile, shape: ExpertShape): ExpertStageCost[] {
+  return profile.expertStages.filter((stage) => takes(stage, shape)).map((stage) => stageCost(stage, shape));
+}
+
+function takes(stage: ExpertStage, { weightDtype, activationDtype = 'bf16' }: ExpertShape): boolean {
+  return stage.weightDtypes.includes(weightDtype) && stage.activationDtypes.includes(activationDtype);
+}
+
+/** The profile's kernel for a shape: of the stack asked for, else of another one. */
+function findStage(
+  profile: Profile,
+  shape: ExpertShape,
+  layout: ExpertLayout,
+  stack: ExpertStage['stack'],
+): ExpertStage {
+  const fitting = profile.expertStages.filter((stage) => stage.layout === layout && takes(stage, shape));
+  const stage = fitting.find((candidate) => candidate.stack === stack) ?? fitting[0];
+  if (stage === undefined) {
+    const { weightDtype, activationDtype = 'bf16' } = shape;
     const known = profile.expertStages.map(
       (s) => `${s.layout}: ${s.weightDtypes.join('/')} × ${s.activationDtypes.join('/')}`,
     );
@@ -90,6 +107,7 @@ export function stageCost(stage: ExpertStage, shape: ExpertShape): ExpertStageCo
     flopSecondsPerRow: tiledFlop(shape, stage.columnRounding) / stage.flopPerSecond,
     weightSecondsPerExpert: weightBytes / stage.weightBytesPerSecond,
     softMaxExponent: stage.softMaxExponent,
+    inputSecondsPerToken,
     activationSecondsPerRow: perRow * elementSeconds + inputSecondsPerToken + stage.perChoiceSeconds,
   };
 }

@@ -3,10 +3,10 @@ export { bitsOf, DTYPES, type Dtype } from './dtype.js';
 export {
   expertFlop,
   expertStageCost,
+  expertStageCosts,
   expertStageSeconds,
   expertWeights,
   findProfile,
-  findStage,
   stageCost,
   stageSeconds,
   type ExpertLayout,

@@ -69,6 +69,10 @@ export type TokenExchangeCost = z.infer<typeof tokenExchangeSchema>;
  */
 const expertStageSchema = z.strictObject({
   kernel: z.string().default('nominal').describe('The implementation that the numbers belong to.'),
+  stack: z
+    .enum(['serving', 'pytorch'])
+    .default('serving')
+    .describe("A serving engine's fused kernels, or PyTorch operations launched one by one."),
   layout: z.enum(['fused', 'loop']).describe('fused: one grouped product; loop: one expert after another.'),
   computeDtype: z.enum(['bf16', 'fp8']).describe('Format in which the products run.'),
   weightDtypes: dtypes.describe('Weight formats that these numbers hold for.'),

@@ -2,14 +2,13 @@ import type { LayerLoads, LayerPlan, LayerWork, Placement } from '../balancing/i
 import { expertBytes, type Machine, type Runtime } from '../execution/index.js';
 import {
   bitsOf,
-  expertStageCost,
+  expertStageCosts,
   NIC_IN,
   NIC_OUT,
   NVLINK_IN,
   NVLINK_OUT,
   portCapacities,
   PORTS_PER_GPU,
-  type ExpertStageCost,
   type PortLoads,
 } from '../hardware/index.js';
 
@@ -35,13 +34,7 @@ export class LayerBound {
     private readonly movesWeights: boolean,
   ) {
     const { cluster, shape } = machine;
-    const costs = (['fused', 'loop'] as const).flatMap((layout): ExpertStageCost[] => {
-      try {
-        return [expertStageCost(cluster.profile, shape, layout)];
-      } catch {
-        return [];
-      }
-    });
+    const costs = expertStageCosts(cluster.profile, shape);
     this.secondsPerCopy = Math.min(
       ...costs.map((cost) => cost.flopSecondsPerRow + cost.activationSecondsPerRow),
     );

@@ -2,10 +2,11 @@ import type { z } from 'zod';
 import type { Machine } from '../machine.js';
 import type { Runtime, RuntimeDefinition } from '../runtime.js';
 import { ideal } from './ideal.js';
+import { llepEngineered } from './llep-engineered.js';
 import { llepReference } from './llep-reference.js';
 
 /** All runtimes, in the order in which they are listed. */
-export const runtimes = [ideal, llepReference] as const;
+export const runtimes = [ideal, llepReference, llepEngineered] as const;
 
 export type RuntimeOptions = z.output<(typeof runtimes)[number]['options']>;
 

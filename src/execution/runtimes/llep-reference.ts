@@ -1,17 +1,14 @@
 import { z } from 'zod';
-import { Executor, TaskGraphBuilder } from '../../engine/index.js';
-import { bitsOf, PortLoads } from '../../hardware/index.js';
-import { combineBytes, ExpertTimer, type Machine } from '../machine.js';
-import { accountOf, expertBytes, type MemoryCategory } from '../memory.js';
-import { labelOf, type Phase } from '../phases.js';
-import type { LayerInput, LayerProgram, ProgramContext, RuntimeDefinition } from '../runtime.js';
-import { WeightMessages } from '../weight-messages.js';
+import { combineBytes } from '../machine.js';
+import type { RuntimeDefinition } from '../runtime.js';
+import { LlepLayer, llepDispatchBytes } from './llep-layer.js';
 
 const seconds = z.number().nonnegative();
 
 /**
- * Constants are first guesses, except where a source is named: llep.md §n is the section of the project's
- * notes on arXiv 2601.17111 and its code (LeastLoadedEP @ 0349746) that they come from.
+ * Constants are fitted to the gpt-oss-120b row, the batch ablation and the λ table of arXiv 2601.17111 (§5,
+ * Fig. 4, 6a, 7a) within the ranges given beside them, except where a source is named; code: LeastLoadedEP @
+ * 0349746. The same constants hold for every shape.
  */
 const options = z.strictObject({
   preset: z.literal('llep-reference'),
@@ -28,21 +25,28 @@ const options = z.strictObject({
       'Intermediates of one expert at a time, or of all copies at once; as-published: all for policies that plan ' +
         'ahead, per expert for those that plan each batch.',
     ),
-  launches: z
-    .int()
-    .min(0)
-    .default(80)
-    .describe('Kernels that the host launches per layer, besides the expert loop.'),
+  hostSeconds: seconds
+    .default(2.25e-3)
+    .describe(
+      'Host time per layer besides planning and the expert loop: some hundred PyTorch operations and collectives ' +
+        'at 5 to 30 µs each (range 0.5 to 4 ms).',
+    ),
   gateSeconds: seconds
     .default(60e-6)
-    .describe('Host time to read the loads and compare them with the threshold.'),
-  planSeconds: seconds.default(200e-6).describe('Host time of a plan besides the expert loop.'),
+    .describe('Host time to read the loads and compare them with the threshold; a first guess.'),
+  planSeconds: seconds
+    .default(2.1e-3)
+    .describe(
+      'Fixed host time of a plan: its Python, a barrier, a second gather of counts, setting up transfers (range 0 to 3 ms).',
+    ),
   planSecondsPerExpert: seconds
-    .default(18e-6)
-    .describe('Host time of a plan per expert: two blocking reads of its count at 8 to 10 µs each.'),
+    .default(23.7e-6)
+    .describe(
+      'Host time of a plan per expert: two blocking reads of its count at 8 to 10 µs each, and Python (range 14 to 28 µs).',
+    ),
   postSecondsPerTransfer: seconds
     .default(40e-6)
-    .describe('Host time to post one weight transfer (four tensors).'),
+    .describe('Host time to post one weight transfer (four tensors); a first guess.'),
   distinctTransfers: z
     .boolean()
     .default(false)
@@ -51,32 +55,28 @@ const options = z.strictObject({
     ),
 });
 
-type Options = z.infer<typeof options>;
-
-/** Elements per copy between the kernels of the experts: 7 H (fit of the published peaks). */
-const INTERMEDIATE_WIDTHS = 7;
-/** Elements per copy while results are scaled by their gate weight: 5.25 D, of which 3 D are alive anyway. */
-const SCALE_WIDTHS = 2.25;
-/** Bytes of an expert's count, an int64. */
-const COUNT_BYTES = 8;
-/** Ids and gate weights that travel with a copy: int32 and one element. */
-const ROUTING_BYTES = 4 + 2;
-
 /**
  * The LLEP paper's own PyTorch and NCCL implementation. Policies that plan each batch run its LLEP path: counts
  * are all-reduced, the host reads them one by one and plans in Python, weights travel on a communicator of
  * their own beside the dispatch, experts run in a loop. All others run its EP baseline: one exchange of
  * counts, one grouped product.
  */
-export const llepReference: RuntimeDefinition<Options, z.input<typeof options>> = {
+export const llepReference: RuntimeDefinition<z.infer<typeof options>, z.input<typeof options>> = {
   name: 'llep-reference',
   summary: "the LLEP paper's PyTorch and NCCL code: host planner, expert loop, all experts resident",
   options,
-  create(chosen, machine) {
+  create({ chunked, ...chosen }, machine) {
+    const costs = {
+      ...chosen,
+      planner: 'host',
+      layout: 'loop',
+      stack: 'pytorch',
+      perExpert: { planning: chunked !== 'all', others: chunked === 'per-expert' },
+    } as const;
     return {
       name: 'llep-reference',
       residentExperts: chosen.residentExperts,
-      dispatchBytes: copyBytes(machine) + ROUTING_BYTES,
+      dispatchBytes: llepDispatchBytes(machine),
       combineBytes: combineBytes(machine),
       notes: ({ plansEachBatch }) =>
         plansEachBatch
@@ -84,226 +84,7 @@ export const llepReference: RuntimeDefinition<Options, z.input<typeof options>> 
               'llep-reference: policies that plan each batch pay a host planner and loop over experts; others do not',
             ]
           : [],
-      program: (context) => new ReferenceLayer(chosen, machine, context).program(),
+      program: (context) => new LlepLayer(costs, machine, context).program(),
     };
   },
 };
-
-/** Copies travel in 16 bits here, whatever the model's activations are quantised to. */
-function copyBytes({ shape }: Machine): number {
-  return shape.hiddenSize * Math.max(2, bitsOf(shape.activationDtype) / 8);
-}
-
-/** Builds the graph of one layer, task by task in launch order. */
-class ReferenceLayer {
-  private readonly graph = new TaskGraphBuilder();
-  private readonly gpus: number;
-  private readonly host: number[];
-  private readonly compute: number[];
-  private readonly collectives: number[];
-
-  constructor(
-    private readonly options: Options,
-    private readonly machine: Machine,
-    private readonly context: ProgramContext,
-  ) {
-    this.gpus = machine.cluster.gpus;
-    this.host = this.each(() => this.graph.addStream());
-    this.compute = this.each(() => this.graph.addStream());
-    this.collectives = this.each(() => this.graph.addStream());
-  }
-
-  program(): LayerProgram {
-    const { graph, options, machine, gpus } = this;
-    const { network, ledger, traits } = this.context;
-    const { experts, hiddenSize } = machine.shape;
-    const plans = traits.plansEachBatch;
-
-    const input = this.buffers('activations');
-    const replicated = this.buffers('dispatchBuffers');
-    const ordered = this.buffers('dispatchBuffers');
-    const received = this.buffers('dispatchBuffers');
-    const byExpert = this.buffers('dispatchBuffers');
-    const intermediates = this.buffers('intermediates');
-    const results = this.buffers('combineBuffers');
-    const scratch = this.buffers('combineBuffers');
-    const returned = this.buffers('combineBuffers');
-    const borrowed = traits.movesWeights ? this.buffers('borrowedWeights') : null;
-
-    const launch = this.onEach('host', this.host, (gpu) => ({ allocates: [input[gpu]] }));
-    const count = this.onEach('count', this.compute, (gpu) => ({ after: [launch[gpu]] }));
-    const countsExchange = network.declareExchange();
-    const reduced = this.collective('exchange-counts', countsExchange, count);
-    const plan = plans ? this.onEach('plan', this.host, () => ({ after: [reduced] })) : null;
-
-    let weights: { transfer: number; task: number }[] | null = null;
-    if (traits.movesWeights) {
-      const streams = this.each(() => graph.addStream());
-      const barrier = graph.addTask({ streams, after: plan ?? [reduced], label: labelOf('weights') });
-      weights = this.each((gpu) => {
-        const transfer = network.declareMessages(experts + gpus);
-        const task = graph.addTask({
-          streams: [streams[gpu]],
-          after: [barrier],
-          transfer,
-          allocates: borrowed ? [borrowed[gpu]] : [],
-          label: labelOf('weights'),
-        });
-        return { transfer, task };
-      });
-    }
-    // The plan needs the sum of the counts; the split sizes of the exchange need them by source.
-    const gathered = plan ? network.declareExchange() : -1;
-    const known = plan ? this.collective('exchange-counts', gathered, plan) : reduced;
-    const read = this.onEach('host', this.host, () => ({ after: [known] }));
-    const permute = this.onEach('permute', this.compute, (gpu) => ({
-      after: [read[gpu]],
-      allocates: [replicated[gpu], ordered[gpu]],
-    }));
-    const launched = this.onEach('host', this.host, () => ({}));
-    const dispatchTransfer = network.declareExchange();
-    const dispatch = this.collective('dispatch', dispatchTransfer, permute, received);
-    const sort = this.onEach('sort', this.compute, (gpu) => ({
-      after: [dispatch],
-      allocates: [byExpert[gpu]],
-    }));
-    const stage = this.onEach('experts', this.compute, (gpu) => ({
-      after: weights ? [sort[gpu], launched[gpu], weights[gpu].task] : [sort[gpu], launched[gpu]],
-      allocates: [intermediates[gpu], results[gpu]],
-      reads: [intermediates[gpu]],
-    }));
-    const scale = this.onEach('scale', this.compute, (gpu) => ({
-      after: [stage[gpu]],
-      allocates: [scratch[gpu]],
-      reads: [received[gpu], byExpert[gpu], ...(borrowed ? [borrowed[gpu]] : [])],
-    }));
-    const combineTransfer = network.declareExchange();
-    const combine = this.collective('combine', combineTransfer, scale, returned, [...results, ...scratch]);
-    const unpermute = this.onEach('unpermute', this.compute, (gpu) => ({
-      after: [combine],
-      reads: [input[gpu], replicated[gpu], ordered[gpu], returned[gpu]],
-    }));
-
-    const executor = new Executor(graph.compile(), network.fabric, ledger);
-    const { duration, bufferBytes } = executor;
-    const timer = new ExpertTimer(machine, plans ? 'loop' : 'fused');
-    const { profile } = machine.cluster;
-    const element = copyBytes(machine) / hiddenSize;
-    const copy = copyBytes(machine);
-    const back = combineBytes(machine);
-    const intermediate = INTERMEDIATE_WIDTHS * machine.shape.expertHiddenSize * element;
-    const perExpert = options.chunked === 'per-expert' || (options.chunked === 'as-published' && plans);
-    const weightBytes = expertBytes(machine, bitsOf(machine.shape.weightDtype));
-    const messages = new WeightMessages(experts + gpus, weightBytes, options.distinctTransfers);
-    const everyone = uniformExchange(gpus, machine.cluster.gpusPerNode);
-    const launchSeconds = options.launches * profile.kernelLaunchSeconds;
-
-    for (let gpu = 0; gpu < gpus; gpu++) {
-      duration[launch[gpu]] = launchSeconds / 2;
-      duration[read[gpu]] = profile.hostSyncSeconds;
-      duration[launched[gpu]] = launchSeconds / 2;
-    }
-    network.setExchange(countsExchange, everyone, experts * COUNT_BYTES, false);
-    if (plan) network.setExchange(gathered, everyone, experts * COUNT_BYTES, false);
-
-    return {
-      executor,
-      rowRounding: timer.cost.rowRounding,
-      rendezvous: [
-        { task: dispatch, arrivals: permute },
-        { task: combine, arrivals: scale },
-      ],
-      metadataBytes: (plan ? 2 : 1) * everyone.ports.total * experts * COUNT_BYTES,
-      weightTransfers: () => messages.count,
-      weightBytes: () => messages.total,
-      fill({ plan: decided, work, ports, tokensBySource }: LayerInput): void {
-        const sent = { copies: work.send, ports };
-        network.setExchange(dispatchTransfer, sent, copy + ROUTING_BYTES, false);
-        network.setExchange(combineTransfer, sent, back, true);
-        timer.usePlacement(decided.placement);
-        messages.take(decided);
-        for (let gpu = 0; gpu < gpus; gpu++) {
-          const rows = work.rows[gpu] + work.rows[gpus + gpu];
-          const own = ports.sentBy(gpu);
-          const tokens = tokensBySource[gpu];
-          if (plan) duration[plan[gpu]] = planSeconds(options, decided.gated, experts, messages, gpu);
-          if (weights) {
-            network.setMessages(weights[gpu].transfer, messages, gpu);
-            bufferBytes[borrowed![gpu]] = work.borrowed[gpu] * weightBytes;
-          }
-          duration[count[gpu]] = (own * COUNT_BYTES) / profile.copyBytesPerSecond;
-          // Replicating reads and writes every copy, sorting does so again.
-          duration[permute[gpu]] = (4 * own * copy) / profile.gatherBytesPerSecond;
-          duration[sort[gpu]] = (2 * rows * copy) / profile.gatherBytesPerSecond;
-          duration[stage[gpu]] = timer.seconds(work, gpu);
-          duration[scale[gpu]] = (2 * rows * back) / profile.copyBytesPerSecond;
-          // Copies are brought back in order (read and written), then summed per token.
-          duration[unpermute[gpu]] =
-            (2 * own * back) / profile.gatherBytesPerSecond +
-            (own * back + tokens * hiddenSize * 2) / profile.copyBytesPerSecond;
-
-          const largest = perExpert ? work.largestExpert[gpu] : rows;
-          bufferBytes[input[gpu]] = Math.ceil(tokens * hiddenSize * 2);
-          bufferBytes[replicated[gpu]] = bufferBytes[ordered[gpu]] = Math.ceil(own * copy);
-          bufferBytes[received[gpu]] = bufferBytes[byExpert[gpu]] = Math.ceil(rows * copy);
-          bufferBytes[intermediates[gpu]] = Math.ceil(largest * intermediate);
-          bufferBytes[results[gpu]] = Math.ceil(rows * back);
-          bufferBytes[scratch[gpu]] = plans ? Math.ceil(SCALE_WIDTHS * rows * hiddenSize * element) : 0;
-          bufferBytes[returned[gpu]] = Math.ceil(own * back);
-        }
-      },
-    };
-  }
-
-  private each<T>(make: (gpu: number) => T): T[] {
-    return Array.from({ length: this.gpus }, (_, gpu) => make(gpu));
-  }
-
-  private buffers(category: MemoryCategory): number[] {
-    return this.each((gpu) => this.graph.addBuffer(accountOf(gpu, category)));
-  }
-
-  /** One task per GPU on a stream of its own. */
-  private onEach(
-    phase: Phase,
-    streams: number[],
-    spec: (gpu: number) => { after?: number[]; allocates?: number[]; reads?: number[] },
-  ): number[] {
-    return this.each((gpu) =>
-      this.graph.addTask({ ...spec(gpu), streams: [streams[gpu]], label: labelOf(phase) }),
-    );
-  }
-
-  private collective(
-    phase: Phase,
-    transfer: number,
-    after: number[],
-    allocates: number[] = [],
-    reads: number[] = [],
-  ): number {
-    const streams = this.collectives;
-    return this.graph.addTask({ streams, after, transfer, allocates, reads, label: labelOf(phase) });
-  }
-}
-
-function planSeconds(
-  options: Options,
-  gated: boolean,
-  experts: number,
-  messages: WeightMessages,
-  gpu: number,
-): number {
-  if (gated) return options.gateSeconds;
-  let own = 0;
-  for (let i = 0; i < messages.count; i++) {
-    if (messages.source[i] === gpu || messages.destination[i] === gpu) own++;
-  }
-  const planning = options.planSeconds + options.planSecondsPerExpert * experts;
-  return options.gateSeconds + planning + own * options.postSecondsPerTransfer;
-}
-
-/** One unit from every GPU to every other. */
-function uniformExchange(gpus: number, gpusPerNode: number) {
-  const copies = new Float64Array(gpus * gpus).fill(1);
-  return { copies, ports: new PortLoads(gpus, gpusPerNode).count(copies) };
-}

@@ -1,0 +1,200 @@
+import { stageCost, type Accuracy, type Dtype, type ExpertStage } from '../../hardware/index.js';
+import { accuracyOf, type Predicted } from './accuracy.js';
+import { ROUNDINGS, type StageRow } from './expert-rows.js';
+import { fitLog, type Parameter } from './least-squares.js';
+
+/** What a fit must know of the kernel and the device. */
+export interface StageSetting {
+  kernel: string;
+  stack: ExpertStage['stack'];
+  layout: ExpertStage['layout'];
+  computeDtype: ExpertStage['computeDtype'];
+  weightDtype: Dtype;
+  activationDtype: Dtype;
+  /** The device's datasheet: no fitted rate may exceed it. */
+  flopPerSecond: number;
+  memoryBandwidth: number;
+}
+
+/**
+ * What is fitted, in the order of the vector. Every number has a meaning and a range: rates stay below 80 %
+ * (products) and 97 % (weights) of the datasheet, since no kernel has been seen above.
+ */
+function parametersOf({ flopPerSecond, memoryBandwidth }: StageSetting) {
+  return {
+    launchSeconds: { start: 15e-6, min: 0, max: 100e-6 },
+    perHiddenElementSeconds: { start: 1e-9, min: 0, max: 10e-9 },
+    perSlotSeconds: { start: 50e-9, min: 0, max: 1e-6 },
+    perActiveExpertSeconds: { start: 100e-9, min: 0, max: 100e-6 },
+    flopPerSecond: { start: 0.6 * flopPerSecond, min: 0.05 * flopPerSecond, max: 0.8 * flopPerSecond },
+    weightBytesPerSecond: {
+      start: 0.85 * memoryBandwidth,
+      min: 0.3 * memoryBandwidth,
+      max: 0.97 * memoryBandwidth,
+    },
+    softMaxExponent: { start: 2.5, min: 1, max: 8 },
+    hiddenWidths: { start: 8, min: 0, max: 40 },
+    expertHiddenWidths: { start: 8, min: 0, max: 40 },
+    inputWidths: { start: 2, min: 0, max: 40 },
+    perChoiceSeconds: { start: 0.2e-9, min: 0, max: 20e-9 },
+  } satisfies Partial<Record<keyof ExpertStage, Parameter>>;
+}
+
+type FittedKey = keyof ReturnType<typeof parametersOf>;
+
+/** Share of the memory bandwidth that activation traffic is counted at; the fitted widths take up the rest. */
+const ACTIVATION_SHARE = 0.9;
+
+/** A stage with the fitted numbers. */
+function stageOf(setting: StageSetting, rounding: number, values: Record<FittedKey, number>): ExpertStage {
+  const { kernel, stack, layout, computeDtype, weightDtype, activationDtype, memoryBandwidth } = setting;
+  return {
+    kernel,
+    stack,
+    layout,
+    computeDtype,
+    weightDtypes: [weightDtype],
+    activationDtypes: [activationDtype],
+    rowRounding: rounding,
+    columnRounding: 1,
+    activationBytesPerSecond: ACTIVATION_SHARE * memoryBandwidth,
+    ...values,
+  };
+}
+
+/** Seconds of measured rows by a stage's form, tokens that enter included. */
+export class StagePredictor {
+  private readonly shapes = new Map<string, StageRow[]>();
+  private readonly order: StageRow[] = [];
+  private readonly at: number[] = [];
+
+  constructor(
+    rows: readonly StageRow[],
+    private readonly setting: Pick<StageSetting, 'weightDtype' | 'activationDtype'>,
+  ) {
+    const index = new Map<StageRow, number>();
+    rows.forEach((row, i) => index.set(row, i));
+    for (const row of rows) {
+      const key = `${row.hiddenSize}/${row.expertHiddenSize}`;
+      const own = this.shapes.get(key);
+      if (own) own.push(row);
+      else this.shapes.set(key, [row]);
+    }
+    for (const own of this.shapes.values()) {
+      for (const row of own) {
+        this.order.push(row);
+        this.at.push(index.get(row)!);
+      }
+    }
+  }
+
+  predict(stage: ExpertStage, into: Float64Array): void {
+    const rounding = ROUNDINGS.indexOf(stage.rowRounding as (typeof ROUNDINGS)[number]);
+    const { order, at } = this;
+    let previous: StageRow | null = null;
+    let cost = null as ReturnType<typeof stageCost> | null;
+    let perToken = 0;
+    let perRow = 0;
+    for (let i = 0; i < order.length; i++) {
+      const row = order[i];
+      if (
+        previous === null ||
+        cost === null ||
+        row.hiddenSize !== previous.hiddenSize ||
+        row.expertHiddenSize !== previous.expertHiddenSize
+      ) {
+        cost = stageCost(stage, { ...row, ...this.setting });
+        perToken = cost.inputSecondsPerToken;
+        perRow = cost.activationSecondsPerRow - perToken - stage.perChoiceSeconds;
+        previous = row;
+      }
+      const flop = cost.flopSecondsPerRow * row.rounded[rounding];
+      const weights = cost.weightSecondsPerExpert * row.active;
+      const large = Math.max(flop, weights);
+      const q = cost.softMaxExponent;
+      into[at[i]] =
+        cost.launchSeconds +
+        cost.perSlotSeconds * row.slots +
+        cost.perActiveExpertSeconds * row.active +
+        large * Math.pow(1 + Math.pow(Math.min(flop, weights) / large, q), 1 / q) +
+        perRow * row.rows +
+        row.tokens * (perToken + row.topK * stage.perChoiceSeconds);
+    }
+  }
+}
+
+/**
+ * The stage that fits rows best; every shape counts alike, however many rows it has.
+ * @throws RangeError where there are fewer rows than numbers to fit
+ */
+export function fitExpertStage(all: readonly StageRow[], setting: StageSetting): ExpertStage {
+  const stride = Math.ceil(all.length / MOST_ROWS);
+  const rows = all.filter((_, i) => i % stride === 0);
+  const parameters = parametersOf(setting);
+  const keys = Object.keys(parameters) as FittedKey[];
+  if (rows.length < keys.length) {
+    throw new RangeError(`${rows.length} rows, allowed: at least ${keys.length}, one per number to fit`);
+  }
+  const predictor = new StagePredictor(rows, setting);
+  const measured = Float64Array.from(rows, ({ seconds }) => seconds);
+  const perShape = new Map<string, number>();
+  for (const { shape } of rows) perShape.set(shape, (perShape.get(shape) ?? 0) + 1);
+  const weights = Float64Array.from(rows, ({ shape }) => 1 / perShape.get(shape)!);
+  const values = fitLog(
+    keys.map((key) => parameters[key]),
+    (tried, into) => predictor.predict(asStage(tried), into),
+    measured,
+    weights,
+  );
+  return asStage(values);
+
+  function asStage(numbers: readonly number[]): ExpertStage {
+    const named = Object.fromEntries(keys.map((key, i) => [key, numbers[i]])) as Record<FittedKey, number>;
+    return stageOf(setting, ROUNDING, named);
+  }
+}
+
+/** Rows that a fit of a dozen numbers needs at most; of more, every n-th is taken. */
+const MOST_ROWS = 4000;
+
+/** Rows of a tile of the grouped products of Hopper and later. */
+const ROUNDING = 128;
+
+/** Predictions of every row by a fit on the others' shapes. */
+export function crossValidate(rows: readonly StageRow[], setting: StageSetting): Predicted[] {
+  return [...new Set(rows.map(({ shape }) => shape))].flatMap((left) =>
+    predictRows(
+      fitExpertStage(
+        rows.filter(({ shape }) => shape !== left),
+        setting,
+      ),
+      rows.filter(({ shape }) => shape === left),
+      setting,
+    ),
+  );
+}
+
+/** Predictions of rows by a stage. */
+export function predictRows(
+  stage: ExpertStage,
+  rows: readonly StageRow[],
+  setting: Pick<StageSetting, 'weightDtype' | 'activationDtype'>,
+): Predicted[] {
+  const predicted = new Float64Array(rows.length);
+  new StagePredictor(rows, setting).predict(stage, predicted);
+  return rows.map(({ shape, group, seconds }, i) => ({
+    shape,
+    group,
+    predicted: predicted[i],
+    measured: seconds,
+  }));
+}
+
+/** A fitted stage with the accuracy that leaving out one shape after another shows. */
+export function calibratedStage(rows: readonly StageRow[], setting: StageSetting): ExpertStage {
+  const accuracy: Accuracy = accuracyOf(
+    'one model shape after another left out',
+    crossValidate(rows, setting),
+  );
+  return { ...fitExpertStage(rows, setting), accuracy };
+}
