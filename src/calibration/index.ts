@@ -1,4 +1,5 @@
 export { caseKey, describeCase } from './cases.js';
+export { MeasurementError } from './measurement-error.js';
 export { estimateSeconds } from './measurement-estimate.js';
 export {
   longRunCases,
@@ -15,6 +16,8 @@ export {
   type CollectiveRow,
   type Measurements,
   type MoeLayerRow,
+  type PublishedRow,
   type Timed,
   type TokenExchangeRow,
 } from './measurements.js';
+export { measurementsText, readMeasurements } from './read-measurements.js';
