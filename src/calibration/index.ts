@@ -1,4 +1,8 @@
 export { caseKey, describeCase } from './cases.js';
+export { importTable } from './import/import-table.js';
+export { IMPORT_FORMATS, type ImportFormat, type ImportOptions } from './import/import-options.js';
+export { joinMeasurements } from './import/join-measurements.js';
+export { MeasurementError } from './measurement-error.js';
 export { estimateSeconds } from './measurement-estimate.js';
 export {
   longRunCases,
@@ -15,6 +19,8 @@ export {
   type CollectiveRow,
   type Measurements,
   type MoeLayerRow,
+  type PublishedRow,
   type Timed,
   type TokenExchangeRow,
 } from './measurements.js';
+export { measurementsText, readMeasurements } from './read-measurements.js';

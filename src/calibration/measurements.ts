@@ -133,7 +133,14 @@ const tokenExchangeSchema = z.object({
 
 export type TokenExchangeRow = z.infer<typeof tokenExchangeSchema>;
 
-const published = z.discriminatedUnion('op', [moeLayerSchema, collectiveSchema, tokenExchangeSchema]);
+export type PublishedRow = MoeLayerRow | CollectiveRow | TokenExchangeRow;
+
+/** A row of a published table, or of a user's own communication test. */
+export const publishedSchema = z.discriminatedUnion('op', [
+  moeLayerSchema,
+  collectiveSchema,
+  tokenExchangeSchema,
+]);
 
 /** A file of measurements: who measured what on which device, row by row. */
 export const measurementsSchema = z.strictObject({
@@ -148,7 +155,7 @@ export const measurementsSchema = z.strictObject({
     kind: z.enum(['gpu', 'cpu', 'software']).describe('software: a GPU interface that a CPU emulates.'),
   }),
   software: z.record(z.string(), z.string()).describe('Versions of drivers and libraries.'),
-  rows: z.array(z.union([timedSchema, published])).min(1),
+  rows: z.array(z.union([timedSchema, publishedSchema])).min(1),
 });
 
 export type Measurements = z.infer<typeof measurementsSchema>;

@@ -1,3 +1,4 @@
+import { MeasurementError } from '../calibration/index.js';
 import { FileError } from '../files/index.js';
 import { TraceError } from '../routing/index.js';
 import { ScenarioError } from '../scenario/index.js';
@@ -10,7 +11,7 @@ export class UsageError extends Error {
 
 /** Whether an error is the user's to mend, with a message that says how. */
 export function isInputError(error: unknown): error is Error {
-  return [FileError, TraceError, ScenarioError, RefusalError, UsageError].some(
+  return [FileError, TraceError, ScenarioError, RefusalError, MeasurementError, UsageError].some(
     (kind) => error instanceof kind,
   );
 }

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { isAbsolute, resolve } from 'node:path';
+import { gunzipSync } from 'node:zlib';
 import { FileError, reasonOf } from './file-error.js';
 
 /**
@@ -42,5 +43,18 @@ export async function readJson(path: string): Promise<unknown> {
     return JSON.parse(text);
   } catch (error) {
     throw new FileError(`${path}: found ${(error as Error).message}, allowed: JSON`);
+  }
+}
+
+/** The text of a file (UTF-8), decompressed where it is a gzip file, whatever its name. @throws FileError */
+export async function readText(path: string): Promise<string> {
+  const bytes = new Uint8Array(await readBytes(path));
+  const zipped = bytes[0] === 0x1f && bytes[1] === 0x8b;
+  try {
+    return new TextDecoder().decode(zipped ? gunzipSync(bytes) : bytes);
+  } catch (error) {
+    throw new FileError(
+      `${path}: found a gzip file that is cut short or damaged (${(error as Error).message}), allowed: a whole one`,
+    );
   }
 }

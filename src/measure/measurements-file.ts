@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import { caseKey, measurementsSchema, type Measurements } from '../calibration/index.js';
+import { caseKey, measurementsSchema, measurementsText, type Measurements } from '../calibration/index.js';
 import { exists, FileError, readJson, writeWhole } from '../files/index.js';
 
 /** What rows must have in common to stand in one file. */
@@ -51,10 +51,6 @@ export class MeasurementsFile {
   async add(row: Row): Promise<void> {
     this.rows.push(row);
     const content: Measurements = { schema: 'epsim/measurements@1', ...this.origin, rows: this.rows };
-    const { rows, ...head } = content;
-    // A row a line: short to read, and to compare.
-    const lines = rows.map((one) => `    ${JSON.stringify(one)}`).join(',\n');
-    const text = `${JSON.stringify(head, null, 2).slice(0, -2)},\n  "rows": [\n${lines}\n  ]\n}\n`;
-    await writeWhole(this.path, text);
+    await writeWhole(this.path, measurementsText(content));
   }
 }
