@@ -1,10 +1,12 @@
 import { dump } from 'npyjs';
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import {
   BatchTraceWriter,
   encodeTokenTrace,
   readNativeTrace,
   readRecording,
+  TraceError,
   type CountTrace,
   type LayerBatch,
   type RecordingParts,
@@ -189,6 +191,33 @@ describe('native traces', () => {
     const damaged = bytes.slice();
     damaged.fill(255, 4, 60);
     await expect(readNativeTrace(bufferOf(damaged))).rejects.toThrow(/truncated or corrupt|found/);
+  });
+
+  it('refuses damage that decodes without an error, wherever it is', async () => {
+    const bytes = readFileSync(new URL('../../traces/quickstart.parquet', import.meta.url));
+    for (let at = 5_000; at < bytes.length - 50; at += 30_011) {
+      const damaged = Uint8Array.from(bytes);
+      for (let i = at; i < at + 40; i++) damaged[i] ^= 0x5a;
+      await expect(readNativeTrace(bufferOf(damaged)), `damage at ${at}`).rejects.toThrow(TraceError);
+    }
+    const { experts, weights } = (await readNativeTrace(bufferOf(Uint8Array.from(bytes)))) as TokenTrace;
+    expect([experts.length, weights!.length]).toEqual([9250 * 16, 9250 * 16]);
+  });
+
+  it('refuses a header that was changed', async () => {
+    const bytes = encodeTokenTrace(trace);
+    const at = Buffer.from(bytes).indexOf('"layerIds":[4');
+    bytes[at + '"layerIds":['.length] = '5'.charCodeAt(0);
+    await expect(readNativeTrace(bufferOf(bytes))).rejects.toThrow(
+      /^header: found other contents than were written .*, allowed: the file as it was recorded/,
+    );
+  });
+
+  it('reads files from before there were checksums', async () => {
+    const bytes = encodeTokenTrace(trace);
+    const at = Buffer.from(bytes).indexOf('epsim/checksums');
+    bytes[at] = 'E'.charCodeAt(0);
+    expect(await readNativeTrace(bufferOf(bytes))).toEqual(trace);
   });
 
   it('refuses a file that contradicts its header', async () => {

@@ -3,6 +3,7 @@ import { compressors } from 'hyparquet-compressors';
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
 import { z } from 'zod';
 import type { LayerBatch } from '../source.js';
+import { Checksum, checksumOfText, floatWord, intWord } from './checksum.js';
 import {
   checkExperts,
   TraceError,
@@ -16,6 +17,8 @@ import {
 
 /** Key under which the header stands in the file's metadata. */
 const HEADER_KEY = 'epsim';
+/** Key of the checksums; files written before there were any lack it, and are read unchecked. */
+const CHECKSUM_KEY = 'epsim/checksums';
 const ROWS_PER_GROUP = 100_000;
 
 type ColumnType = 'INT32' | 'FLOAT' | 'BOOLEAN';
@@ -56,19 +59,26 @@ function tokenColumns(
 class RowWriter {
   private readonly writer = new ByteWriter();
   private readonly parquet: ParquetWriter;
+  private readonly metadata: { key: string; value: string }[];
+  private readonly header: string;
+  private readonly checksums: Checksum[];
   private rows: number[][];
 
   constructor(
     header: TraceHeader,
     private readonly columns: readonly Column[],
   ) {
+    this.header = JSON.stringify(header);
+    this.metadata = [{ key: HEADER_KEY, value: this.header }];
+    this.checksums = columns.map(() => new Checksum());
     this.parquet = new ParquetWriter({
       writer: this.writer,
       schema: [
         { name: 'root', num_children: columns.length },
         ...columns.map(({ name, type }) => ({ name, type, repetition_type: 'REQUIRED' as const })),
       ],
-      kvMetadata: [{ key: HEADER_KEY, value: JSON.stringify(header) }],
+      // Written at the end, when the checksums are known.
+      kvMetadata: this.metadata,
       createdBy: 'epsim',
     });
     this.rows = columns.map(() => []);
@@ -81,6 +91,9 @@ class RowWriter {
 
   finish(): Uint8Array {
     this.flush();
+    const columns = this.columns.map(({ name }, i) => [name, this.checksums[i].digest()] as const);
+    const checksums = { header: checksumOfText(this.header), columns: Object.fromEntries(columns) };
+    this.metadata.push({ key: CHECKSUM_KEY, value: JSON.stringify(checksums) });
     // A ByteWriter writes to memory, at once.
     void this.parquet.finish();
     return new Uint8Array(this.writer.getBuffer());
@@ -88,11 +101,13 @@ class RowWriter {
 
   private flush(): void {
     if (this.rows[0].length === 0) return;
+    const columnData = this.columns.map(({ name, type }, column) => ({
+      name,
+      data: toColumn(type, this.rows[column]),
+    }));
+    this.columns.forEach(({ type }, i) => this.checksums[i].add(this.rows[i], wordOf(type)));
     void this.parquet.write({
-      columnData: this.columns.map(({ name, type }, column) => ({
-        name,
-        data: toColumn(type, this.rows[column]),
-      })),
+      columnData,
       rowGroupSize: ROWS_PER_GROUP,
     });
     this.rows = this.columns.map(() => []);
@@ -102,6 +117,10 @@ class RowWriter {
 function toColumn(type: ColumnType, values: number[]): Int32Array | Float32Array | boolean[] {
   if (type === 'INT32') return Int32Array.from(values);
   return type === 'FLOAT' ? Float32Array.from(values) : values.map(Boolean);
+}
+
+function wordOf(type: string | undefined): typeof intWord {
+  return type === 'FLOAT' ? floatWord : intWord;
 }
 
 /** Writes batches, as a run would see them, to a native trace: tokens where the batches have them, else counts. */
@@ -213,11 +232,39 @@ export async function readNativeTrace(bytes: ArrayBuffer): Promise<Trace> {
       `found data that can't be decoded (${(error as Error).message}): truncated or corrupt`,
     );
   }
+  verifyChecksums(metadata, columns);
   return header.kind === 'counts' ? toCountTrace(header, columns, rows) : toTokenTrace(header, columns, rows);
 }
 
+function metadataOf({ key_value_metadata: entries }: FileMetaData, wanted: string): string | undefined {
+  return entries?.find(({ key }) => key === wanted)?.value;
+}
+
+const checksumsSchema = z.object({ header: z.string(), columns: z.record(z.string(), z.string()) });
+
+/** @throws TraceError where the file's contents are not those that were written */
+function verifyChecksums(metadata: FileMetaData, columns: Map<string, Float64Array>): void {
+  const text = metadataOf(metadata, CHECKSUM_KEY);
+  if (text === undefined) return;
+  const written = checksumsSchema.safeParse(parseJson(text));
+  const types = new Map(metadata.schema.map(({ name, type }) => [name, type]));
+  const wrong = !written.success
+    ? 'checksums'
+    : written.data.header !== checksumOfText(metadataOf(metadata, HEADER_KEY)!)
+      ? 'header'
+      : Object.entries(written.data.columns).find(
+          ([name, sum]) =>
+            new Checksum().add(columns.get(name) ?? [], wordOf(types.get(name))).digest() !== sum,
+        )?.[0];
+  if (wrong === undefined) return;
+  throw new TraceError(
+    `${wrong}: found other contents than were written (by their checksum), allowed: the file as it was ` +
+      'recorded; this one is corrupt',
+  );
+}
+
 function readHeader(metadata: FileMetaData): TraceHeader {
-  const text = metadata.key_value_metadata?.find(({ key }) => key === HEADER_KEY)?.value;
+  const text = metadataOf(metadata, HEADER_KEY);
   if (text === undefined)
     throw new TraceError(`found no '${HEADER_KEY}' key in the file's metadata: not an epsim trace`);
   const parsed = traceHeaderSchema.safeParse(parseJson(text));
