@@ -11,4 +11,4 @@ export {
   type PolicyKind,
   type PolicyOptions,
 } from './policies/index.js';
-export type { LayerView, Policy, PolicySetting } from './policy.js';
+export type { LayerView, Policy, PolicySetting, Refusal } from './policy.js';

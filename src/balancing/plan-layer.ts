@@ -81,6 +81,7 @@ export function planLayer(policy: PolicyInput, setting: PlanSetting): PlannedLay
     layers: 1,
     weightBits: given.weightBits,
     placement,
+    copiesPerGpu: null,
     hasTokens: tokens !== null,
     hasGateWeights: tokens?.weights != null,
     calibration: () => [base.loads],
@@ -89,7 +90,10 @@ export function planLayer(policy: PolicyInput, setting: PlanSetting): PlannedLay
   };
   const rule = policyOf(options);
   const refusal = rule.refusal(options, policySetting);
-  if (refusal !== null) throw new RangeError(`${options.kind}: ${refusal}`);
+  if (refusal !== null) {
+    const { option, found, allowed } = refusal;
+    throw new RangeError(`${options.kind}.${option}: found ${found}, allowed: ${allowed}`);
+  }
   const { plan } = rule.decide(rule.start(options, policySetting), {
     step: 0,
     layer: 0,

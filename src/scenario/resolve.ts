@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { contiguous, policies as knownPolicies, policyOf, type PolicyOptions } from '../balancing/index.js';
-import { runtimes, type Machine, type RuntimeOptions } from '../execution/index.js';
+import { NON_TENSOR_BYTES, runtimes, type Machine, type RuntimeOptions } from '../execution/index.js';
 import {
   clusterPresets,
   clusterSchema,
@@ -23,7 +23,7 @@ import {
   type Trace,
 } from '../routing/index.js';
 import { describeIssue, show } from './describe-issue.js';
-import { ScenarioError } from './scenario-error.js';
+import { partsOf, ScenarioError } from './scenario-error.js';
 import type { Scenario, TraceOptions } from './schema.js';
 
 /** Files that a scenario names, as its text says them. */
@@ -70,20 +70,30 @@ export function filesOf({ model, cluster, workload }: Scenario): ScenarioFiles {
  * @throws ScenarioError
  */
 export function resolveModel({ model }: Scenario, file: string, config?: unknown): MoeShape {
-  const at = <T>(path: string, found: unknown, make: () => T) => attempt(file, path, found, make);
   if (typeof model === 'string') {
     if (model in modelPresets)
       return completeShape(shapeSchema.parse({ name: model, ...modelPresets[model] }));
-    const shape = at('model', model, () => shapeFromConfig(config));
+    // What is wrong with a config is wrong in its own file.
+    const inConfig = <T>(make: () => T) => attempt(model, '', config, make);
+    const read = inConfig(() => shapeFromConfig(config));
+    const shape = { ...read, name: read.name ?? nameOfConfig(model) };
     const parsed = shapeSchema.safeParse(shape);
-    if (parsed.success) return at('model', model, () => completeShape(parsed.data));
+    if (parsed.success) return inConfig(() => completeShape(parsed.data));
     const issue = describeIssue(parsed.error.issues, shape, z.toJSONSchema(shapeSchema, { io: 'input' }));
     throw new ScenarioError(model, issue.path, issue.found, issue.allowed);
   }
-  if (!('preset' in model)) return at('model', model, () => completeShape(model));
+  if (!('preset' in model)) return attempt(file, 'model', model, () => completeShape(model));
   const { preset, ...overrides } = model;
   const merged = shapeSchema.parse({ name: preset, ...modelPresets[preset], ...overrides });
-  return at('model', overrides, () => completeShape(merged));
+  return attempt(file, 'model', overrides, () => completeShape(merged));
+}
+
+/** A name for a model whose config has none: that of its folder, or of the file where that says more. */
+function nameOfConfig(path: string): string {
+  const [file, folder] = path.split(/[\\/]/).reverse();
+  const name = file.replace(/\.json$/, '');
+  if (name !== 'config') return name;
+  return folder !== undefined && !/^\.*$/.test(folder) ? folder : file;
 }
 
 /** @throws ScenarioError */
@@ -100,6 +110,14 @@ export function resolveCluster({ cluster }: Scenario, file: string, profileFile?
     );
   }
   const gpu = typeof given.gpu === 'string' ? gpuPresets[given.gpu] : given.gpu;
+  if (gpu.memoryBytes <= NON_TENSOR_BYTES) {
+    throw new ScenarioError(
+      file,
+      'cluster.gpu.memoryBytes',
+      String(gpu.memoryBytes),
+      `bytes, more than the ${NON_TENSOR_BYTES} that drivers and libraries are assumed to take`,
+    );
+  }
   const profile =
     profileFile !== undefined
       ? parseProfile(profileFile, given.profile!)
@@ -302,17 +320,14 @@ function resolveTrace(
   }
 }
 
-/** Turns a RangeError into a ScenarioError at a path. */
+/** Turns a RangeError into a ScenarioError at a path, or at the place inside it that the error names. */
 function attempt<T>(file: string, path: string, found: unknown, make: () => T): T {
   try {
     return make();
   } catch (error) {
-    if (error instanceof RangeError) {
-      const [, inner, innerAllowed] = /found (.*), allowed: (.*)$/s.exec(error.message) ?? [];
-      throw inner === undefined
-        ? new ScenarioError(file, path, show(found), error.message)
-        : new ScenarioError(file, path, inner, innerAllowed);
-    }
-    throw error;
+    if (!(error instanceof RangeError)) throw error;
+    const parts = partsOf(error.message, show(found));
+    const at = [path, parts.path].filter((part) => part !== '').join('.');
+    throw new ScenarioError(file, at, parts.found, parts.allowed);
   }
 }

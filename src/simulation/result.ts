@@ -45,6 +45,7 @@ export interface PolicyResult {
   layerLatency: LatencySummary;
   /** Mean step latency of `ep` over this one's. */
   speedup: Ratio;
+  /** 0 where nothing is left to do. */
   tokensPerSecondPerGpu: number;
   peakMemory: PeakMemory;
   oom: OutOfMemory | null;

@@ -1,5 +1,6 @@
 import {
   contiguous,
+  policyLabel,
   policyOf,
   type LayerLoads,
   type PolicyOptions,
@@ -9,6 +10,7 @@ import { createRuntime, type Machine, type Runtime, type RuntimeOptions } from '
 import { bitsOf } from '../hardware/index.js';
 import { floorOfSkew } from '../metrics/index.js';
 import type { Calibration, RoutingSource } from '../routing/index.js';
+import { partsOf } from '../scenario/index.js';
 import { outOfMemoryOf, peakMemoryOf } from './memory-summary.js';
 import { runPass } from './pass.js';
 import { fastestOf, policyResult } from './policy-result.js';
@@ -51,6 +53,31 @@ export interface SimulationResult {
 /** A policy, or a combination of choices, that can't run here. */
 export class RefusalError extends Error {
   override name = 'RefusalError';
+
+  /** @param path of the scenario, as `policies[2].bits` */
+  constructor(
+    readonly path: string,
+    readonly found: string,
+    readonly allowed: string,
+  ) {
+    super(`${path}: found ${found}, allowed: ${allowed}`);
+  }
+}
+
+/**
+ * Looks for what can be known to be impossible before anything runs.
+ * @throws RefusalError where a policy can't work with this model, cluster or routing
+ */
+export function checkPolicies(
+  spec: Pick<SimulationSpec, 'source' | 'policies' | 'machine' | 'seed' | 'warmup'>,
+): void {
+  const { setting } = policySetting(spec);
+  spec.policies.forEach(({ options }, i) => {
+    const refusal = policyOf(options).refusal(options, setting);
+    if (refusal === null) return;
+    throw new RefusalError(`policies[${i}].${refusal.option}`, refusal.found, refusal.allowed);
+  });
+  warmupOf(spec);
 }
 
 /**
@@ -61,7 +88,8 @@ export function simulate(spec: SimulationSpec): SimulationResult {
   const { source, machine, policies, seed } = spec;
   const runtime = createRuntime(spec.runtime, machine);
   const { setting, calibration } = policySetting(spec);
-  const runs = policies.map(({ options }) => startRun(options, machine, runtime, setting));
+  checkPolicies(spec);
+  const runs = policies.map(({ options }, i) => startRun(options, i, machine, runtime, setting));
   const warmup = warmupOf(spec);
   const replicates = source.resample
     ? (spec.resamples ??
@@ -112,7 +140,7 @@ export function simulate(spec: SimulationSpec): SimulationResult {
 }
 
 /** What policies know, with the calibration drawn once per share and its label kept. */
-function policySetting({ source, machine, seed }: SimulationSpec): {
+function policySetting({ source, machine, seed }: Pick<SimulationSpec, 'source' | 'machine' | 'seed'>): {
   setting: PolicySetting;
   calibration: () => string | null;
 } {
@@ -126,6 +154,7 @@ function policySetting({ source, machine, seed }: SimulationSpec): {
     layers: source.layerIds.length,
     weightBits,
     placement: contiguous(gpus, source.experts, weightBits),
+    copiesPerGpu: source.tokensPerGpu * source.topK,
     hasTokens: source.hasTokens,
     hasGateWeights: source.hasGateWeights,
     importance: source.importance,
@@ -141,25 +170,40 @@ function policySetting({ source, machine, seed }: SimulationSpec): {
 
 function startRun(
   options: PolicyOptions,
+  index: number,
   machine: Machine,
   runtime: Runtime,
   setting: PolicySetting,
 ): PolicyRun {
-  const refusal = policyOf(options).refusal(options, setting);
-  if (refusal !== null) throw new RefusalError(`policy ${options.kind}: ${refusal}`);
   try {
     return new PolicyRun(options, machine, runtime, setting);
   } catch (error) {
-    if (error instanceof RangeError) throw new RefusalError(`policy ${options.kind}: ${error.message}`);
-    throw error;
+    if (!(error instanceof RangeError)) throw error;
+    const { path, found, allowed } = partsOf(error.message, policyLabel(options));
+    throw new RefusalError(path === '' ? `policies[${index}]` : `policies[${index}].${path}`, found, allowed);
   }
 }
 
-function warmupOf({ warmup, policies, source }: SimulationSpec): number {
-  const steps = warmup ?? Math.max(...policies.map(({ options }) => policyOf(options).warmup(options)));
-  if (steps < source.steps) return steps;
+function warmupOf({
+  warmup,
+  policies,
+  source,
+}: Pick<SimulationSpec, 'warmup' | 'policies' | 'source'>): number {
+  if (warmup !== null) {
+    if (warmup < source.steps) return warmup;
+    throw new RefusalError(
+      'workload.warmupSteps',
+      `${warmup} of ${source.steps} steps`,
+      `at most ${source.steps - 1} (warmupSteps: ${source.steps - 1}, or more workload.steps)`,
+    );
+  }
+  const steps = policies.map(({ options }) => policyOf(options).warmup(options));
+  const most = Math.max(...steps);
+  if (most < source.steps) return most;
   throw new RefusalError(
-    `workload.steps: found ${source.steps}, of which ${steps} are warm-up; allowed: more than ${steps}`,
+    'workload.steps',
+    `${source.steps}, all of which warm ${policyLabel(policies[steps.indexOf(most)].options)} up`,
+    `more than ${most} (steps: ${2 * most}), or a smaller workload.warmupSteps`,
   );
 }
 
