@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { gpuPresets } from '../../src/hardware/index.js';
@@ -206,6 +206,17 @@ describe('bad input: exit code 2, one message with file, path, found and allowed
     );
   });
 
+  it('several scenarios: none runs where one is wrong', () => {
+    const endless = writeJson(folder, 'endless.json', {
+      ...small,
+      workload: { ...small.workload, steps: 10_000_000 },
+    });
+    const wrong = writeJson(folder, 'wrong.json', { ...small, policies: ['nothing'] });
+    const { status, stdout, stderr } = epsim(['run', endless, wrong]);
+    expect([status, stdout]).toEqual([2, '']);
+    expect(stderr).toContain(`${wrong}: policies[0]: found "nothing"`);
+  });
+
   it('asks for more than a recording holds', () => {
     const { status, stderr } = epsim([
       'run',
@@ -298,6 +309,16 @@ describe('bad input: exit code 2, one message with file, path, found and allowed
     if (process.getuid?.() !== 0) {
       expect(epsim(['run', scenario, '--out', locked]).status).toBe(2);
       expect(readdirSync(locked)).toEqual([]);
+    }
+    // The steps would take hours: the place is looked at before.
+    const endless = ['run', scenario, '--set', 'workload.steps=10000000', '--out'];
+    expect(epsim([...endless, join(blocked, 'below')]).status).toBe(2);
+    if (existsSync('/proc/self')) {
+      const refused = epsim([...endless, '/proc/foo']);
+      expect([refused.status, refused.stderr.trim()]).toEqual([
+        2,
+        '/proc/foo: found no such file or folder, allowed: a folder that can be written',
+      ]);
     }
     expect(epsim(['init', join(folder, 'no/such/folder/scenario.json')]).status).toBe(2);
     expect(epsim(['trace', 'record', scenario, '--out', join(folder, 'no/trace.parquet')]).status).toBe(2);

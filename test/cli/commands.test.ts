@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { Result } from '../../src/index.js';
@@ -68,6 +68,7 @@ describe('epsim run', () => {
     epsim(['run', scenario, '--out', out, '--set', 'seed=8']);
     const kept = readdirSync(out);
     expect(kept).toHaveLength(2);
+    kept.forEach((name) => expect(statSync(join(out, name)).mode & 0o777).toBe(0o777 & ~process.umask()));
     kept.forEach((name) => expect(name).toMatch(/^small-[0-9a-f]{10}$/));
     const result = JSON.parse(readFileSync(join(out, kept[0], 'result.json'), 'utf8')) as Result;
     expect(kept[0]).toBe(`small-${result.inputs.slice(0, 10)}`);
