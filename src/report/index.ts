@@ -1,4 +1,5 @@
 export { diffResults } from './diff.js';
+export { parseResult } from './parse-result.js';
 export { resultCsv, stepsCsv } from './rows.js';
 export { comparisonTable, resultTable } from './table.js';
 export { formatBytes, formatFactor, formatSeconds, formatShare } from './units.js';

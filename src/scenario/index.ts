@@ -1,5 +1,5 @@
-export { describeIssue, show, type DescribedIssue } from './describe-issue.js';
-export { parseScenario, setPath } from './parse.js';
+export { describeIssue, pathText, show, type DescribedIssue } from './describe-issue.js';
+export { parseInput, parsePolicy, parseScenario, setPath } from './parse.js';
 export {
   filesOf,
   resolveModel,

@@ -1,8 +1,9 @@
+import { z } from 'zod';
 import { clusterPresets, gpuPresets } from '../hardware/index.js';
 import { modelPresets } from '../model/index.js';
 import { describeIssue, pathText, show } from './describe-issue.js';
 import { ScenarioError } from './scenario-error.js';
-import { scenarioJsonSchema, scenarioSchema, type Scenario } from './schema.js';
+import { policySchema, scenarioJsonSchema, scenarioSchema, type Scenario } from './schema.js';
 
 /**
  * Checks a scenario and fills in its defaults.
@@ -10,9 +11,33 @@ import { scenarioJsonSchema, scenarioSchema, type Scenario } from './schema.js';
  * @throws ScenarioError
  */
 export function parseScenario(input: unknown, file: string): Scenario {
-  const parsed = scenarioSchema.safeParse(input);
+  return parseInput(scenarioSchema, input, file, scenarioJsonSchema);
+}
+
+/**
+ * Checks a policy as a scenario lists it.
+ * @param file name for messages
+ * @throws ScenarioError
+ */
+export function parsePolicy(input: unknown, file: string): z.output<typeof policySchema> {
+  return parseInput(policySchema, input, file);
+}
+
+/**
+ * Checks what a file (or an option) holds against a schema.
+ * @param file name for messages
+ * @param jsonSchema the schema as JSON Schema, where it is not plainly that
+ * @throws ScenarioError
+ */
+export function parseInput<Schema extends z.ZodType>(
+  schema: Schema,
+  input: unknown,
+  file: string,
+  jsonSchema: () => object = () => z.toJSONSchema(schema, { io: 'input' }),
+): z.output<Schema> {
+  const parsed = schema.safeParse(input);
   if (parsed.success) return parsed.data;
-  const { path, found, allowed } = describeIssue(parsed.error.issues, input, scenarioJsonSchema());
+  const { path, found, allowed } = describeIssue(parsed.error.issues, input, jsonSchema());
   throw new ScenarioError(file, path, found, allowed);
 }
 

@@ -1,4 +1,3 @@
-import { z } from 'zod';
 import { contiguous, policies as knownPolicies, policyOf, type PolicyOptions } from '../balancing/index.js';
 import { NON_TENSOR_BYTES, runtimes, type Machine, type RuntimeOptions } from '../execution/index.js';
 import {
@@ -10,7 +9,6 @@ import {
   profileSchema,
   shippedProfiles,
   type Cluster,
-  type Profile,
 } from '../hardware/index.js';
 import { completeShape, modelPresets, shapeFromConfig, shapeSchema, type MoeShape } from '../model/index.js';
 import {
@@ -22,7 +20,8 @@ import {
   type RoutingSource,
   type Trace,
 } from '../routing/index.js';
-import { describeIssue, show } from './describe-issue.js';
+import { show } from './describe-issue.js';
+import { parseInput } from './parse.js';
 import { partsOf, ScenarioError } from './scenario-error.js';
 import type { Scenario, TraceOptions } from './schema.js';
 
@@ -77,10 +76,8 @@ export function resolveModel({ model }: Scenario, file: string, config?: unknown
     const inConfig = <T>(make: () => T) => attempt(model, '', config, make);
     const read = inConfig(() => shapeFromConfig(config));
     const shape = { ...read, name: read.name ?? nameOfConfig(model) };
-    const parsed = shapeSchema.safeParse(shape);
-    if (parsed.success) return inConfig(() => completeShape(parsed.data));
-    const issue = describeIssue(parsed.error.issues, shape, z.toJSONSchema(shapeSchema, { io: 'input' }));
-    throw new ScenarioError(model, issue.path, issue.found, issue.allowed);
+    const parsed = parseInput(shapeSchema, shape, model);
+    return inConfig(() => completeShape(parsed));
   }
   if (!('preset' in model)) return attempt(file, 'model', model, () => completeShape(model));
   const { preset, ...overrides } = model;
@@ -120,19 +117,12 @@ export function resolveCluster({ cluster }: Scenario, file: string, profileFile?
   }
   const profile =
     profileFile !== undefined
-      ? parseProfile(profileFile, given.profile!)
+      ? parseInput(profileSchema, profileFile, given.profile!)
       : (shippedProfiles.find(({ name }) => name === given.profile) ?? defaultProfile(gpu));
   if (profile.gpu !== gpu.name) {
     throw new ScenarioError(file, 'cluster.profile', `timings of ${profile.gpu}`, `timings of ${gpu.name}`);
   }
   return { gpu, gpus, gpusPerNode: Math.min(gpusPerNode, gpus), fabric, profile };
-}
-
-function parseProfile(input: unknown, file: string): Profile {
-  const parsed = profileSchema.safeParse(input);
-  if (parsed.success) return parsed.data;
-  const { path, found, allowed } = describeIssue(parsed.error.issues, input, z.toJSONSchema(profileSchema));
-  throw new ScenarioError(file, path, found, allowed);
 }
 
 /**

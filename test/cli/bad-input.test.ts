@@ -1,7 +1,8 @@
-import { chmodSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { gpuPresets } from '../../src/hardware/index.js';
+import type { Result } from '../../src/index.js';
 import { epsim, root, small, workFolder, writeJson } from './epsim.js';
 
 const folder = workFolder();
@@ -294,6 +295,93 @@ describe('bad input: exit code 2, one message with file, path, found and allowed
       "--loads: found ''",
     );
     expect(epsim(['diff', scenario, scenario]).stderr).toContain('found no result');
+  });
+
+  it.each<[string, string[], string]>([
+    ['nothing to plan', [], 'plan: found no --gpus and --loads, allowed: --gpus 4 --loads 60,4,8'],
+    ['no GPUs', ['--loads', '1,2'], 'plan: found no --gpus, allowed:'],
+    ['zero GPUs', ['--gpus', '0', '--loads', '1,2'], "--gpus: found '0', allowed: a whole number ≥ 1"],
+    [
+      'nodes that don’t divide',
+      ['--gpus', '2', '--gpus-per-node', '7', '--loads', '1,2'],
+      'plan: gpusPerNode: found 7, allowed: a divisor of gpus = 2',
+    ],
+    [
+      'experts that don’t divide',
+      ['--gpus', '3', '--loads', '1,2'],
+      'plan: found 3 GPUs for 2 experts, allowed: 1, 2',
+    ],
+  ])('plan: %s', (_, args, message) => {
+    const { status, stdout, stderr } = epsim(['plan', '--policy', 'llep', ...args]);
+    expect([status, stdout, stderr.trim().split('\n').length]).toEqual([2, '', 1]);
+    expect(stderr).toContain(message);
+  });
+
+  it.each<[string, unknown, string]>([
+    ['null', null, 'found null, allowed: an object with gpus, experts and loads'],
+    ['a text for GPUs', { gpus: 'two', experts: 2, loads: [1, 2] }, 'gpus: found "two", allowed: a number'],
+    [
+      'no GPUs',
+      { experts: 2, loads: [1, 2] },
+      'gpus: found nothing, allowed: a whole number ≥ 1 there, or --gpus',
+    ],
+    ['half a copy', { gpus: 2, loads: [1.5, 2] }, 'loads[0]: found 1.5, allowed: a whole number'],
+    [
+      'an unknown key',
+      { gpus: 2, loads: [1, 2], gpu: 3 },
+      "gpu: found unknown key 'gpu', allowed: gpus, gpusPerNode",
+    ],
+    [
+      'counts of another shape',
+      { gpus: 2, experts: 2, counts: [[1, 2]] },
+      'counts: found another shape, allowed: 2',
+    ],
+    ['nothing to balance', { gpus: 2, experts: 2 }, 'found no counts, loads or tokens, allowed: one of them'],
+  ])('plan --input: %s', (_, input, message) => {
+    const file = writeJson(folder, 'layer.json', input);
+    const { status, stdout, stderr } = epsim(['plan', '--policy', 'llep', '--input', file]);
+    expect([status, stdout, stderr.trim().split('\n').length]).toEqual([2, '', 1]);
+    expect(stderr).toContain(`${file}: ${message}`);
+  });
+
+  it('plan: a policy that is none, or an anchor', () => {
+    const plan = (policy: string) =>
+      epsim(['plan', '--policy', policy, '--gpus', '2', '--loads', '1,2']).stderr;
+    expect(plan('llep:alpha=-1')).toContain('--policy: alpha: found -1, allowed: a number > 0');
+    expect(plan('llep:alfa=1')).toContain("--policy: alfa: found unknown key 'alfa', allowed: kind, alpha");
+    expect(plan('nothing')).toContain('--policy: found "nothing", allowed: "ep", "llep"');
+    expect(plan('balanced')).toContain(
+      'plan: policy: found balanced, an anchor that states loads and plans nothing, allowed: ep, llep',
+    );
+  });
+
+  it('diff: a file that is no whole result', () => {
+    const good = writeJson(
+      folder,
+      'good.json',
+      epsim(['run', writeJson(folder, 'small.json', small), '--format', 'json']).stdout,
+    );
+    const whole = JSON.parse(readFileSync(good, 'utf8')) as Result;
+    const [policy] = whole.policies;
+    for (const [content, message] of [
+      [{ schema: 'epsim/result@1', policies: [] }, 'version: found nothing, allowed: a string'],
+      [null, 'found no result, allowed: a file that epsim run'],
+      [{ ...whole, policies: [] }, 'policies: found [], allowed: length ≥ 1'],
+      [
+        { ...whole, policies: [{ policy: { kind: 'ep' } }] },
+        'policies[0].stepLatency: found nothing, allowed: an object',
+      ],
+      [
+        { ...whole, policies: [{ ...policy, policy: { kind: 'x' } }] },
+        'policies[0].policy.kind: found "x", allowed:',
+      ],
+      [[whole, whole], 'found 2 results side by side, allowed: a file that holds one of them'],
+    ] as const) {
+      const bad = writeJson(folder, 'bad-result.json', content);
+      const { status, stdout, stderr } = epsim(['diff', good, bad]);
+      expect([status, stdout]).toEqual([2, '']);
+      expect(stderr).toContain(`${bad}: ${message}`);
+    }
   });
 
   it('a folder that cannot be written leaves nothing behind', () => {
