@@ -304,8 +304,7 @@ function resolveTrace(
   try {
     return trace.kind === 'counts' ? countTraceSource(trace, spec) : tokenTraceSource(trace, spec);
   } catch (error) {
-    if (error instanceof TraceError)
-      throw new TraceError(`${file}: workload.routing (${path}): ${error.message}`);
+    if (error instanceof TraceError) throw error.within(`${file}: workload.routing (${path})`);
     throw error;
   }
 }

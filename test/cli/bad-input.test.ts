@@ -203,7 +203,7 @@ describe('bad input: exit code 2, one message with file, path, found and allowed
     const damaged = join(folder, 'damaged.parquet');
     writeFileSync(damaged, 'PAR1 and nothing more');
     expect(refuse(set('workload.routing', { kind: 'trace', path: damaged }))).toContain(
-      'damaged.parquet: not a Parquet file that can be read',
+      'damaged.parquet: found not a Parquet file that can be read',
     );
   });
 

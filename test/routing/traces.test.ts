@@ -52,16 +52,20 @@ describe('numpy recordings', () => {
   });
 
   it.each<[string, Parameters<typeof parts>[0], RegExp]>([
-    ['no meta.json', { 'meta.json': undefined }, /meta\.json is missing/],
+    ['no meta.json', { 'meta.json': undefined }, /meta\.json: found no such file/],
     ['meta.json that is no JSON', { 'meta.json': text('{') }, /meta\.json: /],
-    ['meta.json without experts', { 'meta.json': text('{"layers": 2}') }, /meta\.json: .*experts/s],
+    [
+      'meta.json without experts',
+      { 'meta.json': text('{"layers": 2}') },
+      /meta\.json experts: found nothing, allowed: of type /,
+    ],
     [
       'truncated experts',
       { 'experts.npy': parts()['experts.npy']!.slice(0, -3) },
-      /found 9 values, but its header says 12: truncated/,
+      /found 9 values, but its header says 12, allowed: the file as it was recorded/,
     ],
-    ['something else', { 'experts.npy': text('PK this is a zip') }, /experts\.npy: not a numpy file/],
-    ['an empty file', { 'experts.npy': new ArrayBuffer(0) }, /experts\.npy: not a numpy file/],
+    ['something else', { 'experts.npy': text('PK this is a zip') }, /experts\.npy: found not a numpy file/],
+    ['an empty file', { 'experts.npy': new ArrayBuffer(0) }, /experts\.npy: found not a numpy file/],
     [
       'another shape',
       { 'experts.npy': dump(new Uint8Array(12), [6, 2]) },
@@ -86,12 +90,13 @@ describe('numpy recordings', () => {
     [
       'counts of another recording',
       { 'counts.csv': text('3,2,1,0\n0,1,3,2\n') },
-      /counts\.csv and experts\.npy disagree: layer 1, expert 2/,
+      /counts\.csv: found 3 copies of expert 2 in layer 1 where experts\.npy has 2/,
     ],
     ['counts that are none', { 'counts.csv': text('3,2,1,x\n0,1,2,3\n') }, /counts\.csv line 1: found NaN/],
     ['too few lines of counts', { 'counts.csv': text('3,2,1,0\n') }, /found 1 lines/],
   ])('refuses %s', async (_, change, message) => {
     await expect(readRecording(parts(change), undefined)).rejects.toThrow(message);
+    await expect(readRecording(parts(change), undefined)).rejects.toThrow(/found .+, allowed: ./s);
   });
 });
 

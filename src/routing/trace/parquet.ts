@@ -5,7 +5,9 @@ import { z } from 'zod';
 import type { LayerBatch } from '../source.js';
 import { Checksum, checksumOfText, floatWord, intWord } from './checksum.js';
 import {
+  AS_RECORDED,
   checkExperts,
+  metadataError,
   TraceError,
   traceHeaderSchema,
   type CountedStep,
@@ -19,6 +21,7 @@ import {
 const HEADER_KEY = 'epsim';
 /** Key of the checksums; files written before there were any lack it, and are read unchecked. */
 const CHECKSUM_KEY = 'epsim/checksums';
+const NATIVE = 'a trace that epsim trace record wrote';
 const ROWS_PER_GROUP = 100_000;
 
 type ColumnType = 'INT32' | 'FLOAT' | 'BOOLEAN';
@@ -219,7 +222,9 @@ export async function readNativeTrace(bytes: ArrayBuffer): Promise<Trace> {
     metadata = parquetMetadata(bytes);
   } catch (error) {
     throw new TraceError(
-      `not a Parquet file that can be read (${(error as Error).message}): truncated or corrupt`,
+      '',
+      `not a Parquet file that can be read (${(error as Error).message})`,
+      AS_RECORDED,
     );
   }
   const header = readHeader(metadata);
@@ -228,9 +233,7 @@ export async function readNativeTrace(bytes: ArrayBuffer): Promise<Trace> {
   try {
     columns = await readColumns(bytes, metadata, rows);
   } catch (error) {
-    throw new TraceError(
-      `found data that can't be decoded (${(error as Error).message}): truncated or corrupt`,
-    );
+    throw new TraceError('', `data that can't be decoded (${(error as Error).message})`, AS_RECORDED);
   }
   verifyChecksums(metadata, columns);
   return header.kind === 'counts' ? toCountTrace(header, columns, rows) : toTokenTrace(header, columns, rows);
@@ -257,25 +260,25 @@ function verifyChecksums(metadata: FileMetaData, columns: Map<string, Float64Arr
             new Checksum().add(columns.get(name) ?? [], wordOf(types.get(name))).digest() !== sum,
         )?.[0];
   if (wrong === undefined) return;
-  throw new TraceError(
-    `${wrong}: found other contents than were written (by their checksum), allowed: the file as it was ` +
-      'recorded; this one is corrupt',
-  );
+  throw new TraceError(wrong, 'other contents than were written (by their checksum)', AS_RECORDED);
 }
 
 function readHeader(metadata: FileMetaData): TraceHeader {
   const text = metadataOf(metadata, HEADER_KEY);
   if (text === undefined)
-    throw new TraceError(`found no '${HEADER_KEY}' key in the file's metadata: not an epsim trace`);
-  const parsed = traceHeaderSchema.safeParse(parseJson(text));
-  if (!parsed.success) throw new TraceError(`header: ${z.prettifyError(parsed.error)}`);
+    throw new TraceError('', `no '${HEADER_KEY}' key in the file's metadata: not an epsim trace`, NATIVE);
+  const json = parseJson(text);
+  const parsed = traceHeaderSchema.safeParse(json);
+  if (!parsed.success) throw metadataError('header', parsed.error, json);
   const { importance, layerIds, experts } = parsed.data;
   if (
     importance &&
     (importance.length !== layerIds.length || importance.some((row) => row.length !== experts))
   ) {
     throw new TraceError(
-      `header: found importance of another shape than ${layerIds.length} layers × ${experts} experts`,
+      'header',
+      'importance of another shape',
+      `${layerIds.length} layers × ${experts} experts`,
     );
   }
   return parsed.data;
@@ -285,7 +288,7 @@ function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new TraceError(`header: ${(error as Error).message}`);
+    throw new TraceError('header', (error as Error).message, 'JSON');
   }
 }
 
@@ -310,7 +313,7 @@ async function readColumns(
 
 function columnOf(columns: Map<string, Float64Array>, name: string): Float64Array {
   const column = columns.get(name);
-  if (!column) throw new TraceError(`column ${name} is missing; found: ${[...columns.keys()].join(', ')}`);
+  if (!column) throw new TraceError('', `no column ${name} among ${[...columns.keys()].join(', ')}`, NATIVE);
   return column;
 }
 
@@ -319,14 +322,15 @@ function indexColumn(columns: Map<string, Float64Array>, name: string, limit: nu
   const column = columnOf(columns, name);
   const wrong = column.findIndex((value) => !(Number.isInteger(value) && value >= 0 && value < limit));
   if (wrong >= 0) {
-    throw new TraceError(`column ${name}, row ${wrong}: found ${column[wrong]}, allowed: 0 to ${limit - 1}`);
+    throw new TraceError(`column ${name}, row ${wrong}`, String(column[wrong]), `0 to ${limit - 1}`);
   }
   return column;
 }
 
 function toCountTrace(header: TraceHeader, columns: Map<string, Float64Array>, rows: number): CountTrace {
   const { experts, layerIds, gpus, steps: stepCount } = header;
-  if (gpus === undefined || stepCount === undefined) throw new TraceError('header: gpus or steps is missing');
+  if (gpus === undefined || stepCount === undefined)
+    throw new TraceError('header', 'no gpus or no steps', 'both, where a trace keeps batches');
   const calibration = columnOf(columns, 'calibration');
   const step = indexColumn(columns, 'step', stepCount);
   const layer = indexColumn(columns, 'layer', layerIds.length);
@@ -347,7 +351,7 @@ function toCountTrace(header: TraceHeader, columns: Map<string, Float64Array>, r
   const empty = steps.findIndex(({ layers }) =>
     layers.some((counts) => counts.every((count) => count === 0)),
   );
-  if (empty >= 0) throw new TraceError(`step ${empty}: found a layer without copies: truncated or corrupt`);
+  if (empty >= 0) throw new TraceError(`step ${empty}`, 'a layer without copies', AS_RECORDED);
   return { kind: 'counts', header, steps: [...calibrationSteps, ...steps] };
 }
 
@@ -356,14 +360,16 @@ function toTokenTrace(header: TraceHeader, columns: Map<string, Float64Array>, r
   const layers = layerIds.length;
   const tokens = rows / layers;
   if (!Number.isInteger(tokens) || tokens === 0) {
-    throw new TraceError(`found ${rows} rows, allowed: a multiple of ${layers} layers: truncated or corrupt`);
+    throw new TraceError('', `${rows} rows`, `a multiple of ${layers} layers: truncated or corrupt`);
   }
   const layer = indexColumn(columns, 'layer', layers);
   const token = indexColumn(columns, 'token', tokens);
   for (let row = 0; row < rows; row++) {
     if (token[row] !== Math.floor(row / layers) || layer[row] !== row % layers) {
       throw new TraceError(
-        `row ${row}: found token ${token[row]}, layer ${layer[row]}, allowed: rows sorted by token, then layer`,
+        `row ${row}`,
+        `token ${token[row]}, layer ${layer[row]}`,
+        'rows sorted by token, then layer',
       );
     }
   }
@@ -384,7 +390,7 @@ function toTokenTrace(header: TraceHeader, columns: Map<string, Float64Array>, r
   checkExperts(trace);
   if (columns.has('step')) {
     if (gpus === undefined || header.steps === undefined)
-      throw new TraceError('header: gpus or steps is missing');
+      throw new TraceError('header', 'no gpus or no steps', 'both, where a trace keeps batches');
     const everyLayer = (column: Float64Array) =>
       Int32Array.from({ length: tokens }, (_, t) => column[t * layers]);
     trace.batches = {
@@ -402,7 +408,7 @@ function readWeights(columns: Map<string, Float64Array>, rows: number, topK: num
     const column = columnOf(columns, `weight_${j}`);
     for (let row = 0; row < rows; row++) {
       if (!Number.isFinite(column[row]))
-        throw new TraceError(`column weight_${j}, row ${row}: found ${column[row]}`);
+        throw new TraceError(`column weight_${j}, row ${row}`, String(column[row]), 'a finite number');
       weights[row * topK + j] = column[row];
     }
   }
@@ -417,9 +423,7 @@ function readSequences(columns: Map<string, Float64Array>, tokens: number, layer
     const sequence = column[token * layers];
     if (sequence === starts.length) starts.push(token);
     else if (sequence !== starts.length - 1) {
-      throw new TraceError(
-        `token ${token}: found sequence ${sequence}, allowed: ${starts.length - 1} or the next`,
-      );
+      throw new TraceError(`token ${token}`, `sequence ${sequence}`, `${starts.length - 1} or the next`);
     }
   }
   return Int32Array.from([...starts, tokens]);
