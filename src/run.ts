@@ -107,6 +107,7 @@ export function runOpened(
     inputs,
     scenario: withoutSchema(opened.scenario),
     model: shape.name,
+    moeLayers: shape.moeLayers,
     cluster: {
       gpu: cluster.gpu.name,
       gpus: cluster.gpus,

@@ -8,7 +8,7 @@ import {
 } from '../balancing/index.js';
 import { createRuntime, type Machine, type Runtime, type RuntimeOptions } from '../execution/index.js';
 import { bitsOf } from '../hardware/index.js';
-import { floorOfSkew } from '../metrics/index.js';
+import { floorOfSkew, variesBetweenSteps } from '../metrics/index.js';
 import type { Calibration, RoutingSource } from '../routing/index.js';
 import { partsOf } from '../scenario/index.js';
 import { outOfMemoryOf, peakMemoryOf } from './memory-summary.js';
@@ -106,8 +106,9 @@ export function simulate(spec: SimulationSpec): SimulationResult {
     peakMemory: peakMemoryOf(run),
     oom: outOfMemoryOf(run),
   }));
+  // One replicate says nothing of how far others would lie.
   const replicated =
-    replicates > 0 ? replicateMeans(runs, source, replicates, { warmup, seed, onStep }) : null;
+    replicates > 1 ? replicateMeans(runs, source, replicates, { warmup, seed, onStep }) : null;
 
   const comparison = {
     source,
@@ -117,6 +118,7 @@ export function simulate(spec: SimulationSpec): SimulationResult {
     ratios: new PairedRatios(pass.latencies, source.layerIds.length, replicated),
     ep: policies.findIndex(({ options }) => options.kind === 'ep'),
   };
+  const varying = pass.latencies.map((series) => variesBetweenSteps(series, source.layerIds.length));
   const results = policies.map((policy, i) => policyResult(policy, i, counted[i], comparison));
   return {
     latencies: pass.latencies,
@@ -127,7 +129,8 @@ export function simulate(spec: SimulationSpec): SimulationResult {
       layers: [...source.layerIds],
       tokensPerGpu: source.tokensPerGpu,
       calibration: calibration(),
-      interval: intervalLabel(replicates, source.steps - warmup),
+      interval: intervalLabel(replicates, source.steps - warmup, varying, comparison.ep),
+      varies: varying[comparison.ep],
       notes: [
         ...new Set([
           ...source.notes,
@@ -221,7 +224,11 @@ function skewFloors({ gpus, experts, topK, tokensPerGpu }: RoutingSource): { gpu
   };
 }
 
-function intervalLabel(replicates: number, steps: number): string {
-  if (replicates > 0) return `90 %, ${replicates} replicates over sequences drawn with replacement`;
-  return steps === 1 ? 'none: one step' : '90 %, paired log-ratio over effective steps';
+/** @param varying by policy, whether its steps differ */
+function intervalLabel(replicates: number, steps: number, varying: readonly boolean[], ep: number): string {
+  if (replicates > 1) return `90 %, ${replicates} replicates over sequences drawn with replacement`;
+  if (steps === 1) return 'none: one step';
+  if (!varying.some(Boolean)) return `none: the ${steps} steps do not vary`;
+  const paired = '90 %, paired log-ratio over effective steps';
+  return varying[ep] ? paired : `${paired}, which differ only by what policies draw`;
 }

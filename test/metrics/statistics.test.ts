@@ -7,6 +7,7 @@ import {
   resampledRatio,
   skewOf,
   summariseLatency,
+  variesBetweenSteps,
 } from '../../src/metrics/index.js';
 import { TokenDraw } from '../../src/routing/inclusion.js';
 import { randomStream } from '../../src/routing/index.js';
@@ -37,6 +38,15 @@ describe('effectiveSize', () => {
     expect(effectiveSize(new Float64Array(50).fill(0.1))).toBe(50);
     expect(effectiveSize(Float64Array.from({ length: 50 }, (_, i) => i % 2))).toBe(50);
     expect(effectiveSize(Float64Array.of(1, 2))).toBe(2);
+  });
+});
+
+describe('variesBetweenSteps', () => {
+  it('compares every layer with itself, beyond rounding', () => {
+    expect(variesBetweenSteps(Float64Array.of(1, 2, 1, 2), 2)).toBe(false);
+    expect(variesBetweenSteps(Float64Array.of(1, 2, 1, 2), 1)).toBe(true);
+    expect(variesBetweenSteps(Float64Array.of(0.3, 0.1 + 0.2), 1)).toBe(false);
+    expect(variesBetweenSteps(Float64Array.of(1), 1)).toBe(false);
   });
 });
 

@@ -1,6 +1,6 @@
 import { Command, Option } from '@commander-js/extra-typings';
 import { checkFolder, readJson, writeFolder } from '../../files/index.js';
-import { comparisonTable, resultCsv, resultTable, stepsCsv, verdict } from '../../report/index.js';
+import { comparison, resultCsv, resultTable, stepsCsv } from '../../report/index.js';
 import { openScenario, runOpened, type OpenedScenario } from '../../run.js';
 import { setPath } from '../../scenario/index.js';
 import type { Result } from '../../simulation/index.js';
@@ -83,8 +83,5 @@ function render(results: readonly Result[], format: 'table' | 'json' | 'csv'): s
   if (format === 'json') return JSON.stringify(results.length === 1 ? results[0] : results, null, 2);
   if (format === 'csv') return resultCsv(results).trimEnd();
   if (results.length === 1) return resultTable(results[0]);
-  const verdicts = results.map(
-    (result, i) => `${result.scenario.name ?? `scenario ${i + 1}`}: ${verdict(result)}`,
-  );
-  return [comparisonTable(results), ...verdicts].join('\n');
+  return comparison(results);
 }
