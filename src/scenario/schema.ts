@@ -66,7 +66,12 @@ const routing = union<GeneratorOptions | TraceOptions>('kind', [
 ]);
 
 const workload = z.strictObject({
-  phase: z.enum(['prefill', 'decode']),
+  phase: z
+    .enum(['prefill', 'decode'])
+    .describe(
+      'What the steps stand for. It changes no time and no routing: only a recording of the other phase is warned ' +
+        'about. What makes a step a decode is few tokensPerGpu and batching decode-lockstep.',
+    ),
   tokensPerGpu: z
     .int()
     .min(1)
