@@ -61,7 +61,9 @@ export function intervalLine({ routing, policies }: Result): string {
   const [, none] = /^none: (.*)$/.exec(routing.interval) ?? [];
   if (none !== undefined) return `no interval: ${none}`;
   const ep = policies.find(({ policy }) => policy.kind === 'ep')!;
-  const effective = routing.varies ? `; ${Math.round(ep.stepLatency.effectiveSteps)} effective steps` : '';
+  const count = Math.round(ep.stepLatency.effectiveSteps);
+  if (!policies.some(hasRange)) return `no interval: ${count} effective steps are too few`;
+  const effective = routing.varies ? `; ${count} effective steps` : '';
   return `90 % interval: ${routing.interval.replace(/^90 %, /, '')}${effective}`;
 }
 

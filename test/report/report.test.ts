@@ -108,12 +108,17 @@ describe('the table', () => {
   });
 
   it('tells steps that do not vary, one step, and steps that vary apart', () => {
-    const footer = (routing: Partial<Result['routing']>) =>
-      /^step: .*$/m.exec(resultTable({ ...result, routing: { ...result.routing, ...routing } }))![0];
+    const footer = (routing: Partial<Result['routing']>, low = 0.9) => {
+      const ranges = changed(when('llep', { speedup: { mean: 1, low, high: 1 } }));
+      return /^step: .*$/m.exec(resultTable({ ...ranges, routing: { ...result.routing, ...routing } }))![0];
+    };
     expect(footer({})).toBe('step: mean latency; no interval: the 2 steps do not vary.');
     expect(footer({ interval: 'none: one step' })).toBe('step: mean latency; no interval: one step.');
     expect(footer({ interval: '90 %, paired log-ratio over effective steps', varies: true })).toBe(
       'step: mean latency; 90 % interval: paired log-ratio over effective steps; 2 effective steps.',
+    );
+    expect(footer({ interval: '90 %, paired log-ratio over effective steps', varies: true }, 1)).toBe(
+      'step: mean latency; no interval: 2 effective steps are too few.',
     );
   });
 });
