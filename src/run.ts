@@ -5,12 +5,13 @@ import {
   parseScenario,
   resolveModel,
   resolveScenario,
+  ScenarioError,
   type ResolvedScenario,
   type Scenario,
   type ScenarioContents,
   type ScenarioInput,
 } from './scenario/index.js';
-import { simulate, type Result } from './simulation/index.js';
+import { checkPolicies, RefusalError, simulate, type Result } from './simulation/index.js';
 import { VERSION } from './version.js';
 
 /** How to run a scenario. */
@@ -25,6 +26,8 @@ export interface RunOptions {
 
 /** A scenario with its files opened. */
 export interface OpenedScenario {
+  /** Name of the scenario's file, for messages. */
+  file: string;
   scenario: Scenario;
   resolved: ResolvedScenario;
   /** Hash of everything that a result depends on. */
@@ -58,7 +61,19 @@ export async function openScenario(input: unknown, options: RunOptions = {}): Pr
     contents.trace = trace;
     hashed.push(...bytes);
   }
-  return { scenario, resolved: resolveScenario(scenario, file, contents), inputs: hashOf(hashed) };
+  const resolved = resolveScenario(scenario, file, contents);
+  inFile(file, () => checkPolicies(resolved));
+  return { file, scenario, resolved, inputs: hashOf(hashed) };
+}
+
+/** Says in which file stands what a simulation refuses. */
+function inFile<T>(file: string, simulateOrCheck: () => T): T {
+  try {
+    return simulateOrCheck();
+  } catch (error) {
+    if (!(error instanceof RefusalError)) throw error;
+    throw new ScenarioError(file, error.path, error.found, error.allowed);
+  }
 }
 
 function withoutSchema({ $schema: _, ...scenario }: Scenario): object {
@@ -68,7 +83,7 @@ function withoutSchema({ $schema: _, ...scenario }: Scenario): object {
 /**
  * Runs a scenario.
  * @param scenario as its JSON file holds it
- * @throws ScenarioError, TraceError, FileError or RefusalError, with what was found and what is allowed
+ * @throws ScenarioError, TraceError or FileError, with what was found and what is allowed
  */
 export async function run(scenario: ScenarioInput, options: RunOptions = {}): Promise<Result> {
   return runOpened(await openScenario(scenario, options), options.onStep).result;
@@ -82,16 +97,9 @@ export function runOpened(
   const { resolved, inputs } = opened;
   const { machine, runtime, source, policies, warmup, resamples, seed } = resolved;
   const { cluster, shape } = machine;
-  const simulated = simulate({
-    source,
-    policies,
-    machine,
-    runtime,
-    seed,
-    warmup,
-    resamples,
-    onStep,
-  });
+  const simulated = inFile(opened.file, () =>
+    simulate({ source, policies, machine, runtime, seed, warmup, resamples, onStep }),
+  );
   const { routing } = simulated;
   const result: Result = {
     schema: 'epsim/result@1',
@@ -99,6 +107,7 @@ export function runOpened(
     inputs,
     scenario: withoutSchema(opened.scenario),
     model: shape.name,
+    moeLayers: shape.moeLayers,
     cluster: {
       gpu: cluster.gpu.name,
       gpus: cluster.gpus,

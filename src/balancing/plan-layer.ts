@@ -9,7 +9,8 @@ import type { PolicySetting } from './policy.js';
 
 const whole = z.int().min(0);
 
-const settingSchema = z.strictObject({
+/** What a layer's setting must look like; `planLayer` checks what its parts say of each other. */
+export const planSettingSchema = z.strictObject({
   gpus: z.int().min(1),
   gpusPerNode: z.int().min(1).optional(),
   experts: z.int().min(1),
@@ -29,7 +30,7 @@ const settingSchema = z.strictObject({
 });
 
 /** A layer to plan for: counts (source GPU × expert), or loads by expert, or tokens. */
-export type PlanSetting = z.input<typeof settingSchema>;
+export type PlanSetting = z.input<typeof planSettingSchema>;
 
 /** A plan in plain numbers. */
 export interface PlannedLayer {
@@ -59,10 +60,23 @@ export interface PlannedLayer {
  */
 export function planLayer(policy: PolicyInput, setting: PlanSetting): PlannedLayer {
   const options = parseOptions(policy);
-  const parsed = settingSchema.safeParse(setting);
+  const rule = policyOf(options);
+  if (rule.anchor) {
+    throw new RangeError(
+      `policy: found ${options.kind}, an anchor that states loads and plans nothing, allowed: ` +
+        policies
+          .filter(({ anchor }) => !anchor)
+          .map(({ kind }) => kind)
+          .join(', '),
+    );
+  }
+  const parsed = planSettingSchema.safeParse(setting);
   if (!parsed.success) throw new RangeError(z.prettifyError(parsed.error));
   const given = parsed.data;
-  const { gpus, experts } = given;
+  const { gpus, experts, gpusPerNode = gpus } = given;
+  if (gpus % gpusPerNode !== 0) {
+    throw new RangeError(`gpusPerNode: found ${gpusPerNode}, allowed: a divisor of gpus = ${gpus}`);
+  }
   const tokens = given.tokens ? tokenTable(given.tokens, gpus, experts) : null;
   const counts = countsOf(given, tokens);
   const placement = given.placement
@@ -70,26 +84,29 @@ export function planLayer(policy: PolicyInput, setting: PlanSetting): PlannedLay
     : contiguous(gpus, experts, given.weightBits);
   const knowsSources = given.counts !== undefined || tokens !== null;
   if (options.kind === 'capacity' && !knowsSources) {
-    throw new RangeError('capacity: found loads only; allowed: counts (source GPU × expert) or tokens');
+    throw new RangeError('capacity: found loads only, allowed: counts (source GPU × expert) or tokens');
   }
 
   const base = new LayerLoads(gpus, experts, placement.home).count(counts);
   const policySetting: PolicySetting = {
     gpus,
-    gpusPerNode: given.gpusPerNode ?? gpus,
+    gpusPerNode,
     experts,
     layers: 1,
     weightBits: given.weightBits,
     placement,
+    copiesPerGpu: null,
     hasTokens: tokens !== null,
     hasGateWeights: tokens?.weights != null,
     calibration: () => [base.loads],
     importance: given.importance ? [given.importance] : null,
     seed: given.seed,
   };
-  const rule = policyOf(options);
   const refusal = rule.refusal(options, policySetting);
-  if (refusal !== null) throw new RangeError(`${options.kind}: ${refusal}`);
+  if (refusal !== null) {
+    const { option, found, allowed } = refusal;
+    throw new RangeError(`${options.kind}.${option}: found ${found}, allowed: ${allowed}`);
+  }
   const { plan } = rule.decide(rule.start(options, policySetting), {
     step: 0,
     layer: 0,
@@ -121,18 +138,20 @@ function parseOptions(policy: string | object): PolicyOptions {
 }
 
 function tokenTable(
-  { experts, weights, sourceGpu }: NonNullable<z.output<typeof settingSchema>['tokens']>,
+  { experts, weights, sourceGpu }: NonNullable<z.output<typeof planSettingSchema>['tokens']>,
   gpus: number,
   expertCount: number,
 ): TokenTable {
   const topK = experts[0]?.length ?? 1;
   if (experts.some((row) => row.length !== topK))
-    throw new RangeError('tokens.experts: found rows of different length');
+    throw new RangeError(
+      `tokens.experts: found rows of different length, allowed: as many experts for every token`,
+    );
   if (sourceGpu.length !== experts.length) {
     throw new RangeError(`tokens.sourceGpu: found ${sourceGpu.length} numbers, allowed: ${experts.length}`);
   }
   if (weights && (weights.length !== experts.length || weights.some((row) => row.length !== topK))) {
-    throw new RangeError(`tokens.weights: found another shape than tokens.experts`);
+    throw new RangeError('tokens.weights: found another shape, allowed: that of tokens.experts');
   }
   const badExpert = experts.flat().find((expert) => expert >= expertCount);
   if (badExpert !== undefined)
@@ -149,12 +168,12 @@ function tokenTable(
   };
 }
 
-function countsOf(given: z.output<typeof settingSchema>, tokens: TokenTable | null): Int32Array {
+function countsOf(given: z.output<typeof planSettingSchema>, tokens: TokenTable | null): Int32Array {
   const { gpus, experts } = given;
   const counts = new Int32Array(gpus * experts);
   if (given.counts) {
     if (given.counts.length !== gpus || given.counts.some((row) => row.length !== experts)) {
-      throw new RangeError(`counts: found another shape than ${gpus} source GPUs × ${experts} experts`);
+      throw new RangeError(`counts: found another shape, allowed: ${gpus} source GPUs × ${experts} experts`);
     }
     counts.set(given.counts.flat());
   } else if (tokens) {
@@ -167,7 +186,7 @@ function countsOf(given: z.output<typeof settingSchema>, tokens: TokenTable | nu
     }
     counts.set(given.loads);
   } else {
-    throw new RangeError('found no counts, loads or tokens; allowed: one of them');
+    throw new RangeError('found no counts, loads or tokens, allowed: one of them');
   }
   return counts;
 }

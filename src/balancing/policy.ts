@@ -3,6 +3,15 @@ import type { TokenTable } from '../routing/index.js';
 import type { Placement } from './placement.js';
 import type { LayerPlan } from './plan.js';
 
+/** Why a policy can't work with a model, cluster or routing. */
+export interface Refusal {
+  /** The option that is in the way. */
+  option: string;
+  found: string;
+  /** What is allowed, and what to type for it. */
+  allowed: string;
+}
+
 /** What a policy knows before the run. */
 export interface PolicySetting {
   gpus: number;
@@ -14,6 +23,8 @@ export interface PolicySetting {
   weightBits: number;
   /** Where experts are without the policy's doing. */
   placement: Placement;
+  /** Copies of a source GPU in a step where all steps are alike; null where that is not known. */
+  copiesPerGpu: number | null;
   hasTokens: boolean;
   hasGateWeights: boolean;
   /** Copies by layer and expert of the calibration part for a share of the tokens. */
@@ -71,8 +82,8 @@ export interface Policy<Options = unknown, State = unknown, Input = unknown> {
   calibrationShare(options: Options): number;
   /** Steps until its history is filled. */
   warmup(options: Options): number;
-  /** Why it can't work here, or null: what was found, and what is allowed. */
-  refusal(options: Options, setting: PolicySetting): string | null;
+  /** Why it can't work here, or null. */
+  refusal(options: Options, setting: PolicySetting): Refusal | null;
   /** Things that a reader of the result must know about what it assumed. */
   notes(options: Options, setting: PolicySetting): string[];
   start(options: Options, setting: PolicySetting): State;

@@ -40,7 +40,7 @@ export async function readTrace(path: string, baseDir: string, topK?: number): P
       bytes: Object.values(parts as Record<string, ArrayBuffer>),
     };
   } catch (error) {
-    if (error instanceof TraceError) throw new TraceError(`${located}: ${error.message}`);
+    if (error instanceof TraceError) throw error.within(located);
     throw error;
   }
 }

@@ -1,6 +1,7 @@
-import { createHash } from 'node:crypto';
-import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { createHash, randomUUID } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { mkdir, rename, rm, rmdir, writeFile } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 import { FileError, reasonOf } from './file-error.js';
 
 /** Writes a file whole or not at all: aside first, then renamed. @throws FileError */
@@ -16,9 +17,10 @@ export async function writeWhole(path: string, content: string | Uint8Array): Pr
 }
 
 /**
- * Writes a folder of files whole or not at all; one that is there already is replaced.
+ * Writes a folder of files whole or not at all, readable as the umask says; one that is there already is
+ * replaced.
  * @returns the folder's path
- * @throws FileError
+ * @throws FileError; folders above it that were made on the way are gone then
  */
 export async function writeFolder(
   parent: string,
@@ -26,18 +28,71 @@ export async function writeFolder(
   files: Readonly<Record<string, string | Uint8Array>>,
 ): Promise<string> {
   const target = join(parent, name);
-  let aside: string | null = null;
-  try {
-    await mkdir(parent, { recursive: true });
-    aside = await mkdtemp(join(parent, `.${name}.`));
+  await inNewFolder(parent, target, name, async (aside) => {
     for (const [file, content] of Object.entries(files)) await writeFile(join(aside, file), content);
     await rm(target, { recursive: true, force: true });
     await rename(aside, target);
-    return target;
+  });
+  return target;
+}
+
+/**
+ * Makes sure that a folder can be written under `parent`, before a long run whose result is to go there, and
+ * leaves nothing behind.
+ * @throws FileError
+ */
+export async function checkFolder(parent: string): Promise<void> {
+  const made = await inNewFolder(parent, parent, 'epsim', (aside) => rm(aside, { recursive: true }));
+  await removeEmpty(made);
+}
+
+/**
+ * Hands an empty folder under `parent` to `use`, and clears up where that fails.
+ * @param wanted what a message says could not be written
+ * @returns the folders above it that had to be made, outermost first
+ */
+async function inNewFolder(
+  parent: string,
+  wanted: string,
+  name: string,
+  use: (aside: string) => Promise<void>,
+): Promise<string[]> {
+  const made: string[] = [];
+  const aside = join(parent, `.${name}.${process.pid}.${randomUUID()}.tmp`);
+  try {
+    await makeFolders(parent, made);
+    await mkdir(aside);
+    await use(aside);
+    return made;
   } catch (error) {
-    if (aside !== null) await rm(aside, { recursive: true, force: true });
-    throw new FileError(`${target}: found ${reasonOf(error)}, allowed: a folder that can be written`);
+    await rm(aside, { recursive: true, force: true }).catch(() => undefined);
+    await removeEmpty(made);
+    throw new FileError(`${wanted}: found ${reasonOf(error)}, allowed: a folder that can be written`);
   }
+}
+
+/**
+ * Makes a folder and those above it that are missing, one level at a time: Node 20's own way tries for ever
+ * where a file system refuses with "not found", as /proc does.
+ * @param made is given each folder as it is made
+ */
+async function makeFolders(path: string, made: string[]): Promise<void> {
+  const missing: string[] = [];
+  for (let at = resolve(path); !existsSync(at); at = dirname(at)) missing.unshift(at);
+  for (const folder of missing) {
+    try {
+      await mkdir(folder);
+      made.push(folder);
+    } catch (error) {
+      // Another run may have made it meanwhile.
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    }
+  }
+}
+
+/** Removes folders, the innermost (last) first, that nothing has been put into. */
+async function removeEmpty(folders: readonly string[]): Promise<void> {
+  for (const folder of [...folders].reverse()) await rmdir(folder).catch(() => undefined);
 }
 
 /** SHA-256 of texts and bytes, in hexadecimal. */

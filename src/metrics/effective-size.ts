@@ -24,3 +24,11 @@ export function effectiveSize(series: Float64Array): number {
   }
   return Math.min(n, n / (1 + 2 * sum));
 }
+
+/**
+ * Whether any layer takes another time in another step, by more than rounding.
+ * @param samples seconds, [step · layers + layer]
+ */
+export function variesBetweenSteps(samples: Float64Array, layers: number): boolean {
+  return samples.some((seconds, i) => Math.abs(seconds - samples[i % layers]) > 1e-10 * seconds);
+}

@@ -1,5 +1,5 @@
 export { LayerBound } from './bound.js';
-export { effectiveSize } from './effective-size.js';
+export { effectiveSize, variesBetweenSteps } from './effective-size.js';
 export { pairedRatio, resampledRatio, type Ratio } from './paired-ratio.js';
 export { summariseLatency, type LatencySummary } from './quantiles.js';
 export { floorOfSkew, skewFrom, skewOf, type Skew } from './skew.js';

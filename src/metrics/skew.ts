@@ -33,8 +33,8 @@ export function skewFrom(total: number, largest: number, squares: number, units:
 const FLOOR_DRAWS = 200;
 
 /**
- * γ that a perfectly uniform router shows on average at this batch size: what no balancer that places
- * experts ahead can beat. Mean of 200 seeded draws.
+ * γ that a perfectly uniform router shows on average at this batch size: what balancers that place experts
+ * ahead, one instance each, rarely beat. Mean of 200 seeded draws.
  *
  * @param units experts are counted in this many equal contiguous groups (GPUs), or one by one
  */

@@ -17,21 +17,23 @@ type Config = Record<string, unknown>;
 
 /**
  * Reads a Hugging Face config.json of a Mixture-of-Experts model.
- * @throws RangeError that names every field that is missing
+ * @throws RangeError that names every field that is missing, or the first one that is no whole number ≥ 1
  */
 export function shapeFromConfig(config: unknown): ShapeInput {
   const outer = asObject(config);
   const c = { ...outer, ...asObject(outer.text_config) };
-  const missing = Object.values(FIELDS).filter((names) =>
-    names.every((name) => number(c, name) === undefined),
-  );
+  const missing = Object.values(FIELDS).filter((names) => names.every((name) => c[name] == null));
   if (missing.length > 0) {
     throw new RangeError(
-      `not the config of a Mixture-of-Experts model; missing: ${missing.map((names) => names.join(' or ')).join(', ')}`,
+      `found no ${missing.map((names) => names.join(' or ')).join(', no ')}, allowed: the config of a ` +
+        'Mixture-of-Experts model',
     );
   }
   const first = (names: readonly string[]) =>
-    names.map((name) => number(c, name)).find((n) => n !== undefined)!;
+    count(
+      c,
+      names.find((name) => c[name] != null)!,
+    );
   const layers = first(FIELDS.layers);
   const expertHiddenSize = first(FIELDS.expertHiddenSize);
   const denseLayers = countDenseLayers(c, layers);
@@ -126,6 +128,13 @@ function asObject(value: unknown): Config {
 function number(c: Config, name: string): number | undefined {
   const value = c[name];
   return typeof value === 'number' && Number.isFinite(value) ? value : undefined;
+}
+
+/** @throws RangeError where a field that must be there is no whole number ≥ 1 */
+function count(c: Config, name: string): number {
+  const value = c[name];
+  if (typeof value === 'number' && Number.isInteger(value) && value >= 1) return value;
+  throw new RangeError(`${name}: found ${JSON.stringify(value)}, allowed: a whole number ≥ 1`);
 }
 
 function text(value: unknown): string {

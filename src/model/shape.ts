@@ -86,7 +86,7 @@ export function completeShape(shape: ParsedShape): MoeShape {
   }
   if (topK > (topGroups * experts) / routerGroups) {
     throw new RangeError(
-      `topK: found ${topK}, but ${topGroups} groups hold only ${(topGroups * experts) / routerGroups} experts`,
+      `topK: found ${topK}, allowed: at most the ${(topGroups * experts) / routerGroups} experts of ${topGroups} groups`,
     );
   }
   return {

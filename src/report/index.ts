@@ -1,5 +1,7 @@
+export { comparison } from './comparison.js';
 export { diffResults } from './diff.js';
+export { parseResult } from './parse-result.js';
 export { resultCsv, stepsCsv } from './rows.js';
-export { comparisonTable, resultTable } from './table.js';
+export { resultTable } from './table.js';
 export { formatBytes, formatFactor, formatSeconds, formatShare } from './units.js';
 export { verdict } from './verdict.js';

@@ -39,6 +39,13 @@ export function resultCsv(results: readonly Result[]): string {
       metadata_bytes: p.bytes.metadata,
       bound_s: p.bound?.stepLatency ?? null,
       bound_gap: p.bound?.gap ?? null,
+      dropped_share: p.copies.dropped / p.copies.routed,
+      quantised_share: (p.loss?.quantisedCopies ?? 0) / p.copies.routed,
+      gate_mass_left: p.loss?.keptGateMass ?? null,
+      interval: result.routing.interval,
+      profile: result.profile.name,
+      profile_status: result.profile.status,
+      notes: result.routing.notes.join(' | '),
     })),
   );
   return stringify(rows, { header: true, cast: { boolean: String } });

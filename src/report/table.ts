@@ -1,8 +1,19 @@
 import Table from 'cli-table3';
 import { policyLabel } from '../balancing/index.js';
 import type { PolicyResult, Result } from '../simulation/index.js';
-import { formatBytes, formatFactor, formatSeconds, formatShare } from './units.js';
-import { lossOf, verdict } from './verdict.js';
+import {
+  allLayersLines,
+  gammaCell,
+  hasRange,
+  intervalLine,
+  lossCell,
+  memoryCell,
+  nameCell,
+  settingLines,
+  speedupCell,
+} from './cells.js';
+import { formatBytes, formatFactor, formatSeconds } from './units.js';
+import { verdict } from './verdict.js';
 
 /** Below this many effective steps a p99 says little, and the maximum is shown. */
 const ENOUGH_FOR_P99 = 300;
@@ -12,7 +23,8 @@ export function resultTable(result: Result): string {
   const exact = result.policies.filter((p) => p.exact);
   const inexact = result.policies.filter((p) => !p.exact);
   return [
-    heading(result),
+    result.scenario.name ?? 'unnamed scenario',
+    ...settingLines(result),
     '',
     table('Exact policies', exact, result),
     ...(inexact.length > 0 ? ['', table('Inexact policies (they change the output)', inexact, result)] : []),
@@ -24,19 +36,6 @@ export function resultTable(result: Result): string {
   ].join('\n');
 }
 
-function heading({ scenario, model, cluster, runtime, profile, routing }: Result): string {
-  const nodes = cluster.gpus > cluster.gpusPerNode ? ` in nodes of ${cluster.gpusPerNode}` : '';
-  const layers =
-    routing.layers.length === 1 ? `MoE layer ${routing.layers[0]}` : `${routing.layers.length} MoE layers`;
-  return [
-    scenario.name ?? 'unnamed scenario',
-    `${model} on ${cluster.gpus} × ${cluster.gpu}${nodes}, runtime ${runtime}, fabric ${cluster.fabric}, ` +
-      `profile ${profile.name} (${profile.status})`,
-    `${layers}, ${routing.steps} ${routing.steps === 1 ? 'step' : 'steps'} of ${routing.tokensPerGpu} tokens per GPU` +
-      (routing.calibration === null ? '' : `; calibration: ${routing.calibration}`),
-  ].join('\n');
-}
-
 function table(title: string, policies: readonly PolicyResult[], result: Result): string {
   const lossy = policies.some((p) => !p.exact);
   const tail = showsP99(result) ? 'p99' : 'max';
@@ -44,7 +43,7 @@ function table(title: string, policies: readonly PolicyResult[], result: Result)
     '',
     'step',
     tail,
-    'vs ep [90 %]',
+    result.policies.some(hasRange) ? 'vs ep [90 %]' : 'vs ep',
     'peak memory',
     'γ GPU',
     ...(lossy ? ['loss'] : []),
@@ -77,38 +76,25 @@ function table(title: string, policies: readonly PolicyResult[], result: Result)
   return `${title}\n${grid.toString().replace(/ +$/gm, '')}`;
 }
 
+/** Decided by `ep`, which every run has, whatever the order of its policies. */
 function showsP99({ policies }: Result): boolean {
-  return policies[0].stepLatency.effectiveSteps >= ENOUGH_FOR_P99;
+  const ep = policies.find(({ policy }) => policy.kind === 'ep')!;
+  return ep.stepLatency.effectiveSteps >= ENOUGH_FOR_P99;
 }
 
 function row(p: PolicyResult, lossy: boolean, tail: 'p99' | 'max'): string[] {
-  const { gpu } = p.imbalance;
   const layers = p.stepLatency.steps;
   return [
-    `  ${policyLabel(p.policy)}${p.anchor || p.policy.kind === 'balanced' ? ' (anchor)' : ''}`,
+    `  ${nameCell(p)}`,
     formatSeconds(p.stepLatency.mean),
     formatSeconds(p.stepLatency[tail]),
-    speedup(p),
-    `${formatBytes(p.peakMemory.max)} ${p.peakMemory.verdict}`,
-    `${gpu.before.maxOverMean.toFixed(2)} → ${gpu.after.maxOverMean.toFixed(2)}`,
-    ...(lossy ? [loss(p)] : []),
+    speedupCell(p),
+    memoryCell(p),
+    gammaCell(p),
+    ...(lossy ? [lossCell(p)] : []),
     p.bytes.weights === 0 ? '–' : `${formatBytes(p.bytes.weights / layers)}/step`,
     p.bound?.gap == null ? '–' : formatFactor(1 + p.bound.gap),
   ];
-}
-
-function speedup({ speedup: { mean, low, high } }: PolicyResult): string {
-  const range = low === null || high === null ? '' : ` [${low.toFixed(2)}, ${high.toFixed(2)}]`;
-  return `${formatFactor(mean)}${range}`;
-}
-
-function loss(p: PolicyResult): string {
-  const parts: string[] = [];
-  if (p.copies.dropped > 0) parts.push(`${formatShare(p.copies.dropped / p.copies.routed)} dropped`);
-  const quantised = p.loss!.quantisedCopies / p.copies.routed;
-  if (quantised > 0) parts.push(`${formatShare(quantised)} quantised`);
-  if (p.loss!.keptGateMass !== null) parts.push(`${formatShare(p.loss!.keptGateMass)} gate mass left`);
-  return parts.join(', ') || formatShare(lossOf(p));
 }
 
 function legend(result: Result): string {
@@ -121,37 +107,13 @@ function legend(result: Result): string {
         `${imbalance.expert.before.maxOverMean.toFixed(2)} → ${imbalance.expert.after.maxOverMean.toFixed(2)}.`,
     );
   return [
-    `step: mean latency; 90 % interval: ${result.routing.interval.replace(/^90 %, /, '')}; ` +
-      `${Math.round(result.policies[0].stepLatency.effectiveSteps)} effective steps.`,
+    `step: mean latency; ${intervalLine(result)}.`,
     'peak memory: in use on the fullest GPU, with this one MoE layer resident.',
+    ...allLayersLines(result),
     `γ GPU: max/mean copies per GPU, every copy at home → as planned; a uniform router would show ` +
       `${gpu.floor.toFixed(2)} (per expert ${expert.floor.toFixed(2)}, here ${expert.before.maxOverMean.toFixed(2)}).`,
-    'vs bound: step over the lower bound of the work that the policy does.',
+    'vs bound: step over the lower bound of the work that the policy does; looser where weights may move, so that it ' +
+      'does not compare rows.',
     ...score,
   ].join('\n');
-}
-
-/** Several results side by side: a row per policy, a column per scenario. */
-export function comparisonTable(results: readonly Result[]): string {
-  const labels = [
-    ...new Set(results.flatMap(({ policies }) => policies.map(({ policy }) => policyLabel(policy)))),
-  ];
-  const head = ['policy', ...results.map(({ scenario }, i) => scenario.name ?? `scenario ${i + 1}`)];
-  const grid = new Table({ head, style: { head: [], border: [] }, wordWrap: true });
-  for (const label of labels) {
-    grid.push([
-      label,
-      ...results.map(({ policies }) => {
-        const p = policies.find(({ policy }) => policyLabel(policy) === label);
-        if (!p) return '–';
-        const lost = lossOf(p);
-        return (
-          `${formatSeconds(p.stepLatency.mean)}  ${formatFactor(p.speedup.mean)}\n` +
-          `${formatBytes(p.peakMemory.max)} ${p.peakMemory.verdict}` +
-          (lost > 0 ? `\n${formatShare(lost)} lost` : '')
-        );
-      }),
-    ]);
-  }
-  return grid.toString();
 }

@@ -7,27 +7,41 @@ export function lossOf({ copies, loss }: PolicyResult): number {
   return loss === null ? 0 : (copies.dropped + loss.quantisedCopies) / copies.routed;
 }
 
+/**
+ * How many times as fast as the best exact choice an inexact policy must be, at the low end of its interval, to
+ * be recommended: 2 %. Below that a gain is within what first-guess times leave open, and is not worth a
+ * changed output.
+ */
+const WORTH_A_LOSS = 1.02;
+
 /** What to do, in one sentence. */
 export function verdict(result: Result): string {
   const ep = result.policies.find(({ policy }) => policy.kind === 'ep')!;
   const best = chosen(result, ep);
-  const inexact = fasterInexact(result, best ?? ep);
+  const inexact = fasterInexact(result, best ?? ep, ep);
   return `${best === null ? nothingFits(result) : recommend(result, best, ep)}${inexact}`;
 }
 
-/** The fastest exact policy that fits, or an allowed inexact one that is faster still. */
+/** The fastest exact policy that fits, or an allowed inexact one that is faster beyond doubt. */
 function chosen({ policies, fastest, allowedLoss }: Result, ep: PolicyResult): PolicyResult | null {
-  const exact = fastest === null ? null : policies[fastest.policy];
-  const allowed = policies.filter((p) => !p.exact && p.oom === null && lossOf(p) <= allowedLoss);
-  const inexact = allowed.sort((a, b) => a.stepLatency.mean - b.stepLatency.mean)[0];
-  if (inexact && (exact === null || inexact.stepLatency.mean < exact.stepLatency.mean)) return inexact;
-  if (exact === null) return null;
-  return exact !== ep && ep.oom === null && !isFaster(exact) ? ep : exact;
+  const allowed = policies
+    .filter((p) => !p.exact && p.oom === null && lossOf(p) <= allowedLoss)
+    .sort((a, b) => a.stepLatency.mean - b.stepLatency.mean);
+  if (fastest === null) return allowed[0] ?? null;
+  const first = policies[fastest.policy];
+  const exact = first !== ep && ep.oom === null && !isFaster(first) ? ep : first;
+  return allowed.find((p) => isWorthALoss(p, exact, ep)) ?? exact;
 }
 
 /** Whether the interval of the speed-up leaves EP out. */
 function isFaster({ speedup }: PolicyResult): boolean {
   return speedup.low !== null && speedup.low > 1;
+}
+
+/** Whether an inexact policy is faster than EP (where that fits) and the best exact choice beyond doubt. */
+function isWorthALoss(p: PolicyResult, exact: PolicyResult, ep: PolicyResult): boolean {
+  const { low } = p.speedup;
+  return low !== null && (ep.oom !== null || isFaster(p)) && low >= WORTH_A_LOSS * exact.speedup.mean;
 }
 
 /** The interval of the speed-up; nothing where there is none, or nothing to see of it. */
@@ -52,7 +66,16 @@ function recommend(result: Result, best: PolicyResult, ep: PolicyResult): string
     : `${formatShare(lossOf(best))} of the copies dropped or quantised`;
   const need = ep.oom === null ? '' : `, and ep does not fit (it needs ${formatBytes(ep.peakMemory.max)})`;
   const ties = tiesOf(result, best);
-  return `Use ${name}: ${formatFactor(mean)} as fast as ep${range}, ${memory}, ${output}${need}${ties}.`;
+  return `Use ${name}: ${formatFactor(mean)} as fast as ep${range}, ${memory}${risk(best)}, ${output}${need}${ties}.`;
+}
+
+/** What the sentence says of a policy that fits only as long as its allocator wastes nothing. */
+function risk({ peakMemory: { verdict, max, nonTensor, capacity } }: PolicyResult): string {
+  if (verdict !== 'at risk') return '';
+  return (
+    ` at risk (${formatBytes(max + nonTensor)} of ${formatBytes(capacity)}, before what a caching allocator ` +
+    'fragments)'
+  );
 }
 
 function tiesOf({ policies, fastest }: Result, best: PolicyResult): string {
@@ -61,18 +84,22 @@ function tiesOf({ policies, fastest }: Result, best: PolicyResult): string {
   return names.length === 0 ? '' : `; these steps can't tell it from ${names.join(', ')}`;
 }
 
-function stay({ policies }: Result, ep: PolicyResult): string {
+function stay(result: Result, ep: PolicyResult): string {
+  const { policies, routing } = result;
+  const memory = risk(ep) === '' ? '' : `; the memory of ep is${risk(ep)}`;
   const others = policies.filter((p) => p.exact && p !== ep && p.policy.kind !== 'balanced');
-  if (others.length === 0)
-    return `ep takes ${formatSeconds(ep.stepLatency.mean)}; no other exact policy was run.`;
+  if (others.length === 0) {
+    return `ep takes ${formatSeconds(ep.stepLatency.mean)}; no other exact policy was run${memory}.`;
+  }
   const best = others.reduce((a, b) => (b.speedup.mean > a.speedup.mean ? b : a));
-  const { mean } = best.speedup;
-  const range = rangeOf(best);
   const misfit = best.oom === null ? '' : ', and it does not fit';
-  return (
-    `Stay with ep: no exact policy is faster beyond doubt (${policyLabel(best.policy)}: ` +
-    `${formatFactor(mean)} as fast${range}${misfit}).`
-  );
+  const name = policyLabel(best.policy);
+  const factor = formatFactor(best.speedup.mean);
+  if (best.speedup.low === null) {
+    const steps = routing.steps === 1 ? 'one step' : `${routing.steps} steps`;
+    return `No interval from ${steps}: ${name} was ${factor} as fast as ep${misfit}; run more steps to be sure${memory}.`;
+  }
+  return `Stay with ep: no exact policy is faster beyond doubt (${name}: ${factor} as fast${rangeOf(best)}${misfit})${memory}.`;
 }
 
 function nothingFits({ policies }: Result): string {
@@ -86,10 +113,10 @@ function nothingFits({ policies }: Result): string {
   );
 }
 
-function fasterInexact({ policies, allowedLoss }: Result, best: PolicyResult): string {
+function fasterInexact({ policies, allowedLoss }: Result, best: PolicyResult, ep: PolicyResult): string {
   const faster = policies
     .filter((p) => !p.exact && p !== best && p.oom === null && lossOf(p) > allowedLoss)
-    .filter((p) => p.stepLatency.mean < best.stepLatency.mean)
+    .filter((p) => isWorthALoss(p, best, ep))
     .map((p) => `${policyLabel(p.policy)} (${formatShare(lossOf(p))} of the copies)`);
   if (faster.length === 0) return '';
   return ` Faster only at a loss above the allowed ${formatShare(allowedLoss)}: ${faster.join(', ')}.`;

@@ -10,22 +10,29 @@ export function countTraceSource(trace: CountTrace, spec: ReplaySpec): RoutingSo
   const { header } = trace;
   const { gpus, layers } = spec;
   if (spec.batching !== 'recorded') {
-    throw new TraceError(`found batching ${spec.batching}; allowed for a recording of counts: recorded`);
+    throw new TraceError('batching', spec.batching, 'recorded, since this is a recording of counts');
   }
   if (spec.resample)
-    throw new TraceError('found resample: true; a recording of counts has no sequences to draw');
+    throw new TraceError('resample', 'true', 'false: a recording of counts has no sequences to draw');
   if (header.gpus !== undefined && header.gpus !== gpus) {
     throw new TraceError(
-      `found ${header.gpus} source GPUs in the recording; allowed: cluster.gpus = ${header.gpus}`,
+      '',
+      `${header.gpus} source GPUs in the recording, ${gpus} in the cluster`,
+      `cluster.gpus = ${header.gpus}`,
     );
   }
   const { experts, topK } = header;
   const calibrationSteps = countCalibrationSteps(trace, spec.calibrationShare);
   const steps = trace.steps.slice(calibrationSteps);
-  if (steps.length === 0) throw new TraceError('nothing is left to replay after the calibration part');
+  if (steps.length === 0)
+    throw new TraceError(
+      '',
+      `${trace.steps.length} recorded steps, all in the calibration part`,
+      'a smaller calibrationShare, or a longer recording',
+    );
   const count = spec.steps ?? steps.length;
   if (count > steps.length) {
-    throw new TraceError(`found ${count} steps asked for, allowed: at most the ${steps.length} recorded`);
+    throw new TraceError('', `${count} steps asked for`, `at most the ${steps.length} recorded`);
   }
   const batchOf = (step: CountedStep) =>
     layers.map((layer, i): LayerBatch => ({

@@ -160,7 +160,9 @@ function splitCalibration(trace: TokenTrace, share: number): Split {
   const end = calibrationEnd(trace, share);
   if (end >= trace.tokens) {
     throw new TraceError(
-      `found ${trace.tokens} tokens, all in the calibration part (share ${share}): nothing is left to replay`,
+      '',
+      `${trace.tokens} tokens, all in the calibration part (share ${share}), none left to replay`,
+      'a smaller calibrationShare, or a longer recording',
     );
   }
   const starts = trace.sequenceStarts;
@@ -190,7 +192,8 @@ function calibrationEnd({ tokens, sequenceStarts, batches }: TokenTrace, share: 
 
 function calibrate(trace: TokenTrace, spec: ReplaySpec, share: number): Calibration {
   const end = calibrationEnd(trace, share);
-  if (end === 0) throw new TraceError(`share ${share} of the recording holds no token to calibrate on`);
+  if (end === 0)
+    throw new TraceError('', `no token to calibrate on in share ${share}`, 'a larger calibrationShare');
   const collector = new Collector(trace, spec.layers, spec.gpus);
   const tokens = Int32Array.from({ length: end }, (_, token) => token);
   const source = trace.batches?.source ?? new Uint16Array(end);
@@ -209,11 +212,14 @@ function calibrate(trace: TokenTrace, spec: ReplaySpec, share: number): Calibrat
 
 function batchedSteps(split: Split, spec: ReplaySpec): Steps {
   const { tokensPerGpu } = spec;
-  if (tokensPerGpu === null) throw new TraceError(`batching ${spec.batching} needs workload.tokensPerGpu`);
+  if (tokensPerGpu === null)
+    throw new TraceError('', 'no workload.tokensPerGpu', `a whole number ≥ 1 for batching ${spec.batching}`);
   const batching: Batching = batchings.find(({ kind }) => kind === spec.batching)!;
   if (split.sequences === null && spec.batching !== 'shuffled') {
     throw new TraceError(
-      `found no sequences in the recording, but batching ${spec.batching} needs them; allowed: shuffled`,
+      '',
+      `no sequences in the recording, but batching ${spec.batching} needs them`,
+      'shuffled',
     );
   }
   const batchingSpec: BatchingSpec = {
@@ -228,9 +234,10 @@ function batchedSteps(split: Split, spec: ReplaySpec): Steps {
   };
   const available = spec.resample ? Infinity : countSteps(batching, batchingSpec);
   const count = spec.steps ?? available;
-  if (!Number.isFinite(count)) throw new TraceError('resample: true needs workload.steps');
+  if (!Number.isFinite(count))
+    throw new TraceError('', 'no workload.steps', 'a whole number ≥ 1 with resample: true');
   if (count > available || available === 0) {
-    throw new TraceError(tooShort(spec, split, count, available, batchingSpec.sequences.length));
+    throw tooShort(batching, batchingSpec, split, Math.max(count, 1), available);
   }
   const source = Uint16Array.from({ length: spec.gpus * tokensPerGpu }, (_, i) =>
     Math.floor(i / tokensPerGpu),
@@ -251,31 +258,54 @@ function countSteps(batching: Batching, spec: BatchingSpec): number {
 }
 
 function tooShort(
-  spec: ReplaySpec,
+  batching: Batching,
+  spec: BatchingSpec,
   split: Split,
   asked: number,
   available: number,
-  sequences: number,
-): string {
-  const batch = spec.gpus * spec.tokensPerGpu!;
-  const what = spec.batching === 'decode-lockstep' ? `${batch} live sequences` : `${batch} tokens`;
-  return (
-    `found ${asked} steps of ${what}, but after calibration the recording holds ${split.tokens} tokens in ` +
-    `${sequences} sequences, enough for ${available} such steps; allowed: at most ${available} steps, ` +
-    'fewer tokens per GPU, or resample: true'
+): TraceError {
+  const batch = spec.gpus * spec.tokensPerGpu;
+  const what = batching.kind === 'decode-lockstep' ? `${batch} live sequences` : `${batch} tokens`;
+  const most = mostTokensPerGpu(batching, spec, asked);
+  const ways = [
+    ...(available > 0 ? [`at most ${available} steps`] : []),
+    ...(most > 0 ? [`at most ${most} tokens per GPU`] : []),
+    'resample: true',
+  ];
+  return new TraceError(
+    '',
+    `${asked} steps of ${what}, but after calibration the recording holds ${split.tokens} tokens in ` +
+      `${spec.sequences.length} sequences, enough for ${available} such steps`,
+    ways.join(', or '),
   );
+}
+
+/** Most tokens per GPU for which the sequences last that many steps; 0: not even one. */
+function mostTokensPerGpu(batching: Batching, spec: BatchingSpec, steps: number): number {
+  let enough = 0;
+  let tooMany = spec.tokensPerGpu;
+  while (tooMany - enough > 1) {
+    const tokensPerGpu = Math.floor((enough + tooMany) / 2);
+    if (countSteps(batching, { ...spec, tokensPerGpu }) >= steps) enough = tokensPerGpu;
+    else tooMany = tokensPerGpu;
+  }
+  return enough;
 }
 
 function recordedSteps(trace: TokenTrace, split: Split, spec: ReplaySpec): Steps {
   const { batches } = trace;
   if (batches === null) {
     throw new TraceError(
-      "found no steps in the recording, so batching 'recorded' can't be used; allowed: the others",
+      '',
+      "no steps in the recording, so batching 'recorded' can't be used",
+      'the other batchings',
     );
   }
   if (trace.header.gpus !== spec.gpus) {
     throw new TraceError(
-      `found ${trace.header.gpus} source GPUs in the recording; allowed with batching 'recorded': cluster.gpus = ${spec.gpus}`,
+      '',
+      `${trace.header.gpus} source GPUs in the recording, ${spec.gpus} in the cluster`,
+      `cluster.gpus = ${trace.header.gpus} with batching 'recorded'`,
     );
   }
   const bounds = [split.end];
@@ -285,7 +315,7 @@ function recordedSteps(trace: TokenTrace, split: Split, spec: ReplaySpec): Steps
   const available = bounds.length - 1;
   const count = spec.steps ?? available;
   if (count > available) {
-    throw new TraceError(`found ${count} steps asked for, allowed: at most the ${available} recorded`);
+    throw new TraceError('', `${count} steps asked for`, `at most the ${available} recorded`);
   }
   const tokensPerGpu = Math.round((bounds[1] - bounds[0]) / spec.gpus);
   checkRecordedSize(spec.tokensPerGpu, tokensPerGpu);
@@ -308,8 +338,9 @@ function recordedSteps(trace: TokenTrace, split: Split, spec: ReplaySpec): Steps
 export function checkRecordedSize(asked: number | null, recorded: number): void {
   if (asked !== null && asked !== recorded) {
     throw new TraceError(
-      `found ${asked} tokens per GPU asked for, but the recording has ${recorded}; allowed with batching ` +
-        `'recorded': ${recorded}, or none given`,
+      '',
+      `${asked} tokens per GPU asked for, but the recording has ${recorded}`,
+      `${recorded}, or none given, with batching 'recorded'`,
     );
   }
 }

@@ -1,5 +1,5 @@
-export { describeIssue, type DescribedIssue } from './describe-issue.js';
-export { parseScenario, setPath } from './parse.js';
+export { describeIssue, pathText, show, type DescribedIssue } from './describe-issue.js';
+export { parseInput, parsePolicy, parseScenario, setPath } from './parse.js';
 export {
   filesOf,
   resolveModel,
@@ -8,5 +8,5 @@ export {
   type ScenarioContents,
   type ScenarioFiles,
 } from './resolve.js';
-export { ScenarioError } from './scenario-error.js';
+export { partsOf, ScenarioError } from './scenario-error.js';
 export { scenarioJsonSchema, type Scenario, type ScenarioInput } from './schema.js';

@@ -1,6 +1,9 @@
-import { describeIssue } from './describe-issue.js';
+import { z } from 'zod';
+import { clusterPresets, gpuPresets } from '../hardware/index.js';
+import { modelPresets } from '../model/index.js';
+import { describeIssue, pathText, show } from './describe-issue.js';
 import { ScenarioError } from './scenario-error.js';
-import { scenarioJsonSchema, scenarioSchema, type Scenario } from './schema.js';
+import { policySchema, scenarioJsonSchema, scenarioSchema, type Scenario } from './schema.js';
 
 /**
  * Checks a scenario and fills in its defaults.
@@ -8,14 +11,39 @@ import { scenarioJsonSchema, scenarioSchema, type Scenario } from './schema.js';
  * @throws ScenarioError
  */
 export function parseScenario(input: unknown, file: string): Scenario {
-  const parsed = scenarioSchema.safeParse(input);
+  return parseInput(scenarioSchema, input, file, scenarioJsonSchema);
+}
+
+/**
+ * Checks a policy as a scenario lists it.
+ * @param file name for messages
+ * @throws ScenarioError
+ */
+export function parsePolicy(input: unknown, file: string): z.output<typeof policySchema> {
+  return parseInput(policySchema, input, file);
+}
+
+/**
+ * Checks what a file (or an option) holds against a schema.
+ * @param file name for messages
+ * @param jsonSchema the schema as JSON Schema, where it is not plainly that
+ * @throws ScenarioError
+ */
+export function parseInput<Schema extends z.ZodType>(
+  schema: Schema,
+  input: unknown,
+  file: string,
+  jsonSchema: () => object = () => z.toJSONSchema(schema, { io: 'input' }),
+): z.output<Schema> {
+  const parsed = schema.safeParse(input);
   if (parsed.success) return parsed.data;
-  const { path, found, allowed } = describeIssue(parsed.error.issues, input, scenarioJsonSchema());
+  const { path, found, allowed } = describeIssue(parsed.error.issues, input, jsonSchema());
   throw new ScenarioError(file, path, found, allowed);
 }
 
 /**
- * Sets one value of a scenario, as `--set workload.steps=8` does; makes what is missing on the way.
+ * Sets one value of a scenario, as `--set workload.steps=8` does; makes what is missing on the way, and of a
+ * preset's name on the way the object that it stands for.
  * @param assignment path=value, the value as JSON, or as text where it is none
  */
 export function setPath(input: unknown, assignment: string): unknown {
@@ -27,7 +55,7 @@ export function setPath(input: unknown, assignment: string): unknown {
   if (parts.some((part) => ['__proto__', 'constructor', 'prototype'].includes(part))) {
     throw new ScenarioError('--set', path, 'a name with a meaning of its own', 'a path of the scenario');
   }
-  return withValue(input, parts, parseValue(text));
+  return withValue(input, [], parts, parseValue(text));
 }
 
 function parseValue(text: string): unknown {
@@ -38,13 +66,63 @@ function parseValue(text: string): unknown {
   }
 }
 
-function withValue(input: unknown, [part, ...rest]: string[], value: unknown): unknown {
+/** @param before the path that leads to `input` */
+function withValue(input: unknown, before: string[], [part, ...rest]: string[], value: unknown): unknown {
   if (part === undefined) return value;
+  const inside = [...before, part];
   if (Array.isArray(input)) {
+    const index = Number(part);
+    if (!(Number.isInteger(index) && index <= input.length)) {
+      throw new ScenarioError(
+        '--set',
+        textOf(inside),
+        `no item ${part}`,
+        `an index from 0 to ${input.length}`,
+      );
+    }
     const copy: unknown[] = [...(input as unknown[])];
-    copy[Number(part)] = withValue(copy[Number(part)], rest, value);
+    copy[index] = withValue(copy[index], inside, rest, value);
     return copy;
   }
-  const object = typeof input === 'object' && input !== null ? (input as Record<string, unknown>) : {};
-  return { ...object, [part]: withValue(object[part], rest, value) };
+  const object = asObject(input, before);
+  return { ...object, [part]: withValue(object[part], inside, rest, value) };
+}
+
+/**
+ * What a value is set inside of: an object as it is, what is missing as an empty one, and a preset's name as
+ * the object that it stands for.
+ */
+function asObject(input: unknown, path: string[]): Record<string, unknown> {
+  if (typeof input === 'object' && input !== null) return input as Record<string, unknown>;
+  if (input === undefined || input === null) return {};
+  const promoted = typeof input === 'string' ? promote(input, path) : undefined;
+  if (promoted !== undefined) return { ...promoted };
+  throw new ScenarioError(
+    '--set',
+    textOf(path),
+    show(input),
+    "an object, or a preset's name, to set a value in",
+  );
+}
+
+/** The object that a string at `path` is short for; undefined where it is none. */
+function promote(name: string, path: string[]): object | undefined {
+  switch (path.join('.').replace(/\.\d+$/, '')) {
+    case 'model':
+      return name in modelPresets ? { preset: name } : undefined;
+    case 'runtime':
+      return { preset: name };
+    case 'cluster':
+      return clusterPresets[name];
+    case 'cluster.gpu':
+      return gpuPresets[name];
+    case 'policies':
+      return { kind: name };
+    default:
+      return undefined;
+  }
+}
+
+function textOf(path: string[]): string {
+  return pathText(path.map((part) => (/^\d+$/.test(part) ? Number(part) : part)));
 }

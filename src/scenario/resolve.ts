@@ -1,6 +1,5 @@
-import { z } from 'zod';
 import { contiguous, policies as knownPolicies, policyOf, type PolicyOptions } from '../balancing/index.js';
-import { runtimes, type Machine, type RuntimeOptions } from '../execution/index.js';
+import { NON_TENSOR_BYTES, runtimes, type Machine, type RuntimeOptions } from '../execution/index.js';
 import {
   clusterPresets,
   clusterSchema,
@@ -10,7 +9,6 @@ import {
   profileSchema,
   shippedProfiles,
   type Cluster,
-  type Profile,
 } from '../hardware/index.js';
 import { completeShape, modelPresets, shapeFromConfig, shapeSchema, type MoeShape } from '../model/index.js';
 import {
@@ -22,8 +20,9 @@ import {
   type RoutingSource,
   type Trace,
 } from '../routing/index.js';
-import { describeIssue, show } from './describe-issue.js';
-import { ScenarioError } from './scenario-error.js';
+import { show } from './describe-issue.js';
+import { parseInput } from './parse.js';
+import { partsOf, ScenarioError } from './scenario-error.js';
 import type { Scenario, TraceOptions } from './schema.js';
 
 /** Files that a scenario names, as its text says them. */
@@ -70,20 +69,28 @@ export function filesOf({ model, cluster, workload }: Scenario): ScenarioFiles {
  * @throws ScenarioError
  */
 export function resolveModel({ model }: Scenario, file: string, config?: unknown): MoeShape {
-  const at = <T>(path: string, found: unknown, make: () => T) => attempt(file, path, found, make);
   if (typeof model === 'string') {
     if (model in modelPresets)
       return completeShape(shapeSchema.parse({ name: model, ...modelPresets[model] }));
-    const shape = at('model', model, () => shapeFromConfig(config));
-    const parsed = shapeSchema.safeParse(shape);
-    if (parsed.success) return at('model', model, () => completeShape(parsed.data));
-    const issue = describeIssue(parsed.error.issues, shape, z.toJSONSchema(shapeSchema, { io: 'input' }));
-    throw new ScenarioError(model, issue.path, issue.found, issue.allowed);
+    // What is wrong with a config is wrong in its own file.
+    const inConfig = <T>(make: () => T) => attempt(model, '', config, make);
+    const read = inConfig(() => shapeFromConfig(config));
+    const shape = { ...read, name: read.name ?? nameOfConfig(model) };
+    const parsed = parseInput(shapeSchema, shape, model);
+    return inConfig(() => completeShape(parsed));
   }
-  if (!('preset' in model)) return at('model', model, () => completeShape(model));
+  if (!('preset' in model)) return attempt(file, 'model', model, () => completeShape(model));
   const { preset, ...overrides } = model;
   const merged = shapeSchema.parse({ name: preset, ...modelPresets[preset], ...overrides });
-  return at('model', overrides, () => completeShape(merged));
+  return attempt(file, 'model', overrides, () => completeShape(merged));
+}
+
+/** A name for a model whose config has none: that of its folder, or of the file where that says more. */
+function nameOfConfig(path: string): string {
+  const [file, folder] = path.split(/[\\/]/).reverse();
+  const name = file.replace(/\.json$/, '');
+  if (name !== 'config') return name;
+  return folder !== undefined && !/^\.*$/.test(folder) ? folder : file;
 }
 
 /** @throws ScenarioError */
@@ -100,21 +107,22 @@ export function resolveCluster({ cluster }: Scenario, file: string, profileFile?
     );
   }
   const gpu = typeof given.gpu === 'string' ? gpuPresets[given.gpu] : given.gpu;
+  if (gpu.memoryBytes <= NON_TENSOR_BYTES) {
+    throw new ScenarioError(
+      file,
+      'cluster.gpu.memoryBytes',
+      String(gpu.memoryBytes),
+      `bytes, more than the ${NON_TENSOR_BYTES} that drivers and libraries are assumed to take`,
+    );
+  }
   const profile =
     profileFile !== undefined
-      ? parseProfile(profileFile, given.profile!)
+      ? parseInput(profileSchema, profileFile, given.profile!)
       : (shippedProfiles.find(({ name }) => name === given.profile) ?? defaultProfile(gpu));
   if (profile.gpu !== gpu.name) {
     throw new ScenarioError(file, 'cluster.profile', `timings of ${profile.gpu}`, `timings of ${gpu.name}`);
   }
   return { gpu, gpus, gpusPerNode: Math.min(gpusPerNode, gpus), fabric, profile };
-}
-
-function parseProfile(input: unknown, file: string): Profile {
-  const parsed = profileSchema.safeParse(input);
-  if (parsed.success) return parsed.data;
-  const { path, found, allowed } = describeIssue(parsed.error.issues, input, z.toJSONSchema(profileSchema));
-  throw new ScenarioError(file, path, found, allowed);
 }
 
 /**
@@ -296,23 +304,19 @@ function resolveTrace(
   try {
     return trace.kind === 'counts' ? countTraceSource(trace, spec) : tokenTraceSource(trace, spec);
   } catch (error) {
-    if (error instanceof TraceError)
-      throw new TraceError(`${file}: workload.routing (${path}): ${error.message}`);
+    if (error instanceof TraceError) throw error.within(`${file}: workload.routing (${path})`);
     throw error;
   }
 }
 
-/** Turns a RangeError into a ScenarioError at a path. */
+/** Turns a RangeError into a ScenarioError at a path, or at the place inside it that the error names. */
 function attempt<T>(file: string, path: string, found: unknown, make: () => T): T {
   try {
     return make();
   } catch (error) {
-    if (error instanceof RangeError) {
-      const [, inner, innerAllowed] = /found (.*), allowed: (.*)$/s.exec(error.message) ?? [];
-      throw inner === undefined
-        ? new ScenarioError(file, path, show(found), error.message)
-        : new ScenarioError(file, path, inner, innerAllowed);
-    }
-    throw error;
+    if (!(error instanceof RangeError)) throw error;
+    const parts = partsOf(error.message, show(found));
+    const at = [path, parts.path].filter((part) => part !== '').join('.');
+    throw new ScenarioError(file, at, parts.found, parts.allowed);
   }
 }

@@ -66,7 +66,12 @@ const routing = union<GeneratorOptions | TraceOptions>('kind', [
 ]);
 
 const workload = z.strictObject({
-  phase: z.enum(['prefill', 'decode']),
+  phase: z
+    .enum(['prefill', 'decode'])
+    .describe(
+      'What the steps stand for. It changes no time and no routing: only a recording of the other phase is warned ' +
+        'about. What makes a step a decode is few tokensPerGpu and batching decode-lockstep.',
+    ),
   tokensPerGpu: z
     .int()
     .min(1)
@@ -86,10 +91,11 @@ const workload = z.strictObject({
     .describe('Index of the MoE layer, or all of them in turn as independent samples.'),
 });
 
-const policy = z.union([z.enum(policyNames), union<PolicyOptions>('kind', policies)]) as z.ZodType<
-  PolicyName | PolicyOptions,
-  PolicyInput
->;
+/** A policy as a scenario lists it: its name, or its options with `kind`. */
+export const policySchema = z.union([
+  z.enum(policyNames),
+  union<PolicyOptions>('kind', policies),
+]) as z.ZodType<PolicyName | PolicyOptions, PolicyInput>;
 
 /** A scenario as a file holds it. */
 export const scenarioSchema = z.strictObject({
@@ -99,7 +105,7 @@ export const scenarioSchema = z.strictObject({
   cluster,
   runtime,
   workload,
-  policies: z.array(policy).min(1).max(100),
+  policies: z.array(policySchema).min(1).max(100),
   scope: z.enum(['layer']).default('layer').describe('layer: a step is one MoE layer.'),
   seed: z.union([z.int(), z.string().min(1)]).default(1),
   resamples: z

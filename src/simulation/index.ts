@@ -8,6 +8,7 @@ export type {
   Verdict,
 } from './result.js';
 export {
+  checkPolicies,
   RefusalError,
   simulate,
   type ListedPolicy,

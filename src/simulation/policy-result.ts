@@ -45,7 +45,7 @@ export function policyResult(
     stepLatency: latency,
     layerLatency: latency,
     speedup: ratios.of(ep, index),
-    tokensPerSecondPerGpu: tokensPerStep / gpus / latency.mean,
+    tokensPerSecondPerGpu: latency.mean > 0 ? tokensPerStep / gpus / latency.mean : 0,
     peakMemory,
     oom,
     imbalance: {

@@ -45,6 +45,7 @@ export interface PolicyResult {
   layerLatency: LatencySummary;
   /** Mean step latency of `ep` over this one's. */
   speedup: Ratio;
+  /** 0 where nothing is left to do. */
   tokensPerSecondPerGpu: number;
   peakMemory: PeakMemory;
   oom: OutOfMemory | null;
@@ -92,7 +93,10 @@ export interface RoutingSummary {
   layers: number[];
   tokensPerGpu: number;
   calibration: string | null;
+  /** Where intervals come from, or `none:` and why. */
   interval: string;
+  /** Whether the steps differ: false for one step, and for generators that draw nothing. */
+  varies: boolean;
   notes: string[];
 }
 
@@ -114,6 +118,8 @@ export interface Result {
   /** The scenario as it was run. */
   scenario: { name?: string };
   model: string;
+  /** MoE layers of the whole model, of which memory counts one. */
+  moeLayers: number;
   cluster: { gpu: string; gpus: number; gpusPerNode: number; fabric: string };
   runtime: string;
   profile: { name: string; status: string };

@@ -1,5 +1,6 @@
 import {
   contiguous,
+  policyLabel,
   policyOf,
   type LayerLoads,
   type PolicyOptions,
@@ -7,8 +8,9 @@ import {
 } from '../balancing/index.js';
 import { createRuntime, type Machine, type Runtime, type RuntimeOptions } from '../execution/index.js';
 import { bitsOf } from '../hardware/index.js';
-import { floorOfSkew } from '../metrics/index.js';
+import { floorOfSkew, variesBetweenSteps } from '../metrics/index.js';
 import type { Calibration, RoutingSource } from '../routing/index.js';
+import { partsOf } from '../scenario/index.js';
 import { outOfMemoryOf, peakMemoryOf } from './memory-summary.js';
 import { runPass } from './pass.js';
 import { fastestOf, policyResult } from './policy-result.js';
@@ -51,6 +53,31 @@ export interface SimulationResult {
 /** A policy, or a combination of choices, that can't run here. */
 export class RefusalError extends Error {
   override name = 'RefusalError';
+
+  /** @param path of the scenario, as `policies[2].bits` */
+  constructor(
+    readonly path: string,
+    readonly found: string,
+    readonly allowed: string,
+  ) {
+    super(`${path}: found ${found}, allowed: ${allowed}`);
+  }
+}
+
+/**
+ * Looks for what can be known to be impossible before anything runs.
+ * @throws RefusalError where a policy can't work with this model, cluster or routing
+ */
+export function checkPolicies(
+  spec: Pick<SimulationSpec, 'source' | 'policies' | 'machine' | 'seed' | 'warmup'>,
+): void {
+  const { setting } = policySetting(spec);
+  spec.policies.forEach(({ options }, i) => {
+    const refusal = policyOf(options).refusal(options, setting);
+    if (refusal === null) return;
+    throw new RefusalError(`policies[${i}].${refusal.option}`, refusal.found, refusal.allowed);
+  });
+  warmupOf(spec);
 }
 
 /**
@@ -61,7 +88,8 @@ export function simulate(spec: SimulationSpec): SimulationResult {
   const { source, machine, policies, seed } = spec;
   const runtime = createRuntime(spec.runtime, machine);
   const { setting, calibration } = policySetting(spec);
-  const runs = policies.map(({ options }) => startRun(options, machine, runtime, setting));
+  checkPolicies(spec);
+  const runs = policies.map(({ options }, i) => startRun(options, i, machine, runtime, setting));
   const warmup = warmupOf(spec);
   const replicates = source.resample
     ? (spec.resamples ??
@@ -78,8 +106,9 @@ export function simulate(spec: SimulationSpec): SimulationResult {
     peakMemory: peakMemoryOf(run),
     oom: outOfMemoryOf(run),
   }));
+  // One replicate says nothing of how far others would lie.
   const replicated =
-    replicates > 0 ? replicateMeans(runs, source, replicates, { warmup, seed, onStep }) : null;
+    replicates > 1 ? replicateMeans(runs, source, replicates, { warmup, seed, onStep }) : null;
 
   const comparison = {
     source,
@@ -89,6 +118,7 @@ export function simulate(spec: SimulationSpec): SimulationResult {
     ratios: new PairedRatios(pass.latencies, source.layerIds.length, replicated),
     ep: policies.findIndex(({ options }) => options.kind === 'ep'),
   };
+  const varying = pass.latencies.map((series) => variesBetweenSteps(series, source.layerIds.length));
   const results = policies.map((policy, i) => policyResult(policy, i, counted[i], comparison));
   return {
     latencies: pass.latencies,
@@ -99,7 +129,8 @@ export function simulate(spec: SimulationSpec): SimulationResult {
       layers: [...source.layerIds],
       tokensPerGpu: source.tokensPerGpu,
       calibration: calibration(),
-      interval: intervalLabel(replicates, source.steps - warmup),
+      interval: intervalLabel(replicates, source.steps - warmup, varying, comparison.ep),
+      varies: varying[comparison.ep],
       notes: [
         ...new Set([
           ...source.notes,
@@ -112,7 +143,7 @@ export function simulate(spec: SimulationSpec): SimulationResult {
 }
 
 /** What policies know, with the calibration drawn once per share and its label kept. */
-function policySetting({ source, machine, seed }: SimulationSpec): {
+function policySetting({ source, machine, seed }: Pick<SimulationSpec, 'source' | 'machine' | 'seed'>): {
   setting: PolicySetting;
   calibration: () => string | null;
 } {
@@ -126,6 +157,7 @@ function policySetting({ source, machine, seed }: SimulationSpec): {
     layers: source.layerIds.length,
     weightBits,
     placement: contiguous(gpus, source.experts, weightBits),
+    copiesPerGpu: source.tokensPerGpu * source.topK,
     hasTokens: source.hasTokens,
     hasGateWeights: source.hasGateWeights,
     importance: source.importance,
@@ -141,25 +173,40 @@ function policySetting({ source, machine, seed }: SimulationSpec): {
 
 function startRun(
   options: PolicyOptions,
+  index: number,
   machine: Machine,
   runtime: Runtime,
   setting: PolicySetting,
 ): PolicyRun {
-  const refusal = policyOf(options).refusal(options, setting);
-  if (refusal !== null) throw new RefusalError(`policy ${options.kind}: ${refusal}`);
   try {
     return new PolicyRun(options, machine, runtime, setting);
   } catch (error) {
-    if (error instanceof RangeError) throw new RefusalError(`policy ${options.kind}: ${error.message}`);
-    throw error;
+    if (!(error instanceof RangeError)) throw error;
+    const { path, found, allowed } = partsOf(error.message, policyLabel(options));
+    throw new RefusalError(path === '' ? `policies[${index}]` : `policies[${index}].${path}`, found, allowed);
   }
 }
 
-function warmupOf({ warmup, policies, source }: SimulationSpec): number {
-  const steps = warmup ?? Math.max(...policies.map(({ options }) => policyOf(options).warmup(options)));
-  if (steps < source.steps) return steps;
+function warmupOf({
+  warmup,
+  policies,
+  source,
+}: Pick<SimulationSpec, 'warmup' | 'policies' | 'source'>): number {
+  if (warmup !== null) {
+    if (warmup < source.steps) return warmup;
+    throw new RefusalError(
+      'workload.warmupSteps',
+      `${warmup} of ${source.steps} steps`,
+      `at most ${source.steps - 1} (warmupSteps: ${source.steps - 1}, or more workload.steps)`,
+    );
+  }
+  const steps = policies.map(({ options }) => policyOf(options).warmup(options));
+  const most = Math.max(...steps);
+  if (most < source.steps) return most;
   throw new RefusalError(
-    `workload.steps: found ${source.steps}, of which ${steps} are warm-up; allowed: more than ${steps}`,
+    'workload.steps',
+    `${source.steps}, all of which warm ${policyLabel(policies[steps.indexOf(most)].options)} up`,
+    `more than ${most} (steps: ${2 * most}), or a smaller workload.warmupSteps`,
   );
 }
 
@@ -177,7 +224,11 @@ function skewFloors({ gpus, experts, topK, tokensPerGpu }: RoutingSource): { gpu
   };
 }
 
-function intervalLabel(replicates: number, steps: number): string {
-  if (replicates > 0) return `90 %, ${replicates} replicates over sequences drawn with replacement`;
-  return steps === 1 ? 'none: one step' : '90 %, paired log-ratio over effective steps';
+/** @param varying by policy, whether its steps differ */
+function intervalLabel(replicates: number, steps: number, varying: readonly boolean[], ep: number): string {
+  if (replicates > 1) return `90 %, ${replicates} replicates over sequences drawn with replacement`;
+  if (steps === 1) return 'none: one step';
+  if (!varying.some(Boolean)) return `none: the ${steps} steps do not vary`;
+  const paired = '90 %, paired log-ratio over effective steps';
+  return varying[ep] ? paired : `${paired}, which differ only by what policies draw`;
 }

@@ -155,7 +155,7 @@ describe('capacity dropping by hand', () => {
     expect(() => planLayer('capacity', { gpus: 2, experts: 2, loads: [1, 1] })).toThrow('found loads only');
     expect(() =>
       planLayer({ kind: 'capacity', factor: null, pad: true }, { gpus: 1, experts: 2, counts: [[1, 1]] }),
-    ).toThrow('pad: needs a factor');
+    ).toThrow('pad: found true without a factor');
   });
 });
 

@@ -85,6 +85,7 @@ function settingOf({ gpus, experts }: Batch): PolicySetting {
     layers: 1,
     weightBits: 16,
     placement: contiguous(gpus, experts, 16),
+    copiesPerGpu: null,
     hasTokens: true,
     hasGateWeights: true,
     calibration: () => [Float64Array.from({ length: experts }, (_, e) => (e * 5) % experts)],

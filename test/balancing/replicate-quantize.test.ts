@@ -92,12 +92,16 @@ describe('replicate-quantize', () => {
   });
 
   it.each([
-    [{ bits: 16 }, {}, 'bits: found 16, allowed: below the 16 bits'],
-    [{ bits: 8 }, { weightBits: 4.25 }, 'bits: found 8, allowed: below the 4.25 bits'],
-    [{}, { gpus: 1 }, 'replicas: found one GPU'],
+    [{ bits: 16 }, {}, 'bits: found 16, allowed: 1 to 15, below the 16 bits'],
+    [{ bits: 8 }, { weightBits: 4.25 }, 'bits: found 8, allowed: 1 to 4, below the 4.25 bits'],
+    [{}, { gpus: 1 }, 'replicas: found 1 on one GPU, allowed: 0'],
     [{ replicas: 40 }, {}, 'replicas: found 40, allowed: at most 24'],
-    [{ replicas: 6, bits: 12 }, {}, '6 replicas at 12 of 16 bits need 18 experts to pay for them'],
-    [{ donors: 'per-gpu', bits: 14 }, {}, 'donors: per-gpu needs 7 experts of a GPU'],
+    [
+      { replicas: 6, bits: 12 },
+      {},
+      'replicas: found 6, which at 12 of 16 bits need 18 experts to pay for them',
+    ],
+    [{ donors: 'per-gpu', bits: 14 }, {}, 'donors: found per-gpu, where a replica needs 7 experts of a GPU'],
   ] as const)('refuses %o on %o with the reason', (options, setting, message) => {
     const loads = [8, 7, 6, 5, 4, 3, 2, 1];
     expect(() =>

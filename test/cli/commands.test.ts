@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { Result } from '../../src/index.js';
@@ -68,6 +68,7 @@ describe('epsim run', () => {
     epsim(['run', scenario, '--out', out, '--set', 'seed=8']);
     const kept = readdirSync(out);
     expect(kept).toHaveLength(2);
+    kept.forEach((name) => expect(statSync(join(out, name)).mode & 0o777).toBe(0o777 & ~process.umask()));
     kept.forEach((name) => expect(name).toMatch(/^small-[0-9a-f]{10}$/));
     const result = JSON.parse(readFileSync(join(out, kept[0], 'result.json'), 'utf8')) as Result;
     expect(kept[0]).toBe(`small-${result.inputs.slice(0, 10)}`);
@@ -91,7 +92,7 @@ describe('epsim run', () => {
     const other = writeJson(folder, 'other.json', { ...small, name: 'other', policies: ['ep', 'capacity'] });
     const { stdout } = epsim(['run', scenario, other]);
     expect(stdout).toMatch(/policy +│ small +│ other/);
-    expect(stdout).toMatch(/capacity +│ – +│ \d/);
+    expect(stdout).toMatch(/capacity \(inexact\) +│ – +│ \d/);
     expect(stdout).toMatch(/^small: /m);
     expect(stdout).toMatch(/^other: /m);
   });
@@ -120,6 +121,41 @@ describe('epsim run', () => {
     // Published peaks: 61.4 and 14.6 GiB (arXiv 2601.17111, Fig. 4).
     expect(ep.peakMemory.max / 2 ** 30).toBeCloseTo(61.4, 0);
     expect(llep.peakMemory.max / 2 ** 30).toBeCloseTo(14.6, 0);
+  });
+
+  it('says what steps that do not vary, and a single one, can tell', () => {
+    const hot = (...set: string[]) =>
+      epsim(['run', 'scenarios/gpt-oss-120b-hot.json', ...set.flatMap((s) => ['--set', s])]).stdout;
+    const exact = 'policies=["ep","llep"]';
+    expect(hot(exact)).toContain('step: mean latency; no interval: the 4 steps do not vary.');
+    expect(hot(exact)).toMatch(/^Use llep: 6\.69× as fast as ep, /m);
+    // Which copies go to a replica is drawn, the routing is not.
+    expect(hot()).toContain('effective steps, which differ only by what policies draw.');
+    const one = hot(exact, 'workload.steps=1');
+    expect(one).toContain('step: mean latency; no interval: one step.');
+    expect(one.trimEnd().split('\n').at(-1)).toBe(
+      'No interval from one step: llep was 6.69× as fast as ep; run more steps to be sure.',
+    );
+  });
+
+  it.skipIf(shared === null)('holds every speed-up in its own interval', () => {
+    const { policies } = json(
+      epsim(['run', 'scenarios/gpt-oss-20b-recorded-prefill.json', '--format', 'json']).stdout,
+    );
+    for (const { speedup } of policies) {
+      expect(speedup.low!).toBeLessThanOrEqual(speedup.mean);
+      expect(speedup.high!).toBeGreaterThanOrEqual(speedup.mean);
+    }
+  });
+
+  it.skipIf(shared === null)('recommends no changed output for a gain in the noise', () => {
+    const { stdout } = epsim([
+      'run',
+      'scenarios/gpt-oss-20b-recorded-prefill.json',
+      '--set',
+      'allowedLoss=0.1',
+    ]);
+    expect(stdout.trimEnd().split('\n').at(-1)).toMatch(/^Stay with ep: /);
   });
 
   it.skipIf(shared === null)('replays recordings of gpt-oss-20b, and warns where the phase differs', () => {

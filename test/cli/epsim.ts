@@ -14,6 +14,7 @@ export function epsim(args: string[], options: { cwd?: string; env?: NodeJS.Proc
     cwd: options.cwd ?? root,
     env: { ...process.env, ...options.env },
     encoding: 'utf8',
+    timeout: 100_000,
     maxBuffer: 1 << 28,
   });
   return { status, stdout, stderr };

@@ -1,3 +1,4 @@
+import { fc, test } from '@fast-check/vitest';
 import { describe, expect, it } from 'vitest';
 import {
   effectiveSize,
@@ -6,6 +7,7 @@ import {
   resampledRatio,
   skewOf,
   summariseLatency,
+  variesBetweenSteps,
 } from '../../src/metrics/index.js';
 import { TokenDraw } from '../../src/routing/inclusion.js';
 import { randomStream } from '../../src/routing/index.js';
@@ -36,6 +38,15 @@ describe('effectiveSize', () => {
     expect(effectiveSize(new Float64Array(50).fill(0.1))).toBe(50);
     expect(effectiveSize(Float64Array.from({ length: 50 }, (_, i) => i % 2))).toBe(50);
     expect(effectiveSize(Float64Array.of(1, 2))).toBe(2);
+  });
+});
+
+describe('variesBetweenSteps', () => {
+  it('compares every layer with itself, beyond rounding', () => {
+    expect(variesBetweenSteps(Float64Array.of(1, 2, 1, 2), 2)).toBe(false);
+    expect(variesBetweenSteps(Float64Array.of(1, 2, 1, 2), 1)).toBe(true);
+    expect(variesBetweenSteps(Float64Array.of(0.3, 0.1 + 0.2), 1)).toBe(false);
+    expect(variesBetweenSteps(Float64Array.of(1), 1)).toBe(false);
   });
 });
 
@@ -70,6 +81,29 @@ describe('pairedRatio', () => {
     expect(pairedRatio(Float64Array.of(2), Float64Array.of(1))).toEqual({ mean: 2, low: null, high: null });
   });
 
+  it('is 1 without an interval where one of the two takes no time, never NaN or Infinity', () => {
+    const [some, none] = [Float64Array.of(1, 2), Float64Array.of(0, 0)];
+    for (const [a, b] of [
+      [some, none],
+      [none, some],
+      [none, none],
+    ]) {
+      expect(pairedRatio(a, b)).toEqual({ mean: 1, low: null, high: null });
+    }
+  });
+
+  test.prop([fc.array(fc.tuple(ratios, ratios), { minLength: 1, maxLength: 40 })])(
+    'holds its own point estimate',
+    (steps) => {
+      const { mean, low, high } = pairedRatio(
+        Float64Array.from(steps, ([a]) => a),
+        Float64Array.from(steps, ([, b]) => b),
+      );
+      expect(low ?? mean).toBeLessThanOrEqual(mean);
+      expect(high ?? mean).toBeGreaterThanOrEqual(mean);
+    },
+  );
+
   it.each([0, 0.6])('covers the true ratio in about 90 %% of runs, autocorrelation %d', (rho) => {
     let covered = 0;
     const runs = 600;
@@ -85,10 +119,32 @@ describe('pairedRatio', () => {
   });
 });
 
+const ratios = fc.double({ min: 0.01, max: 100, noNaN: true });
+
 describe('resampledRatio', () => {
-  it('takes the 5 % and 95 % quantiles of the replicates', () => {
-    const replicates = Array.from({ length: 101 }, (_, i) => 1 + i / 100).reverse();
-    expect(resampledRatio(1.5, replicates)).toEqual({ mean: 1.5, low: 1.05, high: 1.95 });
+  it('reaches t standard deviations of the log-ratios to both sides of the run’s own ratio', () => {
+    // Logs −0.1, 0, 0.1: standard deviation 0.1; the 95 % quantile of Student's t is 2.919986 with 2 degrees.
+    const { mean, low, high } = resampledRatio(
+      2,
+      [-0.1, 0, 0.1].map((x) => 1.5 * Math.exp(x)),
+    );
+    expect(mean).toBe(2);
+    expect(low).toBeCloseTo(2 * Math.exp(-0.2919986), 6);
+    expect(high).toBeCloseTo(2 * Math.exp(0.2919986), 6);
+  });
+
+  test.prop([ratios, fc.array(ratios, { minLength: 2, maxLength: 40 })])(
+    'holds its own point estimate, wherever the replicates lie',
+    (point, replicates) => {
+      const { mean, low, high } = resampledRatio(point, replicates);
+      expect(mean).toBe(point);
+      expect(low!).toBeLessThanOrEqual(mean);
+      expect(high!).toBeGreaterThanOrEqual(mean);
+    },
+  );
+
+  it('gives no interval for a single replicate', () => {
+    expect(resampledRatio(2, [1.9])).toEqual({ mean: 2, low: null, high: null });
   });
 });
 

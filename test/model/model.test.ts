@@ -101,9 +101,16 @@ describe('shapeFromConfig', () => {
     expect(() =>
       shapeFromConfig({ hidden_size: 4096, num_hidden_layers: 32, intermediate_size: 11008 }),
     ).toThrow(
-      'missing: n_routed_experts or num_experts or num_local_experts, num_experts_per_tok or experts_per_token',
+      'found no n_routed_experts or num_experts or num_local_experts, no num_experts_per_tok or experts_per_token',
     );
-    expect(() => shapeFromConfig(null)).toThrow('missing: hidden_size');
+    expect(() => shapeFromConfig(null)).toThrow('found no hidden_size');
+  });
+
+  it('names a field of the wrong type, and what it holds', () => {
+    const config = { hidden_size: '4096', moe_intermediate_size: 64, num_experts: 8, num_experts_per_tok: 2 };
+    expect(() => shapeFromConfig({ ...config, num_hidden_layers: 2 })).toThrow(
+      'hidden_size: found "4096", allowed: a whole number ≥ 1',
+    );
   });
 });
 

@@ -1,14 +1,16 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+
 import { beforeAll, describe, expect, it } from 'vitest';
 import { run, type PolicyResult, type Result, type ScenarioInput } from '../../src/index.js';
 import {
-  comparisonTable,
+  comparison,
   diffResults,
   formatBytes,
   formatFactor,
   formatSeconds,
   formatShare,
+  resultCsv,
   resultTable,
   verdict,
 } from '../../src/report/index.js';
@@ -28,6 +30,15 @@ function changed(change: (policy: PolicyResult) => Partial<PolicyResult>, fastes
     policies: result.policies.map((policy) => ({ ...policy, ...change(policy) })),
   };
 }
+
+/** Rows of CSV without line breaks inside fields. */
+const parse = (csv: string): string[][] =>
+  csv
+    .trim()
+    .split('\n')
+    .map((line) =>
+      [...line.matchAll(/("(?:[^"]|"")*"|[^,]*)(?:,|$)/g)].map(([, field]) => field.replace(/^"|"$/g, '')),
+    );
 
 const when = (kind: string, values: Partial<PolicyResult>) => (p: PolicyResult) =>
   p.policy.kind === kind ? values : {};
@@ -66,10 +77,102 @@ describe('the table', () => {
     );
   });
 
-  it('sets scenarios side by side', () => {
-    const table = comparisonTable([result, { ...result, scenario: { name: 'other' } }]);
-    expect(table).toContain('two GPUs, two experts');
-    expect(table).toContain('255.0 ms  1.00×');
+  it('shows p99 or max by the steps of ep, whatever the order of policies', () => {
+    const many = changed((p) =>
+      p.policy.kind === 'ep' ? { stepLatency: { ...p.stepLatency, effectiveSteps: 300 } } : {},
+    );
+    for (const policies of [many.policies, [...many.policies].reverse()]) {
+      expect(resultTable({ ...many, policies })).toMatch(/ step +p99 /);
+    }
+    expect(resultTable({ ...result, policies: [...result.policies].reverse() })).toMatch(/ step +max /);
+  });
+
+  it('says whether the experts of all layers would fit', () => {
+    const capacity = 1_500_000_000 + 10 * 60_000;
+    const layers = (moeLayers: number) =>
+      resultTable({
+        ...changed((p) => ({
+          peakMemory: {
+            ...p.peakMemory,
+            capacity,
+            byCategory: { ...p.peakMemory.byCategory, weights: 50_000, replicas: 10_000 },
+          },
+        })),
+        moeLayers,
+      });
+    expect(layers(10)).toContain(
+      'All 10 MoE layers: their resident experts, up to 585.9 KiB per GPU, would fit its 1.40 GiB,',
+    );
+    expect(layers(11)).toContain('up to 644.5 KiB per GPU, would not fit its 1.40 GiB');
+    expect(layers(1)).not.toContain('All 1 MoE');
+  });
+
+  it('tells steps that do not vary, one step, and steps that vary apart', () => {
+    const footer = (routing: Partial<Result['routing']>, low = 0.9) => {
+      const ranges = changed(when('llep', { speedup: { mean: 1, low, high: 1 } }));
+      return /^step: .*$/m.exec(resultTable({ ...ranges, routing: { ...result.routing, ...routing } }))![0];
+    };
+    expect(footer({})).toBe('step: mean latency; no interval: the 2 steps do not vary.');
+    expect(footer({ interval: 'none: one step' })).toBe('step: mean latency; no interval: one step.');
+    expect(footer({ interval: '90 %, paired log-ratio over effective steps', varies: true })).toBe(
+      'step: mean latency; 90 % interval: paired log-ratio over effective steps; 2 effective steps.',
+    );
+    expect(footer({ interval: '90 %, paired log-ratio over effective steps', varies: true }, 1)).toBe(
+      'step: mean latency; no interval: 2 effective steps are too few.',
+    );
+  });
+});
+
+describe('several results side by side', () => {
+  const other = () => ({
+    ...changed((p) =>
+      p.policy.kind === 'ep'
+        ? { anchor: true }
+        : p.policy.kind === 'capacity'
+          ? { speedup: { mean: 1.1, low: 1.05, high: 1.15 } }
+          : {},
+    ),
+    scenario: { name: 'other' },
+    profile: { name: 'mine', status: 'fitted' },
+    routing: { ...result.routing, notes: ['the recording is a decode, the scenario a prefill'] },
+  });
+
+  it('keep what a reader must know of each', () => {
+    const text = comparison([result, other()]);
+    for (const part of [
+      'profile hand (first-guess)',
+      'profile mine (fitted)',
+      '* profile hand: kernel and link times are first guesses, not measured',
+      '* the recording is a decode, the scenario a prefill',
+      'no interval: the 2 steps do not vary',
+      'two GPUs, two experts: Stay with ep',
+      'other: Stay with ep',
+    ]) {
+      expect(text).toContain(part);
+    }
+  });
+
+  it('show interval, memory, γ, exactness, anchors, and dropped apart from quantised', () => {
+    const text = comparison([result, other()]);
+    expect(text).toMatch(
+      /│ capacity\(factor=1\) \(inexact\) +│ 231\.0 ms {2}1\.10× +│ 231\.0 ms {2}1\.10× \[1\.05, 1\.15\]/,
+    );
+    expect(text).toMatch(/│ 10\.0 % dropped +│ 10\.0 % dropped +│/);
+    expect(text).toMatch(/│ 70\.0 % quantised +│ 70\.0 % quantised +│/);
+    expect(text).toMatch(/│ 69\.34 KiB does not fit \(1 layer\)/);
+    expect(text).toContain('γ 1.20 → 1.40');
+    expect(text).toMatch(/│ balanced \(anchor\) /);
+    // Listed in one scenario, run for comparison in the other.
+    expect(text).toMatch(/│ ep +│ 255\.0 ms {2}1\.00× +│ 255\.0 ms {2}1\.00× \(anchor\)/);
+  });
+
+  it('are rows of CSV with profile, notes and losses of their own', () => {
+    const [head, ...rows] = parse(resultCsv([result, other()]));
+    const column = (name: string) => rows.map((row) => row[head.indexOf(name)]);
+    expect(new Set(column('profile_status'))).toEqual(new Set(['first-guess', 'fitted']));
+    expect(column('notes')[0]).toBe(result.routing.notes.join(' | '));
+    const at = column('policy').indexOf('replicate-quantize(split=even)');
+    expect([column('dropped_share')[at], column('quantised_share')[at]]).toEqual(['0', '0.7']);
   });
 });
 
@@ -97,11 +200,69 @@ describe('the sentence that says what to do', () => {
     expect(verdict({ ...faster, fastest: { policy: 1, ties: [0] } })).toContain(
       "these steps can't tell it from ep",
     );
+    const risky = changed(
+      when('llep', {
+        ...faster.policies[1],
+        peakMemory: { ...faster.policies[1].peakMemory, verdict: 'at risk' },
+      }),
+      { policy: 1, ties: [] },
+    );
+    expect(verdict(risky)).toContain(
+      'peak memory on the fullest GPU at risk (1.40 GiB of 1.40 GiB, before what a caching allocator fragments), unchanged',
+    );
+    const stay = changed(
+      when('ep', { peakMemory: { ...result.policies[0].peakMemory, verdict: 'at risk' } }),
+    );
+    expect(verdict(stay)).toContain('; the memory of ep is at risk (1.40 GiB of');
   });
 
   it('takes an inexact policy only within the loss that is allowed', () => {
     expect(verdict({ ...result, allowedLoss: 0.1 })).toMatch(
       /^Use capacity\(factor=1\): 1\.10× as fast as ep.*10\.0 % of the copies dropped or quantised/,
+    );
+  });
+
+  it.each([
+    ['within noise of ep', { mean: 1.1, low: 0.99, high: 1.2 }, false],
+    ['faster, but by less than is worth a loss', { mean: 1.03, low: 1.019, high: 1.04 }, false],
+    ['faster by what is worth a loss', { mean: 1.03, low: 1.021, high: 1.04 }, true],
+    ['without an interval', { mean: 1.1, low: null, high: null }, false],
+  ])('an inexact policy that is %s', (_, speedup, used) => {
+    const sentence = verdict({ ...changed(when('capacity', { speedup })), allowedLoss: 0.1 });
+    expect(sentence.startsWith(used ? 'Use capacity' : 'Stay with ep')).toBe(true);
+    // Nor is it named as faster where the loss is not allowed.
+    expect(verdict(changed(when('capacity', { speedup }))).includes('Faster only at a loss')).toBe(used);
+  });
+
+  it('an inexact policy must beat the best exact choice, not only ep', () => {
+    const llep = { oom: null, speedup: { mean: 1.2, low: 1.15, high: 1.25 } };
+    const stepLatency = { ...result.policies[1].stepLatency, mean: 0.2125 };
+    const use = (low: number) =>
+      verdict({
+        ...changed(
+          (p) =>
+            p.policy.kind === 'llep'
+              ? { ...llep, stepLatency }
+              : p.policy.kind === 'capacity'
+                ? { speedup: { mean: 1.3, low, high: 1.5 } }
+                : {},
+          { policy: 1, ties: [] },
+        ),
+        allowedLoss: 0.1,
+      });
+    expect(use(1.22)).toMatch(/^Use llep/);
+    expect(use(1.23)).toMatch(/^Use capacity/);
+  });
+
+  it('draws no conclusion from one step', () => {
+    const none = { low: null, high: null };
+    const one = {
+      ...changed(({ speedup }) => ({ speedup: { ...speedup, ...none } })),
+      routing: { ...result.routing, steps: 1 },
+    };
+    expect(verdict(one)).toBe(
+      'No interval from one step: llep(minTokensPerGemm=1, imbalanceThreshold=0) was 0.65× as fast as ep, and it does ' +
+        'not fit; run more steps to be sure.',
     );
   });
 

@@ -102,6 +102,20 @@ describe('generators', () => {
     }
   });
 
+  it('counts have the mean loads of tokens where router groups limit a token', () => {
+    const change = { experts: 8, topK: 2, routerGroups: 4, topGroups: 1, tokensPerGpu: 500 };
+    const options = { kind: 'zipf', exponent: 1, permute: false, redraw: 'run' };
+    const meanLoads = (tokens: boolean) => {
+      const steps = stepsOf(source({ ...options, tokens }, change, 40));
+      const all = steps.flatMap((layers) => layers.flatMap(({ counts }) => counts));
+      return Array.from({ length: 8 }, (_, e) => sum(all.filter((__, i) => i % 8 === e)) / steps.length);
+    };
+    const [counted, drawn] = [meanLoads(false), meanLoads(true)];
+    // A token's two experts are one group's: both experts of a group get the same load.
+    for (let group = 0; group < 4; group++) expect(drawn[2 * group]).toBe(drawn[2 * group + 1]);
+    counted.forEach((load, e) => expect(Math.abs(load / drawn[e] - 1)).toBeLessThan(0.02));
+  });
+
   it('redraw: run keeps popularity, redraw: step moves it', () => {
     const hottest = (redraw: string) =>
       stepsOf(source({ kind: 'zipf', exponent: 2, redraw }, {}, 12)).map(([{ counts }]) => {

@@ -166,11 +166,28 @@ describe('token replay', () => {
   it('says how many steps the recording holds', () => {
     expect(() => tokenTraceSource(traceOf([3, 3, 6]), spec({ steps: 9 }))).toThrow(
       'found 9 steps of 4 tokens, but after calibration the recording holds 12 tokens in 3 sequences, enough for 3 ' +
-        'such steps; allowed: at most 3 steps, fewer tokens per GPU, or resample: true',
+        'such steps, allowed: at most 3 steps, or resample: true',
     );
     expect(() =>
       tokenTraceSource(traceOf([1, 1]), spec({ batching: 'decode-lockstep', tokensPerGpu: 4 })),
     ).toThrow('of 8 live sequences');
+  });
+
+  it('says how many tokens per GPU would do, and that is the most', () => {
+    // 100 tokens in ten sequences for two GPUs: four steps of at most 12 each; past ten steps every live sequence needs a second one.
+    for (const [batching, most] of [
+      ['shuffled', 12],
+      ['prefill-chunks', 12],
+      ['decode-lockstep', 2],
+    ] as const) {
+      const trace = traceOf(new Array<number>(10).fill(10));
+      const replay = (tokensPerGpu: number, steps: number | null) =>
+        tokenTraceSource(trace, spec({ batching, tokensPerGpu, steps }));
+      const steps = batching === 'decode-lockstep' ? 12 : 4;
+      expect(() => replay(60, steps)).toThrow(`allowed: at most ${most} tokens per GPU, or resample: true`);
+      expect(replay(most, steps).steps).toBe(steps);
+      expect(() => replay(most + 1, steps)).toThrow(`or at most ${most} tokens per GPU`);
+    }
   });
 
   it('notes how much a resampled run repeats', () => {

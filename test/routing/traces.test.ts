@@ -1,10 +1,12 @@
 import { dump } from 'npyjs';
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import {
   BatchTraceWriter,
   encodeTokenTrace,
   readNativeTrace,
   readRecording,
+  TraceError,
   type CountTrace,
   type LayerBatch,
   type RecordingParts,
@@ -50,16 +52,20 @@ describe('numpy recordings', () => {
   });
 
   it.each<[string, Parameters<typeof parts>[0], RegExp]>([
-    ['no meta.json', { 'meta.json': undefined }, /meta\.json is missing/],
+    ['no meta.json', { 'meta.json': undefined }, /meta\.json: found no such file/],
     ['meta.json that is no JSON', { 'meta.json': text('{') }, /meta\.json: /],
-    ['meta.json without experts', { 'meta.json': text('{"layers": 2}') }, /meta\.json: .*experts/s],
+    [
+      'meta.json without experts',
+      { 'meta.json': text('{"layers": 2}') },
+      /meta\.json experts: found nothing, allowed: of type /,
+    ],
     [
       'truncated experts',
       { 'experts.npy': parts()['experts.npy']!.slice(0, -3) },
-      /found 9 values, but its header says 12: truncated/,
+      /found 9 values, but its header says 12, allowed: the file as it was recorded/,
     ],
-    ['something else', { 'experts.npy': text('PK this is a zip') }, /experts\.npy: not a numpy file/],
-    ['an empty file', { 'experts.npy': new ArrayBuffer(0) }, /experts\.npy: not a numpy file/],
+    ['something else', { 'experts.npy': text('PK this is a zip') }, /experts\.npy: found not a numpy file/],
+    ['an empty file', { 'experts.npy': new ArrayBuffer(0) }, /experts\.npy: found not a numpy file/],
     [
       'another shape',
       { 'experts.npy': dump(new Uint8Array(12), [6, 2]) },
@@ -84,12 +90,13 @@ describe('numpy recordings', () => {
     [
       'counts of another recording',
       { 'counts.csv': text('3,2,1,0\n0,1,3,2\n') },
-      /counts\.csv and experts\.npy disagree: layer 1, expert 2/,
+      /counts\.csv: found 3 copies of expert 2 in layer 1 where experts\.npy has 2/,
     ],
     ['counts that are none', { 'counts.csv': text('3,2,1,x\n0,1,2,3\n') }, /counts\.csv line 1: found NaN/],
     ['too few lines of counts', { 'counts.csv': text('3,2,1,0\n') }, /found 1 lines/],
   ])('refuses %s', async (_, change, message) => {
     await expect(readRecording(parts(change), undefined)).rejects.toThrow(message);
+    await expect(readRecording(parts(change), undefined)).rejects.toThrow(/found .+, allowed: ./s);
   });
 });
 
@@ -189,6 +196,33 @@ describe('native traces', () => {
     const damaged = bytes.slice();
     damaged.fill(255, 4, 60);
     await expect(readNativeTrace(bufferOf(damaged))).rejects.toThrow(/truncated or corrupt|found/);
+  });
+
+  it('refuses damage that decodes without an error, wherever it is', async () => {
+    const bytes = readFileSync(new URL('../../traces/quickstart.parquet', import.meta.url));
+    for (let at = 5_000; at < bytes.length - 50; at += 30_011) {
+      const damaged = Uint8Array.from(bytes);
+      for (let i = at; i < at + 40; i++) damaged[i] ^= 0x5a;
+      await expect(readNativeTrace(bufferOf(damaged)), `damage at ${at}`).rejects.toThrow(TraceError);
+    }
+    const { experts, weights } = (await readNativeTrace(bufferOf(Uint8Array.from(bytes)))) as TokenTrace;
+    expect([experts.length, weights!.length]).toEqual([9250 * 16, 9250 * 16]);
+  });
+
+  it('refuses a header that was changed', async () => {
+    const bytes = encodeTokenTrace(trace);
+    const at = Buffer.from(bytes).indexOf('"layerIds":[4');
+    bytes[at + '"layerIds":['.length] = '5'.charCodeAt(0);
+    await expect(readNativeTrace(bufferOf(bytes))).rejects.toThrow(
+      /^header: found other contents than were written .*, allowed: the file as it was recorded/,
+    );
+  });
+
+  it('reads files from before there were checksums', async () => {
+    const bytes = encodeTokenTrace(trace);
+    const at = Buffer.from(bytes).indexOf('epsim/checksums');
+    bytes[at] = 'E'.charCodeAt(0);
+    expect(await readNativeTrace(bufferOf(bytes))).toEqual(trace);
   });
 
   it('refuses a file that contradicts its header', async () => {

@@ -308,5 +308,5 @@ function tokenLosses(
     }
     if (left === 0) tokensLost++;
   }
-  return { tokensLost, keptGateMass: weights ? keptMass / mass : null };
+  return { tokensLost, keptGateMass: weights && mass > 0 ? keptMass / mass : null };
 }

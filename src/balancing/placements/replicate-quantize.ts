@@ -59,7 +59,7 @@ export function replicateQuantize(
     if (byImportance.length < count) {
       throw new RangeError(
         `replicas: found ${rule.replicas} replicas that need ${count} experts to pay for them where only ` +
-          `${byImportance.length} are free; allowed: fewer replicas, fewer bits, or donors: global`,
+          `${byImportance.length} are free, allowed: fewer replicas, fewer bits, or donors: global`,
       );
     }
     for (const expert of byImportance.slice(0, count)) {

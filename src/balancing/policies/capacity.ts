@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { budgets, capacityDrop, needsScores, orders } from '../dispatch/capacity-drop.js';
 import { homePlan, type LayerPlan } from '../plan.js';
-import { drawSeed, plainTraits, type Policy, type PolicySetting } from '../policy.js';
+import { drawSeed, plainTraits, type Policy, type PolicySetting, type Refusal } from '../policy.js';
 
 const options = z.strictObject({
   kind: z.literal('capacity'),
@@ -66,14 +66,46 @@ export const capacity: Policy<Options, State, z.input<typeof options>> = {
   },
 };
 
-function refusal({ factor, budget, order, pad }: Options, { hasGateWeights }: PolicySetting): string | null {
+function refusal(chosen: Options, { hasGateWeights, copiesPerGpu }: PolicySetting): Refusal | null {
+  const { factor, budget, order, pad } = chosen;
   if (needsScores(order) && !hasGateWeights) {
-    return (
-      `order: found ${order}, but the routing has no gate weights; allowed: position, random, or routing with ` +
-      'gate weights (gateWeights: true, or a trace that has them)'
-    );
+    return {
+      option: 'order',
+      found: `${order}, but the routing has no gate weights`,
+      allowed:
+        'position, random, or routing with gate weights (workload.routing.gateWeights: true, or a trace that has them)',
+    };
   }
-  if (pad && factor === null) return 'pad: needs a factor, or there is no capacity to fill';
-  if (pad && budget === 'gpu') return 'pad: found with budget gpu; allowed with expert budgets';
+  if (pad && factor === null) {
+    return { option: 'pad', found: 'true without a factor', allowed: 'false, or a factor to fill up to' };
+  }
+  if (pad && budget === 'gpu') {
+    return {
+      option: 'pad',
+      found: 'true with budget gpu',
+      allowed: 'false, or a budget that counts experts',
+    };
+  }
+  if (factor !== null && leavesNothing(chosen, factor, copiesPerGpu)) {
+    const least = roundedUp(1 / copiesPerGpu!);
+    return {
+      option: 'factor',
+      found: `${factor}, of ${copiesPerGpu} copies per GPU not a single one`,
+      allowed: `at least ${least} for budget gpu (factor: ${least})`,
+    };
+  }
   return null;
+}
+
+/** Whether the capacity of a GPU is rounded down to nothing; those of experts are rounded up, to 1 at least. */
+function leavesNothing({ budget }: Options, factor: number, copiesPerGpu: number | null): boolean {
+  return (
+    budget === 'gpu' && copiesPerGpu !== null && copiesPerGpu > 0 && Math.floor(copiesPerGpu * factor) < 1
+  );
+}
+
+/** Rounded up to three digits, so that what is typed is enough. */
+function roundedUp(share: number): number {
+  const rounded = Number(share.toPrecision(3));
+  return rounded >= share ? rounded : Number((share * 1.006).toPrecision(3));
 }

@@ -4,7 +4,7 @@ import { replicatedExperts, splitOverReplicas, splits } from '../dispatch/split-
 import type { Placement } from '../placement.js';
 import { donorsNeeded, replicateQuantize } from '../placements/replicate-quantize.js';
 import { homePlan, Slices, type LayerPlan, type PlacementMove } from '../plan.js';
-import { drawSeed, plainTraits, type Policy, type PolicySetting } from '../policy.js';
+import { drawSeed, plainTraits, type Policy, type PolicySetting, type Refusal } from '../policy.js';
 
 const options = z.strictObject({
   kind: z.literal('replicate-quantize'),
@@ -130,28 +130,49 @@ function newLayer(placement: Placement, slices: Slices, experts: number): LayerS
 function refusal(
   { replicas, bits, donors }: Options,
   { gpus, experts, weightBits }: PolicySetting,
-): string | null {
+): Refusal | null {
   if (replicas === 0) return null;
   if (bits >= weightBits) {
-    return (
-      `bits: found ${bits}, allowed: below the ${weightBits} bits of the expert weights, or quantising an expert ` +
-      'saves nothing to pay a replica with'
-    );
+    const most = Math.ceil(weightBits) - 1;
+    const wider = bits < 16 ? '; or model.weightDtype: bf16' : '';
+    return {
+      option: 'bits',
+      found: String(bits),
+      allowed:
+        `1 to ${most}, below the ${weightBits} bits of the expert weights, or quantising an expert saves nothing to ` +
+        `pay a replica with (bits: ${Math.min(4, most)}${wider})`,
+    };
   }
-  if (gpus === 1) return 'replicas: found one GPU; a replica needs a second one';
+  if (gpus === 1) {
+    return {
+      option: 'replicas',
+      found: `${replicas} on one GPU`,
+      allowed: '0: a replica needs a second GPU',
+    };
+  }
   const most = experts * (gpus - 1);
-  if (replicas > most)
-    return `replicas: found ${replicas}, allowed: at most ${most} (every expert once per GPU)`;
+  if (replicas > most) {
+    return {
+      option: 'replicas',
+      found: String(replicas),
+      allowed: `at most ${most} (every expert once per GPU)`,
+    };
+  }
   const needed = donorsNeeded(replicas, bits, weightBits);
   const available = experts - Math.min(experts, replicas);
   if (needed > available) {
-    return (
-      `replicas: ${replicas} replicas at ${bits} of ${weightBits} bits need ${needed} experts to pay for them, ` +
-      `found at most ${available} that are not replicated themselves`
-    );
+    return {
+      option: 'replicas',
+      found: `${replicas}, which at ${bits} of ${weightBits} bits need ${needed} experts to pay for them`,
+      allowed: `what the ${available} experts that are not replicated themselves can pay: fewer replicas, or fewer bits`,
+    };
   }
   if (donors === 'per-gpu' && donorsNeeded(1, bits, weightBits) > experts / gpus) {
-    return `donors: per-gpu needs ${donorsNeeded(1, bits, weightBits)} experts of a GPU to pay for a replica, found ${experts / gpus}`;
+    return {
+      option: 'donors',
+      found: `per-gpu, where a replica needs ${donorsNeeded(1, bits, weightBits)} experts of a GPU to pay for it, of ${experts / gpus}`,
+      allowed: 'global, or fewer bits',
+    };
   }
   return null;
 }

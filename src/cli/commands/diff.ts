@@ -1,7 +1,7 @@
 import { Command } from '@commander-js/extra-typings';
 import { join } from 'node:path';
 import { exists, FileError, readJson } from '../../files/index.js';
-import { diffResults } from '../../report/index.js';
+import { diffResults, parseResult } from '../../report/index.js';
 import type { Result } from '../../simulation/index.js';
 
 export function diffCommand() {
@@ -16,11 +16,11 @@ export function diffCommand() {
 
 async function readResult(path: string): Promise<Result> {
   const file = exists(join(path, 'result.json')) ? join(path, 'result.json') : path;
-  const json = (await readJson(file)) as Partial<Result> | null;
-  if (json?.schema !== 'epsim/result@1' || !Array.isArray(json.policies)) {
+  const json = await readJson(file);
+  if ((json as Partial<Result> | null)?.schema !== 'epsim/result@1' && !Array.isArray(json)) {
     throw new FileError(
       `${file}: found no result, allowed: a file that epsim run --out or --format json wrote`,
     );
   }
-  return json as Result;
+  return parseResult(json, file);
 }

@@ -1,7 +1,8 @@
 import { Command, Option } from '@commander-js/extra-typings';
 import Table from 'cli-table3';
-import { planLayer, type PlannedLayer, type PlanSetting, type PolicyInput } from '../../balancing/index.js';
+import { planLayer, planSettingSchema, type PlannedLayer, type PlanSetting } from '../../balancing/index.js';
 import { readJson } from '../../files/index.js';
+import { parseInput, parsePolicy, show } from '../../scenario/index.js';
 import { UsageError } from '../input-error.js';
 import { parsePolicyArgument } from '../policy-argument.js';
 
@@ -9,45 +10,73 @@ export function planCommand() {
   return new Command('plan')
     .description("one layer's plan for given loads")
     .requiredOption('--policy <policy>', 'llep, llep:alpha=1.1, or JSON')
-    .option('--gpus <n>', 'number of GPUs', whole)
-    .option('--gpus-per-node <n>', 'GPUs of a node', whole)
+    .option('--gpus <n>', 'number of GPUs', whole('--gpus'))
+    .option('--gpus-per-node <n>', 'GPUs of a node', whole('--gpus-per-node'))
     .option('--loads <list>', 'copies per expert, e.g. 60,4,8,8,4,4,6,6', list)
     .option('--input <file>', 'JSON with gpus, experts, and counts (source GPU × expert), loads or tokens')
     .addOption(
       new Option('--format <format>', 'how to print the plan').choices(['table', 'json']).default('table'),
     )
     .action(async (options) => {
-      const given =
-        options.input === undefined ? {} : ((await readJson(options.input)) as Partial<PlanSetting>);
-      const loads = options.loads ?? given.loads;
-      const setting = {
-        ...given,
-        ...(options.gpus === undefined ? {} : { gpus: options.gpus }),
-        ...(options.gpusPerNode === undefined ? {} : { gpusPerNode: options.gpusPerNode }),
-        ...(loads === undefined ? {} : { loads, experts: given.experts ?? loads.length }),
-      } as PlanSetting;
-      const policy = parsePolicyArgument(options.policy) as PolicyInput;
-      const plan = attempt(() => planLayer(policy, setting));
+      const policy = parsePolicy(parsePolicyArgument(options.policy), '--policy');
+      const setting = await readSetting(options);
+      const plan = attempt(options.input ?? 'plan', () => planLayer(policy, setting));
       process.stdout.write(
         `${options.format === 'json' ? JSON.stringify(plan, null, 2) : planTable(plan)}\n`,
       );
     });
 }
 
-function attempt<T>(make: () => T): T {
+interface SettingOptions {
+  gpus?: number;
+  gpusPerNode?: number;
+  loads?: number[];
+  input?: string;
+}
+
+/** What the input file says, with what the options say in its place. */
+async function readSetting({ input, gpus, gpusPerNode, loads }: SettingOptions): Promise<PlanSetting> {
+  const given = input === undefined ? {} : asObject(await readJson(input), input);
+  const setting: Record<string, unknown> = { ...given };
+  if (gpus !== undefined) setting.gpus = gpus;
+  if (gpusPerNode !== undefined) setting.gpusPerNode = gpusPerNode;
+  if (loads !== undefined) setting.loads = loads;
+  if (Array.isArray(setting.loads)) setting.experts ??= setting.loads.length;
+  if (input === undefined && (gpus === undefined || loads === undefined)) {
+    const missing = gpus === undefined ? (loads === undefined ? '--gpus and --loads' : '--gpus') : '--loads';
+    throw new UsageError(
+      `plan: found no ${missing}, allowed: --gpus 4 --loads 60,4,8,8,4,4,6,6, or --input with a file that says both`,
+    );
+  }
+  if (setting.gpus === undefined) {
+    throw new UsageError(`${input}: gpus: found nothing, allowed: a whole number ≥ 1 there, or --gpus`);
+  }
+  parseInput(planSettingSchema, setting, input ?? 'plan');
+  return setting as PlanSetting;
+}
+
+function asObject(json: unknown, file: string): object {
+  if (typeof json === 'object' && json !== null && !Array.isArray(json)) return json;
+  throw new UsageError(`${file}: found ${show(json)}, allowed: an object with gpus, experts and loads`);
+}
+
+/** @param where what a message is about: the input file where there is one */
+function attempt<T>(where: string, make: () => T): T {
   try {
     return make();
   } catch (error) {
-    if (error instanceof RangeError) throw new UsageError(`plan: ${error.message}`);
+    if (error instanceof RangeError) throw new UsageError(`${where}: ${error.message}`);
     throw error;
   }
 }
 
-function whole(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1)
-    throw new UsageError(`found '${text}', allowed: a whole number ≥ 1`);
-  return value;
+/** Reads the value of an option that is a whole number ≥ 1. */
+function whole(option: string): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (Number.isInteger(value) && value >= 1) return value;
+    throw new UsageError(`${option}: found '${text}', allowed: a whole number ≥ 1`);
+  };
 }
 
 function list(text: string): number[] {

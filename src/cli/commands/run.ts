@@ -1,8 +1,7 @@
 import { Command, Option } from '@commander-js/extra-typings';
-import { join } from 'node:path';
-import { readJson, writeFolder } from '../../files/index.js';
-import { comparisonTable, resultCsv, resultTable, stepsCsv, verdict } from '../../report/index.js';
-import { openScenario, runOpened } from '../../run.js';
+import { checkFolder, readJson, writeFolder } from '../../files/index.js';
+import { comparison, resultCsv, resultTable, stepsCsv } from '../../report/index.js';
+import { openScenario, runOpened, type OpenedScenario } from '../../run.js';
 import { setPath } from '../../scenario/index.js';
 import type { Result } from '../../simulation/index.js';
 import { parsePolicyArgument } from '../policy-argument.js';
@@ -36,30 +35,36 @@ export function runCommand() {
       'keep result.json and steps.csv in a folder of their own under this one (default: results)',
     )
     .action(async (files, options) => {
+      const out = options.out === true ? 'results' : options.out;
+      // What can be wrong is found before the first scenario has taken its time.
+      const opened: OpenedScenario[] = [];
+      for (const file of files) opened.push(await openFile(file, options));
+      if (out !== undefined) await checkFolder(out);
       const results: Result[] = [];
-      for (const file of files) results.push(await runFile(file, options));
+      for (const scenario of opened) results.push(await runAndKeep(scenario, out));
       process.stdout.write(`${render(results, options.format)}\n`);
     });
 }
 
-async function runFile(
-  file: string,
-  options: { set: string[]; policy: string[]; out?: string | true },
-): Promise<Result> {
+async function openFile(file: string, options: { set: string[]; policy: string[] }): Promise<OpenedScenario> {
   let input = await readJson(file);
   if (options.policy.length > 0)
     input = { ...(input as object), policies: options.policy.map(parsePolicyArgument) };
   for (const assignment of options.set) input = setPath(input, assignment);
-  const opened = await openScenario(input, { file });
-  const progress = progressBar(opened.scenario.name ?? file);
+  return openScenario(input, { file });
+}
+
+/** @param out folder to keep the result under; undefined: it is only printed */
+async function runAndKeep(opened: OpenedScenario, out: string | undefined): Promise<Result> {
+  const progress = progressBar(opened.scenario.name ?? opened.file);
   const { result, latencies } = runOpened(opened, progress.onStep);
   progress.stop();
-  if (options.out !== undefined) {
-    const folder = await writeFolder(options.out === true ? 'results' : options.out, folderName(result), {
+  if (out !== undefined) {
+    const folder = await writeFolder(out, folderName(result), {
       'result.json': `${JSON.stringify(result, null, 2)}\n`,
       'steps.csv': stepsCsv(result, latencies),
     });
-    console.error(`kept in ${join(folder)}`);
+    console.error(`kept in ${folder}`);
   }
   return result;
 }
@@ -78,8 +83,5 @@ function render(results: readonly Result[], format: 'table' | 'json' | 'csv'): s
   if (format === 'json') return JSON.stringify(results.length === 1 ? results[0] : results, null, 2);
   if (format === 'csv') return resultCsv(results).trimEnd();
   if (results.length === 1) return resultTable(results[0]);
-  const verdicts = results.map(
-    (result, i) => `${result.scenario.name ?? `scenario ${i + 1}`}: ${verdict(result)}`,
-  );
-  return [comparisonTable(results), ...verdicts].join('\n');
+  return comparison(results);
 }

@@ -81,7 +81,11 @@ export const llepReference: RuntimeDefinition<z.infer<typeof options>, z.input<t
       notes: ({ plansEachBatch }) =>
         plansEachBatch
           ? [
-              'llep-reference: policies that plan each batch pay a host planner and loop over experts; others do not',
+              'llep-reference: policies that plan each batch pay a host planner and loop over experts' +
+                (chosen.chunked === 'as-published'
+                  ? ', with the intermediates of one at a time; others run one grouped product, with all of them: '
+                  : '; others run one grouped product: ') +
+                'such rows differ by more than balancing',
             ]
           : [],
       program: (context) => new LlepLayer(costs, machine, context).program(),

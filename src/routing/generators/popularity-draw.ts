@@ -20,7 +20,9 @@ export function popularityDraw(
   const inclusion = inclusionProbabilities(popularity, topK);
   const tokenDraw = new TokenDraw(inclusion, topK, routerGroups, topGroups);
   const countDraw = new CountDraw(inclusion, topK);
-  const isSmall = (tokensPerGpu * topK) / experts < SMALL_COUNT;
+  // Limited groups shift the mean loads and tie the counts of a group's experts; a count draw knows neither.
+  const isLimited = routerGroups > 1 && topGroups < routerGroups;
+  const byToken = isLimited || (tokensPerGpu * topK) / experts < SMALL_COUNT;
   const row = new Int32Array(experts);
   const picks = new Uint16Array(topK);
   return {
@@ -32,7 +34,7 @@ export function popularityDraw(
       countDraw.reset();
     },
     counts(source, random, into) {
-      if (isSmall) {
+      if (byToken) {
         row.fill(0);
         tokenDraw.reset(random);
         for (let t = 0; t < tokensPerGpu; t++) {

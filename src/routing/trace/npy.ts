@@ -1,8 +1,10 @@
 import { load } from 'npyjs';
 import { z } from 'zod';
 import {
+  AS_RECORDED,
   checkExperts,
   checkSequenceStarts,
+  metadataError,
   phases,
   TraceError,
   type CountTrace,
@@ -54,30 +56,33 @@ export async function readRecording(parts: RecordingParts, topK: number | undefi
     return trace;
   }
   if (counts) return countTrace(header, counts);
-  throw new TraceError('found neither experts.npy nor counts.csv, allowed: at least one of them');
+  throw new TraceError('', 'neither experts.npy nor counts.csv', 'at least one of them');
 }
 
 function readMeta(bytes: ArrayBuffer | undefined, topK: number | undefined): TraceHeader {
   if (!bytes)
-    throw new TraceError('meta.json is missing; it says what model and how many experts were recorded');
+    throw new TraceError(
+      'meta.json',
+      'no such file',
+      'one that says what model and how many experts were recorded',
+    );
   let json: unknown;
   try {
     json = JSON.parse(new TextDecoder().decode(bytes));
   } catch (error) {
-    throw new TraceError(`meta.json: ${(error as Error).message}`);
+    throw new TraceError('meta.json', (error as Error).message, 'JSON');
   }
   const parsed = metaSchema.safeParse(json);
-  if (!parsed.success) throw new TraceError(`meta.json: ${z.prettifyError(parsed.error)}`);
+  if (!parsed.success) throw metadataError('meta.json', parsed.error, json);
   const meta = parsed.data;
   const layerIds =
     meta.layer_ids ?? meta.layer_ids_recorded ?? Array.from({ length: meta.layers }, (_, layer) => layer);
   if (layerIds.length !== meta.layers) {
-    throw new TraceError(
-      `meta.json: found ${layerIds.length} layer ids, allowed: as many as layers = ${meta.layers}`,
-    );
+    throw new TraceError('meta.json', `${layerIds.length} layer ids`, `as many as layers = ${meta.layers}`);
   }
   const known = meta.topk ?? topK;
-  if (known === undefined) throw new TraceError('meta.json: topk is missing, and no model says it');
+  if (known === undefined)
+    throw new TraceError('meta.json', 'no topk, and no model that says it', 'a whole number ≥ 1');
   return {
     schema: 'epsim/trace@1',
     kind: 'tokens',
@@ -96,13 +101,13 @@ async function readTokens(parts: RecordingParts, header: TraceHeader): Promise<T
   const layers = header.layerIds.length;
   const { data, shape } = await readNpy('experts.npy', parts['experts.npy']!);
   if (!(data instanceof Uint8Array || data instanceof Uint16Array)) {
-    throw new TraceError(
-      `experts.npy: found ${data.constructor.name}, allowed: unsigned bytes or 16-bit numbers`,
-    );
+    throw new TraceError('experts.npy', data.constructor.name, 'unsigned bytes or 16-bit numbers');
   }
   if (shape.length !== 3 || shape[1] !== layers || shape[2] !== header.topK || shape[0] === 0) {
     throw new TraceError(
-      `experts.npy: found shape [${shape.join(', ')}], allowed: [tokens, ${layers} layers, top ${header.topK}]`,
+      'experts.npy',
+      `shape [${shape.join(', ')}]`,
+      `[tokens, ${layers} layers, top ${header.topK}]`,
     );
   }
   const tokens = shape[0];
@@ -120,7 +125,9 @@ async function readTokens(parts: RecordingParts, header: TraceHeader): Promise<T
     const weights = await readNpy('weights.npy', parts['weights.npy']);
     if (!(weights.data instanceof Float32Array) || weights.data.length !== data.length) {
       throw new TraceError(
-        `weights.npy: found shape [${weights.shape.join(', ')}], allowed: float32 like experts.npy`,
+        'weights.npy',
+        `${weights.data.constructor.name} of shape [${weights.shape.join(', ')}]`,
+        'float32 like experts.npy',
       );
     }
     trace.weights = weights.data;
@@ -138,15 +145,17 @@ async function readNpy(name: string, bytes: ArrayBuffer) {
   try {
     array = await load(bytes);
   } catch (error) {
-    throw new TraceError(`${name}: not a numpy file that can be read (${(error as Error).message})`);
+    throw new TraceError(
+      name,
+      `not a numpy file that can be read (${(error as Error).message})`,
+      AS_RECORDED,
+    );
   }
-  if (array.fortranOrder) throw new TraceError(`${name}: found Fortran order, allowed: C order`);
+  if (array.fortranOrder) throw new TraceError(name, 'Fortran order', 'C order');
   const data = array.data as unknown as ArrayLike<number> & { constructor: { name: string } };
   const expected = array.shape.reduce((product, size) => product * size, 1);
   if (data.length !== expected) {
-    throw new TraceError(
-      `${name}: found ${data.length} values, but its header says ${expected}: truncated or corrupt`,
-    );
+    throw new TraceError(name, `${data.length} values, but its header says ${expected}`, AS_RECORDED);
   }
   return { data, shape: array.shape };
 }
@@ -155,18 +164,14 @@ async function readNpy(name: string, bytes: ArrayBuffer) {
 function readCountsCsv(bytes: ArrayBuffer, { layerIds, experts }: TraceHeader): Int32Array[] {
   const lines = new TextDecoder().decode(bytes).trim().split(/\r?\n/);
   if (lines.length !== layerIds.length) {
-    throw new TraceError(
-      `counts.csv: found ${lines.length} lines, allowed: one for each of ${layerIds.length} layers`,
-    );
+    throw new TraceError('counts.csv', `${lines.length} lines`, `one for each of ${layerIds.length} layers`);
   }
   return lines.map((line, layer) => {
     const counts = line.split(',').map(Number);
     const wrong = counts.find((count) => !(Number.isInteger(count) && count >= 0));
     if (counts.length !== experts || wrong !== undefined) {
       const found = wrong === undefined ? `${counts.length} numbers` : String(wrong);
-      throw new TraceError(
-        `counts.csv line ${layer + 1}: found ${found}, allowed: ${experts} whole numbers ≥ 0`,
-      );
+      throw new TraceError(`counts.csv line ${layer + 1}`, found, `${experts} whole numbers ≥ 0`);
     }
     return Int32Array.from(counts);
   });
@@ -180,8 +185,9 @@ function checkCounts({ header, experts, tokens }: TokenTrace, counts: Int32Array
     layer.forEach((count, e) => {
       if (count === seen[l][e]) return;
       throw new TraceError(
-        `counts.csv and experts.npy disagree: layer ${l}, expert ${e} has ${count} copies in one and ` +
-          `${seen[l][e]} in the other (${tokens} tokens): mislabelled or corrupt`,
+        'counts.csv',
+        `${count} copies of expert ${e} in layer ${l} where experts.npy has ${seen[l][e]} (${tokens} tokens)`,
+        'parts of one recording: these are mislabelled or corrupt',
       );
     }),
   );

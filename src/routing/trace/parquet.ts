@@ -3,8 +3,11 @@ import { compressors } from 'hyparquet-compressors';
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
 import { z } from 'zod';
 import type { LayerBatch } from '../source.js';
+import { Checksum, checksumOfText, floatWord, intWord } from './checksum.js';
 import {
+  AS_RECORDED,
   checkExperts,
+  metadataError,
   TraceError,
   traceHeaderSchema,
   type CountedStep,
@@ -16,6 +19,9 @@ import {
 
 /** Key under which the header stands in the file's metadata. */
 const HEADER_KEY = 'epsim';
+/** Key of the checksums; files written before there were any lack it, and are read unchecked. */
+const CHECKSUM_KEY = 'epsim/checksums';
+const NATIVE = 'a trace that epsim trace record wrote';
 const ROWS_PER_GROUP = 100_000;
 
 type ColumnType = 'INT32' | 'FLOAT' | 'BOOLEAN';
@@ -56,19 +62,26 @@ function tokenColumns(
 class RowWriter {
   private readonly writer = new ByteWriter();
   private readonly parquet: ParquetWriter;
+  private readonly metadata: { key: string; value: string }[];
+  private readonly header: string;
+  private readonly checksums: Checksum[];
   private rows: number[][];
 
   constructor(
     header: TraceHeader,
     private readonly columns: readonly Column[],
   ) {
+    this.header = JSON.stringify(header);
+    this.metadata = [{ key: HEADER_KEY, value: this.header }];
+    this.checksums = columns.map(() => new Checksum());
     this.parquet = new ParquetWriter({
       writer: this.writer,
       schema: [
         { name: 'root', num_children: columns.length },
         ...columns.map(({ name, type }) => ({ name, type, repetition_type: 'REQUIRED' as const })),
       ],
-      kvMetadata: [{ key: HEADER_KEY, value: JSON.stringify(header) }],
+      // Written at the end, when the checksums are known.
+      kvMetadata: this.metadata,
       createdBy: 'epsim',
     });
     this.rows = columns.map(() => []);
@@ -81,6 +94,9 @@ class RowWriter {
 
   finish(): Uint8Array {
     this.flush();
+    const columns = this.columns.map(({ name }, i) => [name, this.checksums[i].digest()] as const);
+    const checksums = { header: checksumOfText(this.header), columns: Object.fromEntries(columns) };
+    this.metadata.push({ key: CHECKSUM_KEY, value: JSON.stringify(checksums) });
     // A ByteWriter writes to memory, at once.
     void this.parquet.finish();
     return new Uint8Array(this.writer.getBuffer());
@@ -88,11 +104,13 @@ class RowWriter {
 
   private flush(): void {
     if (this.rows[0].length === 0) return;
+    const columnData = this.columns.map(({ name, type }, column) => ({
+      name,
+      data: toColumn(type, this.rows[column]),
+    }));
+    this.columns.forEach(({ type }, i) => this.checksums[i].add(this.rows[i], wordOf(type)));
     void this.parquet.write({
-      columnData: this.columns.map(({ name, type }, column) => ({
-        name,
-        data: toColumn(type, this.rows[column]),
-      })),
+      columnData,
       rowGroupSize: ROWS_PER_GROUP,
     });
     this.rows = this.columns.map(() => []);
@@ -102,6 +120,10 @@ class RowWriter {
 function toColumn(type: ColumnType, values: number[]): Int32Array | Float32Array | boolean[] {
   if (type === 'INT32') return Int32Array.from(values);
   return type === 'FLOAT' ? Float32Array.from(values) : values.map(Boolean);
+}
+
+function wordOf(type: string | undefined): typeof intWord {
+  return type === 'FLOAT' ? floatWord : intWord;
 }
 
 /** Writes batches, as a run would see them, to a native trace: tokens where the batches have them, else counts. */
@@ -200,7 +222,9 @@ export async function readNativeTrace(bytes: ArrayBuffer): Promise<Trace> {
     metadata = parquetMetadata(bytes);
   } catch (error) {
     throw new TraceError(
-      `not a Parquet file that can be read (${(error as Error).message}): truncated or corrupt`,
+      '',
+      `not a Parquet file that can be read (${(error as Error).message})`,
+      AS_RECORDED,
     );
   }
   const header = readHeader(metadata);
@@ -209,26 +233,52 @@ export async function readNativeTrace(bytes: ArrayBuffer): Promise<Trace> {
   try {
     columns = await readColumns(bytes, metadata, rows);
   } catch (error) {
-    throw new TraceError(
-      `found data that can't be decoded (${(error as Error).message}): truncated or corrupt`,
-    );
+    throw new TraceError('', `data that can't be decoded (${(error as Error).message})`, AS_RECORDED);
   }
+  verifyChecksums(metadata, columns);
   return header.kind === 'counts' ? toCountTrace(header, columns, rows) : toTokenTrace(header, columns, rows);
 }
 
+function metadataOf({ key_value_metadata: entries }: FileMetaData, wanted: string): string | undefined {
+  return entries?.find(({ key }) => key === wanted)?.value;
+}
+
+const checksumsSchema = z.object({ header: z.string(), columns: z.record(z.string(), z.string()) });
+
+/** @throws TraceError where the file's contents are not those that were written */
+function verifyChecksums(metadata: FileMetaData, columns: Map<string, Float64Array>): void {
+  const text = metadataOf(metadata, CHECKSUM_KEY);
+  if (text === undefined) return;
+  const written = checksumsSchema.safeParse(parseJson(text));
+  const types = new Map(metadata.schema.map(({ name, type }) => [name, type]));
+  const wrong = !written.success
+    ? 'checksums'
+    : written.data.header !== checksumOfText(metadataOf(metadata, HEADER_KEY)!)
+      ? 'header'
+      : Object.entries(written.data.columns).find(
+          ([name, sum]) =>
+            new Checksum().add(columns.get(name) ?? [], wordOf(types.get(name))).digest() !== sum,
+        )?.[0];
+  if (wrong === undefined) return;
+  throw new TraceError(wrong, 'other contents than were written (by their checksum)', AS_RECORDED);
+}
+
 function readHeader(metadata: FileMetaData): TraceHeader {
-  const text = metadata.key_value_metadata?.find(({ key }) => key === HEADER_KEY)?.value;
+  const text = metadataOf(metadata, HEADER_KEY);
   if (text === undefined)
-    throw new TraceError(`found no '${HEADER_KEY}' key in the file's metadata: not an epsim trace`);
-  const parsed = traceHeaderSchema.safeParse(parseJson(text));
-  if (!parsed.success) throw new TraceError(`header: ${z.prettifyError(parsed.error)}`);
+    throw new TraceError('', `no '${HEADER_KEY}' key in the file's metadata: not an epsim trace`, NATIVE);
+  const json = parseJson(text);
+  const parsed = traceHeaderSchema.safeParse(json);
+  if (!parsed.success) throw metadataError('header', parsed.error, json);
   const { importance, layerIds, experts } = parsed.data;
   if (
     importance &&
     (importance.length !== layerIds.length || importance.some((row) => row.length !== experts))
   ) {
     throw new TraceError(
-      `header: found importance of another shape than ${layerIds.length} layers × ${experts} experts`,
+      'header',
+      'importance of another shape',
+      `${layerIds.length} layers × ${experts} experts`,
     );
   }
   return parsed.data;
@@ -238,7 +288,7 @@ function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new TraceError(`header: ${(error as Error).message}`);
+    throw new TraceError('header', (error as Error).message, 'JSON');
   }
 }
 
@@ -263,7 +313,7 @@ async function readColumns(
 
 function columnOf(columns: Map<string, Float64Array>, name: string): Float64Array {
   const column = columns.get(name);
-  if (!column) throw new TraceError(`column ${name} is missing; found: ${[...columns.keys()].join(', ')}`);
+  if (!column) throw new TraceError('', `no column ${name} among ${[...columns.keys()].join(', ')}`, NATIVE);
   return column;
 }
 
@@ -272,14 +322,15 @@ function indexColumn(columns: Map<string, Float64Array>, name: string, limit: nu
   const column = columnOf(columns, name);
   const wrong = column.findIndex((value) => !(Number.isInteger(value) && value >= 0 && value < limit));
   if (wrong >= 0) {
-    throw new TraceError(`column ${name}, row ${wrong}: found ${column[wrong]}, allowed: 0 to ${limit - 1}`);
+    throw new TraceError(`column ${name}, row ${wrong}`, String(column[wrong]), `0 to ${limit - 1}`);
   }
   return column;
 }
 
 function toCountTrace(header: TraceHeader, columns: Map<string, Float64Array>, rows: number): CountTrace {
   const { experts, layerIds, gpus, steps: stepCount } = header;
-  if (gpus === undefined || stepCount === undefined) throw new TraceError('header: gpus or steps is missing');
+  if (gpus === undefined || stepCount === undefined)
+    throw new TraceError('header', 'no gpus or no steps', 'both, where a trace keeps batches');
   const calibration = columnOf(columns, 'calibration');
   const step = indexColumn(columns, 'step', stepCount);
   const layer = indexColumn(columns, 'layer', layerIds.length);
@@ -300,7 +351,7 @@ function toCountTrace(header: TraceHeader, columns: Map<string, Float64Array>, r
   const empty = steps.findIndex(({ layers }) =>
     layers.some((counts) => counts.every((count) => count === 0)),
   );
-  if (empty >= 0) throw new TraceError(`step ${empty}: found a layer without copies: truncated or corrupt`);
+  if (empty >= 0) throw new TraceError(`step ${empty}`, 'a layer without copies', AS_RECORDED);
   return { kind: 'counts', header, steps: [...calibrationSteps, ...steps] };
 }
 
@@ -309,14 +360,16 @@ function toTokenTrace(header: TraceHeader, columns: Map<string, Float64Array>, r
   const layers = layerIds.length;
   const tokens = rows / layers;
   if (!Number.isInteger(tokens) || tokens === 0) {
-    throw new TraceError(`found ${rows} rows, allowed: a multiple of ${layers} layers: truncated or corrupt`);
+    throw new TraceError('', `${rows} rows`, `a multiple of ${layers} layers: truncated or corrupt`);
   }
   const layer = indexColumn(columns, 'layer', layers);
   const token = indexColumn(columns, 'token', tokens);
   for (let row = 0; row < rows; row++) {
     if (token[row] !== Math.floor(row / layers) || layer[row] !== row % layers) {
       throw new TraceError(
-        `row ${row}: found token ${token[row]}, layer ${layer[row]}, allowed: rows sorted by token, then layer`,
+        `row ${row}`,
+        `token ${token[row]}, layer ${layer[row]}`,
+        'rows sorted by token, then layer',
       );
     }
   }
@@ -337,7 +390,7 @@ function toTokenTrace(header: TraceHeader, columns: Map<string, Float64Array>, r
   checkExperts(trace);
   if (columns.has('step')) {
     if (gpus === undefined || header.steps === undefined)
-      throw new TraceError('header: gpus or steps is missing');
+      throw new TraceError('header', 'no gpus or no steps', 'both, where a trace keeps batches');
     const everyLayer = (column: Float64Array) =>
       Int32Array.from({ length: tokens }, (_, t) => column[t * layers]);
     trace.batches = {
@@ -355,7 +408,7 @@ function readWeights(columns: Map<string, Float64Array>, rows: number, topK: num
     const column = columnOf(columns, `weight_${j}`);
     for (let row = 0; row < rows; row++) {
       if (!Number.isFinite(column[row]))
-        throw new TraceError(`column weight_${j}, row ${row}: found ${column[row]}`);
+        throw new TraceError(`column weight_${j}, row ${row}`, String(column[row]), 'a finite number');
       weights[row * topK + j] = column[row];
     }
   }
@@ -370,9 +423,7 @@ function readSequences(columns: Map<string, Float64Array>, tokens: number, layer
     const sequence = column[token * layers];
     if (sequence === starts.length) starts.push(token);
     else if (sequence !== starts.length - 1) {
-      throw new TraceError(
-        `token ${token}: found sequence ${sequence}, allowed: ${starts.length - 1} or the next`,
-      );
+      throw new TraceError(`token ${token}`, `sequence ${sequence}`, `${starts.length - 1} or the next`);
     }
   }
   return Int32Array.from([...starts, tokens]);

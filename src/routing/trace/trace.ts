@@ -68,9 +68,36 @@ export interface CountTrace {
 
 export type Trace = TokenTrace | CountTrace;
 
-/** A trace that can't be used, with what was found and what is allowed. */
+/** A trace that can't be used, or not so: where, what was found, and what is allowed. */
 export class TraceError extends Error {
   override name = 'TraceError';
+
+  /** @param place part, column, row; empty: the trace as a whole */
+  constructor(
+    readonly place: string,
+    readonly found: string,
+    readonly allowed: string,
+  ) {
+    super(`${place === '' ? '' : `${place}: `}found ${found}, allowed: ${allowed}`);
+  }
+
+  /** The same error, seen from outside: the file that the trace is, the scenario that names it. */
+  within(place: string): TraceError {
+    return new TraceError(this.place === '' ? place : `${place}: ${this.place}`, this.found, this.allowed);
+  }
+}
+
+/** What a damaged file should have been. */
+export const AS_RECORDED = 'the file as it was recorded: this one is truncated or corrupt';
+
+/** The first thing that is wrong with metadata. */
+export function metadataError(place: string, error: z.ZodError, input: unknown): TraceError {
+  const [issue] = error.issues;
+  const { path } = issue;
+  const value = path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown> | null)?.[key], input);
+  const allowed = issue.code === 'invalid_type' ? `of type ${issue.expected}` : issue.message;
+  const at = path.length === 0 ? place : `${place} ${path.join('.')}`;
+  return new TraceError(at, value === undefined ? 'nothing' : JSON.stringify(value).slice(0, 80), allowed);
 }
 
 /** @throws TraceError where an expert number is out of range */
@@ -80,9 +107,7 @@ export function checkExperts(trace: TokenTrace): void {
   for (let i = 0; i < experts.length; i++) {
     if (experts[i] >= limit) {
       const perToken = trace.header.layerIds.length * trace.header.topK;
-      throw new TraceError(
-        `token ${Math.floor(i / perToken)}: found expert ${experts[i]}, allowed: 0 to ${limit - 1}`,
-      );
+      throw new TraceError(`token ${Math.floor(i / perToken)}`, `expert ${experts[i]}`, `0 to ${limit - 1}`);
     }
   }
 }
@@ -91,15 +116,14 @@ export function checkExperts(trace: TokenTrace): void {
 export function checkSequenceStarts(starts: ArrayLike<number>, tokens: number): void {
   if (starts.length < 2 || starts[0] !== 0 || starts[starts.length - 1] !== tokens) {
     throw new TraceError(
-      `sequence starts: found ${starts.length} from ${starts[0]} to ${starts[starts.length - 1]}, ` +
-        `allowed: rising from 0 to the number of tokens, ${tokens}`,
+      'sequence starts',
+      `${starts.length} from ${starts[0]} to ${starts[starts.length - 1]}`,
+      `rising from 0 to the number of tokens, ${tokens}`,
     );
   }
   for (let i = 1; i < starts.length; i++) {
     if (starts[i] <= starts[i - 1]) {
-      throw new TraceError(
-        `sequence starts: found ${starts[i]} after ${starts[i - 1]}, allowed: rising numbers`,
-      );
+      throw new TraceError('sequence starts', `${starts[i]} after ${starts[i - 1]}`, 'rising numbers');
     }
   }
 }

@@ -1,0 +1,70 @@
+import Table from 'cli-table3';
+import { policyLabel } from '../balancing/index.js';
+import type { PolicyResult, Result } from '../simulation/index.js';
+import {
+  allLayersLines,
+  gammaCell,
+  intervalLine,
+  isAnchor,
+  lossCell,
+  memoryCell,
+  settingLines,
+  speedupCell,
+} from './cells.js';
+import { formatSeconds } from './units.js';
+import { verdict } from './verdict.js';
+
+/** Several results side by side, then what a reader must know of each and what to do. */
+export function comparison(results: readonly Result[]): string {
+  return [
+    comparisonTable(results),
+    'cells: mean step and speed-up over ep with its interval; peak memory in use on the fullest GPU, with one MoE ' +
+      'layer resident; γ GPU (max/mean copies), every copy at home → as planned; what an inexact policy loses.',
+    ...results.map(remarks),
+  ].join('\n');
+}
+
+function nameOf({ scenario }: Result, index: number): string {
+  return scenario.name ?? `scenario ${index + 1}`;
+}
+
+/** A row per policy, a column per scenario. */
+function comparisonTable(results: readonly Result[]): string {
+  const labels = [
+    ...new Set(results.flatMap(({ policies }) => policies.map(({ policy }) => policyLabel(policy)))),
+  ];
+  const head = ['policy', ...results.map(nameOf)];
+  const grid = new Table({ head, style: { head: [], border: [] }, wordWrap: true });
+  for (const label of labels) {
+    const found = results.map(({ policies }) => policies.find(({ policy }) => policyLabel(policy) === label));
+    const run = found.filter((p) => p !== undefined);
+    const allAnchors = run.every(isAnchor);
+    const marks = [...(run[0].exact ? [] : ['inexact']), ...(allAnchors ? ['anchor'] : [])];
+    grid.push([
+      marks.length === 0 ? label : `${label} (${marks.join(', ')})`,
+      ...found.map((p) => (p ? cell(p, allAnchors) : '–')),
+    ]);
+  }
+  return grid.toString();
+}
+
+function cell(p: PolicyResult, rowIsMarked: boolean): string {
+  return [
+    `${formatSeconds(p.stepLatency.mean)}  ${speedupCell(p)}${isAnchor(p) && !rowIsMarked ? ' (anchor)' : ''}`,
+    memoryCell(p),
+    `γ ${gammaCell(p)}`,
+    ...(p.exact ? [] : [lossCell(p)]),
+  ].join('\n');
+}
+
+function remarks(result: Result, index: number): string {
+  return [
+    '',
+    nameOf(result, index),
+    ...settingLines(result),
+    intervalLine(result),
+    ...allLayersLines(result),
+    ...result.routing.notes.map((note) => `* ${note}`),
+    `${nameOf(result, index)}: ${verdict(result)}`,
+  ].join('\n');
+}
