@@ -1,3 +1,15 @@
+export { accuracyOf, errorsOf, type Predicted } from './fit/accuracy.js';
+export { stageRowsOf } from './fit/expert-rows.js';
+export { crossValidate, fitExpertStage, predictRows, type StageSetting } from './fit/expert-stage.js';
+export {
+  atBestSms,
+  fitNvlink,
+  fitTokenExchange,
+  nvlinkRows,
+  predictLink,
+  predictTokenExchange,
+} from './fit/network.js';
+export { fitProfile } from './fit/profile.js';
 export { caseKey, describeCase } from './cases.js';
 export { importTable } from './import/import-table.js';
 export { IMPORT_FORMATS, type ImportFormat, type ImportOptions } from './import/import-options.js';

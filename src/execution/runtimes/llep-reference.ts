@@ -82,7 +82,7 @@ export const llepReference: RuntimeDefinition<z.infer<typeof options>, z.input<t
         plansEachBatch
           ? [
               'llep-reference: policies that plan each batch pay a host planner and loop over experts' +
-                (chosen.chunked === 'as-published'
+                (chunked === 'as-published'
                   ? ', with the intermediates of one at a time; others run one grouped product, with all of them: '
                   : '; others run one grouped product: ') +
                 'such rows differ by more than balancing',

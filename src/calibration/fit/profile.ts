@@ -1,0 +1,154 @@
+import { gpuPresets, profileSchema, type ExpertStage, type Gpu, type Profile } from '../../hardware/index.js';
+import { MeasurementError } from '../measurement-error.js';
+import type { CollectiveRow, Measurements, MoeLayerRow, Timed, TokenExchangeRow } from '../measurements.js';
+import { stageRowsOf, stageRowsOfTimed, type StageRow } from './expert-rows.js';
+import { calibratedStage, type StageSetting } from './expert-stage.js';
+import { fitNvlink, fitTokenExchange, nvlinkRows } from './network.js';
+
+/** One expert-stage kernel to be fitted: which rows, and what they are. */
+interface KernelRows {
+  setting: StageSetting;
+  rows: StageRow[];
+}
+
+/** Fewest rows of one kernel that a fit is made of. */
+const FEWEST_ROWS = 24;
+
+/**
+ * A profile with everything that the measurements reach fitted, and the rest taken over from `base`.
+ * @param base profile of the same GPU
+ * @param onNote told what was fitted and what was left
+ * @throws MeasurementError where nothing can be fitted, or the measurements are another GPU's
+ */
+export function fitProfile(
+  measured: readonly { file: string; measurements: Measurements }[],
+  base: Profile,
+  name: string,
+  onNote: (note: string) => void = () => undefined,
+): Profile {
+  const gpu = gpuPresets[base.gpu];
+  const { file } = measured[0];
+  if (gpu === undefined) {
+    throw new MeasurementError(file, 'gpu of the base profile', base.gpu, Object.keys(gpuPresets).join(', '));
+  }
+  const rows = measured.flatMap(({ measurements }) => measurements.rows);
+  const ofOp = <Row>(op: string) => rows.filter((row) => 'op' in row && row.op === op) as Row[];
+  const stages = [
+    ...publishedKernels(ofOp<MoeLayerRow>('moe-layer'), gpu),
+    ...timedKernels(
+      rows.filter((row): row is Timed => 'case' in row),
+      gpu,
+    ),
+  ].flatMap(({ setting, rows: own }) => {
+    if (own.length < FEWEST_ROWS) {
+      onNote(`${setting.kernel}: ${own.length} rows, at least ${FEWEST_ROWS} are fitted`);
+      return [];
+    }
+    onNote(`${setting.kernel}: fitting ${own.length} rows`);
+    return calibratedStage(own, setting);
+  });
+
+  const profile: Profile = { ...base, name, expertStages: merged(stages, base.expertStages) };
+  const collectives = ofOp<CollectiveRow>('collective');
+  if (nvlinkRows(collectives).length >= FEWEST_ROWS) {
+    onNote(`NVLink: fitting ${nvlinkRows(collectives).length} all-to-all rows`);
+    profile.nvlink = fitNvlink(collectives, gpu.nvlinkBandwidth);
+  }
+  const exchanges = ofOp<TokenExchangeRow>('token-exchange');
+  const tokenExchange = (mode: TokenExchangeRow['mode'], direction: TokenExchangeRow['direction']) => {
+    const own = exchanges.filter((row) => row.mode === mode && row.direction === direction);
+    return own.length < FEWEST_ROWS
+      ? null
+      : fitTokenExchange(own, { nvlink: gpu.nvlinkBandwidth, nic: gpu.nicBandwidth });
+  };
+  const [dispatch, combine] = [tokenExchange('normal', 'dispatch'), tokenExchange('normal', 'combine')];
+  const low = [tokenExchange('low-latency', 'dispatch'), tokenExchange('low-latency', 'combine')];
+  if (dispatch && combine && low[0] && low[1]) {
+    onNote(`DeepEP: fitting ${exchanges.length} rows at their best number of SMs`);
+    profile.tokenExchanges = {
+      normal: { dispatch, combine },
+      lowLatency: { dispatch: low[0], combine: low[1] },
+    };
+  }
+  if (
+    stages.length === 0 &&
+    profile.nvlink === base.nvlink &&
+    profile.tokenExchanges === base.tokenExchanges
+  ) {
+    throw new MeasurementError(
+      file,
+      'rows',
+      `${rows.length} rows, too few of a kind for a fit`,
+      `at least ${FEWEST_ROWS} rows of one expert kernel, of all-to-all ≥ 1 MiB, or of each DeepEP mode`,
+    );
+  }
+  const software = measured.some(({ measurements }) => measurements.device.kind !== 'gpu');
+  return profileSchema.parse({
+    ...profile,
+    status: software ? 'software' : 'fitted',
+    sources: [
+      ...measured.map(({ measurements: { source, device, rows: own } }) =>
+        `${own.length} rows of ${source.name} ${source.version} (${source.licence}) on ${device.name}`.replace(
+          /\s+/g,
+          ' ',
+        ),
+      ),
+      ...base.sources.map((text) => `What is not fitted: ${text}`),
+    ],
+  });
+}
+
+/** Fitted kernels first; of the base, what computes something that no fitted kernel does. */
+function merged(fitted: readonly ExpertStage[], base: readonly ExpertStage[]): ExpertStage[] {
+  const same = (a: ExpertStage, b: ExpertStage) =>
+    a.stack === b.stack &&
+    a.layout === b.layout &&
+    b.weightDtypes.every((dtype) => a.weightDtypes.includes(dtype)) &&
+    b.activationDtypes.every((dtype) => a.activationDtypes.includes(dtype));
+  return [...fitted, ...base.filter((own) => !fitted.some((stage) => same(stage, own)))];
+}
+
+function publishedKernels(rows: readonly MoeLayerRow[], gpu: Gpu): KernelRows[] {
+  return [...new Set(rows.map(({ kernel }) => kernel))].map((kernel) => {
+    const own = rows.filter((row) => row.kernel === kernel);
+    const { weightDtype, activationDtype } = own[0];
+    const computeDtype = activationDtype === 'fp8' ? 'fp8' : 'bf16';
+    return {
+      rows: stageRowsOf(own),
+      setting: {
+        kernel,
+        stack: 'serving',
+        layout: 'fused',
+        computeDtype,
+        weightDtype,
+        activationDtype,
+        flopPerSecond: computeDtype === 'fp8' ? (gpu.fp8Flops ?? gpu.bf16Flops) : gpu.bf16Flops,
+        memoryBandwidth: gpu.memoryBandwidth,
+      },
+    };
+  });
+}
+
+function timedKernels(rows: readonly Timed[], gpu: Gpu): KernelRows[] {
+  const stages = rows.flatMap((row) => (row.case.op === 'expert-stage' ? [{ row, stage: row.case }] : []));
+  const key = ({ row, stage }: (typeof stages)[number]) =>
+    [row.kernel, stage.layout, stage.weightDtype, stage.activationDtype].join();
+  return [...new Set(stages.map(key))].map((wanted) => {
+    const own = stages.filter((each) => key(each) === wanted);
+    const { row, stage } = own[0];
+    const computeDtype = stage.activationDtype === 'fp8' ? 'fp8' : 'bf16';
+    return {
+      rows: stageRowsOfTimed(own.map((each) => each.row)),
+      setting: {
+        kernel: row.kernel,
+        stack: 'pytorch',
+        layout: stage.layout,
+        computeDtype,
+        weightDtype: stage.weightDtype,
+        activationDtype: stage.activationDtype,
+        flopPerSecond: computeDtype === 'fp8' ? (gpu.fp8Flops ?? gpu.bf16Flops) : gpu.bf16Flops,
+        memoryBandwidth: gpu.memoryBandwidth,
+      },
+    };
+  });
+}
