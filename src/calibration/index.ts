@@ -4,7 +4,7 @@ export { crossValidate, fitExpertStage, predictRows, type StageSetting } from '.
 export {
   atBestSms,
   fitNvlink,
-  fitTokenExchange,
+  fitTokenExchanges,
   nvlinkRows,
   predictLink,
   predictTokenExchange,
@@ -36,3 +36,6 @@ export {
   type TokenExchangeRow,
 } from './measurements.js';
 export { measurementsText, readMeasurements } from './read-measurements.js';
+export { isMet, type Gate } from './validate/gate.js';
+export { breakEvenTokens, llepPaperGates, memoryGates } from './validate/llep-paper.js';
+export { kernelGates, networkGates } from './validate/tables.js';

@@ -8,6 +8,7 @@ import { listCommand } from './commands/list.js';
 import { planCommand } from './commands/plan.js';
 import { runCommand } from './commands/run.js';
 import { traceCommand } from './commands/trace.js';
+import { validateCommand } from './commands/validate.js';
 import { isInputError } from './input-error.js';
 
 /** Exit codes: 0 done, 1 failure inside, 2 bad usage or bad input. */
@@ -36,6 +37,7 @@ export async function main(args: readonly string[]): Promise<number> {
     diffCommand,
     traceCommand,
     calibrateCommand,
+    validateCommand,
   ]) {
     program.addCommand(command());
   }

@@ -1,11 +1,11 @@
 import { z } from 'zod';
 import { DTYPES } from './dtype.js';
 import a100 from './profiles/a100-nominal.json' with { type: 'json' };
-import b200 from './profiles/b200-nominal.json' with { type: 'json' };
+import b200 from './profiles/b200-fitted-network.json' with { type: 'json' };
 import gb200 from './profiles/gb200-nominal.json' with { type: 'json' };
-import h100 from './profiles/h100-nominal.json' with { type: 'json' };
+import h100 from './profiles/h100-fitted.json' with { type: 'json' };
 import h20 from './profiles/h20-nominal.json' with { type: 'json' };
-import h200 from './profiles/h200-nominal.json' with { type: 'json' };
+import h200 from './profiles/h200-fitted.json' with { type: 'json' };
 import h800 from './profiles/h800-nominal.json' with { type: 'json' };
 
 const rate = z.number().positive();
@@ -47,11 +47,14 @@ export type Link = z.infer<typeof linkSchema>;
 
 /** A DeepEP kernel: the slower of NVLink and NIC, on top of what a call costs anyway. */
 const tokenExchangeSchema = z.strictObject({
+  mode: z.enum(['normal', 'low-latency']),
+  direction: z.enum(['dispatch', 'combine']),
+  across: z.boolean().describe('Between nodes, or inside one: the kernels take other ways.'),
   latencySeconds: seconds,
   latencySecondsPerNode: seconds.describe('Added for every node beyond the first.'),
   rampSecondsPerRootByte: seconds,
   nvlinkBytesPerSecond: rate,
-  nicBytesPerSecond: rate.nullable().describe('null where only one node was measured.'),
+  nicBytesPerSecond: rate.nullable().describe('null inside a node.'),
   accuracy: accuracySchema,
 });
 
@@ -117,13 +120,7 @@ export const profileSchema = z.strictObject({
   nvlink: linkSchema,
   nic: linkSchema,
   hostLink: linkSchema.describe('Host memory to device.'),
-  tokenExchanges: z
-    .strictObject({
-      normal: z.strictObject({ dispatch: tokenExchangeSchema, combine: tokenExchangeSchema }),
-      lowLatency: z.strictObject({ dispatch: tokenExchangeSchema, combine: tokenExchangeSchema }),
-    })
-    .optional()
-    .describe('DeepEP kernels, where they were measured.'),
+  tokenExchanges: z.array(tokenExchangeSchema).default([]).describe('DeepEP kernels that were measured.'),
   weakSpots: z.array(z.string()).default([]).describe('What is known to be wrong or missing.'),
   kernelLaunchSeconds: seconds.describe('Host time per launched kernel.'),
   hostSyncSeconds: seconds.describe('Host time per blocking read of a device value.'),

@@ -24,14 +24,8 @@ export function profileText(profile: Profile): string {
   lines.push(linkLine('NVLink', nvlink), ...accuracyLines(nvlink.accuracy));
   lines.push(linkLine('NIC', nic), ...accuracyLines(nic.accuracy));
   lines.push(linkLine('Host', hostLink), '');
-  if (tokenExchanges) {
-    for (const [mode, both] of Object.entries(tokenExchanges)) {
-      for (const [direction, cost] of Object.entries(both)) {
-        lines.push(tokenExchangeLine(`DeepEP ${mode} ${direction}`, cost), ...accuracyLines(cost.accuracy));
-      }
-    }
-    lines.push('');
-  }
+  for (const cost of tokenExchanges) lines.push(tokenExchangeLine(cost), ...accuracyLines(cost.accuracy));
+  if (tokenExchanges.length > 0) lines.push('');
   lines.push(
     `Copies ${rate(profile.copyBytesPerSecond)}, gathers ${rate(profile.gatherBytesPerSecond)} (read and written); ` +
       `launch ${formatSeconds(profile.kernelLaunchSeconds)}, blocking read ${formatSeconds(profile.hostSyncSeconds)}`,
@@ -62,11 +56,13 @@ function linkLine(name: string, link: Link): string {
   );
 }
 
-function tokenExchangeLine(name: string, cost: TokenExchangeCost): string {
-  const nic = cost.nicBytesPerSecond;
+function tokenExchangeLine(cost: TokenExchangeCost): string {
+  const { mode, direction, nicBytesPerSecond: nic } = cost;
+  const start = `DeepEP ${mode} ${direction}, ${cost.across ? 'between nodes' : 'inside a node'}: `;
+  const perNode = cost.across ? ` + ${formatSeconds(cost.latencySecondsPerNode)} per further node` : '';
   return (
-    `${name}: NVLink ${rate(cost.nvlinkBytesPerSecond)}, NIC ${nic === null ? 'not measured' : rate(nic)}, ` +
-    `latency ${formatSeconds(cost.latencySeconds)} + ${formatSeconds(cost.latencySecondsPerNode)} per further node`
+    `${start}NVLink ${rate(cost.nvlinkBytesPerSecond)}${nic === null ? '' : `, NIC ${rate(nic)}`}, ` +
+    `latency ${formatSeconds(cost.latencySeconds)}${perNode}`
   );
 }
 

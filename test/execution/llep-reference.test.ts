@@ -40,7 +40,7 @@ describe('runtime llep-reference: published peaks of gpt-oss-120b', () => {
   ])('%i hot experts with %d', async (experts, share, epPeak, llepPeak) => {
     const [ep, llep] = await epAndLlep({ kind: 'hot-experts', experts, share });
     expect(Math.abs(ep.peakMemory.max / GIB - epPeak)).toBeLessThan(0.2);
-    expect(Math.abs(llep.peakMemory.max / GIB - llepPeak)).toBeLessThan(0.8);
+    expect(Math.abs(llep.peakMemory.max / GIB - llepPeak)).toBeLessThan(0.5);
   });
 
   it('balanced: 14.6 and 11.5', async () => {
@@ -59,9 +59,9 @@ describe('runtime llep-reference: what it does for each policy', () => {
     const [ep, planned, gated] = policies.map(({ time }) => time.phases.plan ?? 0);
     expect(ep).toBe(0);
     expect(gated).toBeCloseTo(60e-6, 9);
-    // 200 µs + 128 experts · 18 µs + the gate, and 40 µs for every weight transfer that a GPU takes part in.
+    // 2.1 ms + 128 experts · 23.7 µs + the gate, and 40 µs for every weight transfer that a GPU takes part in.
     const transfers = policies[1].weightTransfers;
-    expect(planned).toBeCloseTo(60e-6 + 200e-6 + 128 * 18e-6 + ((2 * transfers) / 8) * 40e-6, 9);
+    expect(planned).toBeCloseTo(60e-6 + 2.1e-3 + 128 * 23.7e-6 + ((2 * transfers) / 8) * 40e-6, 9);
     expect(policies[2].gatedLayers).toBe(1);
     expect(policies[1].bytes.weights).toBe(transfers * 3 * 2880 * 2880 * 2);
   });

@@ -128,49 +128,64 @@ export function tokenExchangeSeconds(
 }
 
 /**
- * A DeepEP kernel from rows of one mode and direction, at their best number of SMs. Accuracy by leaving out
- * every fourth row.
+ * DeepEP kernels from rows at their best number of SMs: one for every mode and direction, inside a node and
+ * between nodes. Accuracy by leaving out every fourth row; kernels with fewer rows than `fewest` are left out.
  */
-export function fitTokenExchange(
+export function fitTokenExchanges(
   rows: readonly TokenExchangeRow[],
   nominal: { nvlink: number; nic: number },
-): TokenExchangeCost {
-  const best = atBestSms(rows);
-  const across = best.some(({ nodes }) => nodes > 1);
-  const fit = (own: readonly TokenExchangeRow[]): Omit<TokenExchangeCost, 'accuracy'> => {
-    const traffic = own.map(trafficOf);
-    const asCost = ([nvlink, nic, latency, perNode, ramp]: readonly number[]) => ({
-      latencySeconds: latency,
-      latencySecondsPerNode: perNode,
-      rampSecondsPerRootByte: ramp,
-      nvlinkBytesPerSecond: nvlink,
-      nicBytesPerSecond: across ? nic : null,
+  fewest = 12,
+): TokenExchangeCost[] {
+  const key = ({ mode, direction, nodes }: TokenExchangeRow) => [mode, direction, nodes > 1].join();
+  return [...groupBy(atBestSms(rows), key).values()]
+    .filter(({ length }) => length >= fewest)
+    .map((own) => {
+      const left = [0, 1, 2, 3].flatMap((fold) =>
+        predictTokenExchange(
+          fitKernel(
+            own.filter((_, i) => i % 4 !== fold),
+            nominal,
+          ),
+          own.filter((_, i) => i % 4 === fold),
+        ),
+      );
+      return { ...fitKernel(own, nominal), accuracy: accuracyOf('every fourth row left out', left) };
     });
-    const values = fitLog(
-      [
-        { start: 0.6 * nominal.nvlink, min: 0.1 * nominal.nvlink, max: nominal.nvlink },
-        { start: 0.9 * nominal.nic, min: 0.1 * nominal.nic, max: nominal.nic },
-        LATENCY,
-        PER_NODE,
-        RAMP,
-      ],
-      (tried, into) => {
-        const cost = asCost(tried);
-        traffic.forEach((own, i) => (into[i] = tokenExchangeSeconds(cost, own)));
-      },
-      Float64Array.from(own, ({ seconds }) => seconds),
-      new Float64Array(own.length).fill(1),
-    );
-    return asCost(values);
-  };
-  const left = [0, 1, 2, 3].flatMap((fold) => {
-    const cost = fit(best.filter((_, i) => i % 4 !== fold));
-    return predictTokenExchange(
-      cost,
-      best.filter((_, i) => i % 4 === fold),
-    );
+}
+
+function fitKernel(
+  own: readonly TokenExchangeRow[],
+  nominal: { nvlink: number; nic: number },
+): Omit<TokenExchangeCost, 'accuracy'> {
+  const { mode, direction, nodes } = own[0];
+  const across = nodes > 1;
+  const traffic = own.map(trafficOf);
+  const asCost = ([nvlink, nic, latency, perNode, ramp]: readonly number[]) => ({
+    mode,
+    direction,
+    across,
+    latencySeconds: latency,
+    latencySecondsPerNode: across ? perNode : 0,
+    rampSecondsPerRootByte: ramp,
+    nvlinkBytesPerSecond: nvlink,
+    nicBytesPerSecond: across ? nic : null,
   });
-  return { ...fit(best), accuracy: accuracyOf('every fourth row left out', left) };
+  const values = fitLog(
+    [
+      { start: 0.6 * nominal.nvlink, min: 0.1 * nominal.nvlink, max: nominal.nvlink },
+      { start: 0.9 * nominal.nic, min: 0.1 * nominal.nic, max: nominal.nic },
+      LATENCY,
+      PER_NODE,
+      RAMP,
+    ],
+    (tried, into) => {
+      const cost = asCost(tried);
+      traffic.forEach((each, i) => (into[i] = tokenExchangeSeconds(cost, each)));
+    },
+    Float64Array.from(own, ({ seconds }) => seconds),
+    new Float64Array(own.length).fill(1),
+  );
+  return asCost(values);
 }
 
 /** Predictions of DeepEP rows by a cost. */

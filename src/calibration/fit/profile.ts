@@ -3,7 +3,7 @@ import { MeasurementError } from '../measurement-error.js';
 import type { CollectiveRow, Measurements, MoeLayerRow, Timed, TokenExchangeRow } from '../measurements.js';
 import { stageRowsOf, stageRowsOfTimed, type StageRow } from './expert-rows.js';
 import { calibratedStage, type StageSetting } from './expert-stage.js';
-import { fitNvlink, fitTokenExchange, nvlinkRows } from './network.js';
+import { fitNvlink, fitTokenExchanges, nvlinkRows } from './network.js';
 
 /** One expert-stage kernel to be fitted: which rows, and what they are. */
 interface KernelRows {
@@ -55,20 +55,10 @@ export function fitProfile(
     profile.nvlink = fitNvlink(collectives, gpu.nvlinkBandwidth);
   }
   const exchanges = ofOp<TokenExchangeRow>('token-exchange');
-  const tokenExchange = (mode: TokenExchangeRow['mode'], direction: TokenExchangeRow['direction']) => {
-    const own = exchanges.filter((row) => row.mode === mode && row.direction === direction);
-    return own.length < FEWEST_ROWS
-      ? null
-      : fitTokenExchange(own, { nvlink: gpu.nvlinkBandwidth, nic: gpu.nicBandwidth });
-  };
-  const [dispatch, combine] = [tokenExchange('normal', 'dispatch'), tokenExchange('normal', 'combine')];
-  const low = [tokenExchange('low-latency', 'dispatch'), tokenExchange('low-latency', 'combine')];
-  if (dispatch && combine && low[0] && low[1]) {
+  const kernels = fitTokenExchanges(exchanges, { nvlink: gpu.nvlinkBandwidth, nic: gpu.nicBandwidth });
+  if (kernels.length > 0) {
     onNote(`DeepEP: fitting ${exchanges.length} rows at their best number of SMs`);
-    profile.tokenExchanges = {
-      normal: { dispatch, combine },
-      lowLatency: { dispatch: low[0], combine: low[1] },
-    };
+    profile.tokenExchanges = kernels;
   }
   if (
     stages.length === 0 &&
@@ -85,7 +75,8 @@ export function fitProfile(
   const software = measured.some(({ measurements }) => measurements.device.kind !== 'gpu');
   return profileSchema.parse({
     ...profile,
-    status: software ? 'software' : 'fitted',
+    // A profile is as good as its kernels: a fitted network under guessed ones is still a guess
+    status: software ? 'software' : stages.length > 0 ? 'fitted' : base.status,
     sources: [
       ...measured.map(({ measurements: { source, device, rows: own } }) =>
         `${own.length} rows of ${source.name} ${source.version} (${source.licence}) on ${device.name}`.replace(
