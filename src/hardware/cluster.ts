@@ -23,6 +23,7 @@ export const clusterSchema = z.strictObject({
     .min(1)
     .optional()
     .describe("A shipped profile's name or a path; default: the GPU's shipped profile."),
+  forceSoftwareProfile: z.boolean().default(false).describe('Accept a profile that was timed without a GPU.'),
 });
 
 export type ClusterInput = z.input<typeof clusterSchema>;

@@ -64,8 +64,11 @@ function takes(stage: ExpertStage, { weightDtype, activationDtype = 'bf16' }: Ex
   return stage.weightDtypes.includes(weightDtype) && stage.activationDtypes.includes(activationDtype);
 }
 
-/** The profile's kernel for a shape: of the stack asked for, else of another one. */
-function findStage(
+/**
+ * The profile's kernel for a shape: of the stack asked for, else of another one.
+ * @throws RangeError that says what to measure where there is none
+ */
+export function findStage(
   profile: Profile,
   shape: ExpertShape,
   layout: ExpertLayout,

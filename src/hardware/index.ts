@@ -7,6 +7,7 @@ export {
   expertStageSeconds,
   expertWeights,
   findProfile,
+  findStage,
   stageCost,
   stageSeconds,
   type ExpertLayout,

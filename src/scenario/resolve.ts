@@ -5,6 +5,7 @@ import {
   clusterSchema,
   defaultProfile,
   expertStageCost,
+  findStage,
   gpuPresets,
   profileSchema,
   shippedProfiles,
@@ -122,7 +123,33 @@ export function resolveCluster({ cluster }: Scenario, file: string, profileFile?
   if (profile.gpu !== gpu.name) {
     throw new ScenarioError(file, 'cluster.profile', `timings of ${profile.gpu}`, `timings of ${gpu.name}`);
   }
+  if (profile.status === 'software' && !given.forceSoftwareProfile) {
+    throw new ScenarioError(
+      file,
+      'cluster.profile',
+      `${profile.name}, timed without a GPU (status software)`,
+      'a profile of a GPU, or "forceSoftwareProfile": true for a trial whose seconds mean nothing',
+    );
+  }
   return { gpu, gpus, gpusPerNode: Math.min(gpusPerNode, gpus), fabric, profile };
+}
+
+/** What stands behind the times of a run. */
+function profileNote({ cluster, shape }: Machine, { preset }: RuntimeOptions): string {
+  const { name, status } = cluster.profile;
+  if (status === 'first-guess')
+    return `profile ${name}: kernel and link times are first guesses, not measured`;
+  if (status === 'software') return `profile ${name}: timed without a GPU; its seconds mean nothing`;
+  const stack = preset === 'llep-reference' ? 'pytorch' : 'serving';
+  const { kernel, accuracy } = findStage(cluster.profile, shape, 'fused', stack);
+  const skew = 'exchanges under skewed traffic are unvalidated';
+  if (accuracy === undefined)
+    return `profile ${name}: experts by "${kernel}", not fitted to timings; ${skew}`;
+  const percent = (share: number) => (100 * share).toFixed(1);
+  return (
+    `profile ${name}: experts by "${kernel}", error ${percent(accuracy.mape)} % (median ${percent(accuracy.median)} %) ` +
+    `on ${accuracy.rows} rows of shapes that were left out; ${skew}`
+  );
 }
 
 /**
@@ -146,9 +173,7 @@ export function resolveScenario(
   const policies = resolvePolicies(scenario);
   const notes: string[] = [];
   const source = resolveRouting(scenario, file, machine, policies, contents.trace, notes);
-  if (cluster.profile.status === 'first-guess') {
-    notes.push(`profile ${cluster.profile.name}: kernel and link times are first guesses, not measured`);
-  }
+  notes.push(profileNote(machine, runtime));
   return {
     machine,
     runtime,

@@ -104,7 +104,7 @@ describe('bad input: exit code 2, one message with file, path, found and allowed
     [
       'a kernel that the profile lacks',
       set('model.weightDtype', 'fp32'),
-      'model.weightDtype: found "fp32" (profile h100-nominal has no expert stage for layout fused, weights fp32, ' +
+      'model.weightDtype: found "fp32" (profile h100-fitted has no expert stage for layout fused, weights fp32, ' +
         'activations bf16), allowed: measure that kernel, or use one it has (',
     ],
     [

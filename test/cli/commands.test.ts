@@ -222,7 +222,7 @@ describe('the other commands', () => {
       'gpt-oss-120b',
       'h200',
       '8xh100',
-      'h200-nominal',
+      'h200-fitted',
       'llep-reference',
       'zipf',
       'decode-lockstep',
