@@ -27,6 +27,8 @@ export class PortNetwork implements Network {
   private sharing = false;
   private readonly bytes: Float64Array;
   private readonly flows: Int32Array;
+  /** Bytes of the largest message through every port: messages fill their pipelines side by side. */
+  private readonly largest: Float64Array;
 
   constructor(private readonly cluster: Cluster) {
     const { gpus, gpusPerNode, profile } = cluster;
@@ -40,6 +42,7 @@ export class PortNetwork implements Network {
     this.mirrored = this.straight.map((port) => reversePort(Math.floor(port / gpus)) * gpus + (port % gpus));
     this.bytes = new Float64Array(this.usedPorts);
     this.flows = new Int32Array(this.usedPorts);
+    this.largest = new Float64Array(this.usedPorts);
   }
 
   declareExchange(): number {
@@ -66,23 +69,27 @@ export class PortNetwork implements Network {
   }
 
   setMessages(transfer: number, messages: Messages, to: number): void {
-    const { fabric, latencies, bytes, flows } = this;
+    const { fabric, latencies, bytes, flows, largest } = this;
     bytes.fill(0);
+    largest.fill(0);
     flows.fill(0);
     for (let i = 0; i < messages.count; i++) {
       const source = messages.source[i];
       const destination = messages.destination[i];
       if ((to >= 0 && destination !== to) || source === destination) continue;
       const { out, into } = messagePorts(this.cluster, source, destination);
-      bytes[out] += messages.bytes[i];
+      const amount = messages.bytes[i];
+      bytes[out] += amount;
       flows[out]++;
-      bytes[into] += messages.bytes[i];
+      largest[out] = Math.max(largest[out], amount);
+      bytes[into] += amount;
       flows[into]++;
+      largest[into] = Math.max(largest[into], amount);
     }
     fabric.clear(transfer);
     for (let port = 0; port < bytes.length; port++) {
       if (flows[port] === 0) continue;
-      const ramp = this.ramps === null ? 0 : this.ramps[port] * Math.sqrt(bytes[port]);
+      const ramp = this.ramps === null ? 0 : this.ramps[port] * Math.sqrt(largest[port]);
       fabric.add(transfer, port, bytes[port], flows[port], latencies[port] + ramp);
     }
   }

@@ -18,7 +18,9 @@ describe('BlockingMovement', () => {
   const movement = new BlockingMovement(machine, network, ledger);
 
   it('takes the slowest of links, host memory and re-quantising, and leaves the ledger as it was', () => {
-    const link = EXPERT / 2 / profile.nvlink.bytesPerSecond + profile.nvlink.latencySeconds;
+    const { nvlink } = profile;
+    const ramp = nvlink.rampSecondsPerRootByte * Math.sqrt(EXPERT / 2);
+    const link = EXPERT / 2 / nvlink.bytesPerSecond + nvlink.latencySeconds + ramp;
     const host = EXPERT / profile.hostLink.bytesPerSecond + profile.hostLink.latencySeconds;
     const convert = (EXPERT + EXPERT / 2) / profile.copyBytesPerSecond;
     const replica = { expert: 1, source: 0, destination: 2, bits: 8 };
@@ -35,7 +37,9 @@ describe('BlockingMovement', () => {
 
   it('lets replicas from one GPU share its link', () => {
     const loads = [1, 2, 3].map((destination) => ({ expert: destination, source: 0, destination, bits: 16 }));
-    const seconds = (3 * EXPERT) / profile.nvlink.bytesPerSecond + profile.nvlink.latencySeconds;
+    const { nvlink } = profile;
+    const ramp = nvlink.rampSecondsPerRootByte * Math.sqrt(EXPERT);
+    const seconds = (3 * EXPERT) / nvlink.bytesPerSecond + nvlink.latencySeconds + ramp;
     expect(movement.run({ loads, conversions: [] }).seconds).toBeCloseTo(seconds, 12);
   });
 });

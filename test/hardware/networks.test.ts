@@ -97,12 +97,15 @@ describe('networks', () => {
     };
     network.setMessages(transfer, messages, 0);
     network.fabric.begin(transfer, 0);
-    const { bytesPerSecond, latencySeconds } = cluster.profile.nvlink;
+    const { bytesPerSecond, latencySeconds, rampSecondsPerRootByte } = cluster.profile.nvlink;
     const finished = new Int32Array(1);
     let now: number;
     do now = network.fabric.nextCompletion();
     while (network.fabric.complete(now, finished) === 0);
-    expect(now).toBeCloseTo(6e6 / bytesPerSecond + latencySeconds, 12);
+    expect(now).toBeCloseTo(
+      6e6 / bytesPerSecond + latencySeconds + rampSecondsPerRootByte * Math.sqrt(3e6),
+      12,
+    );
   });
 
   test.prop([exchange])(
