@@ -1,14 +1,3 @@
-export { accuracyOf, errorsOf, type Predicted } from './fit/accuracy.js';
-export { stageRowsOf } from './fit/expert-rows.js';
-export { crossValidate, fitExpertStage, predictRows, type StageSetting } from './fit/expert-stage.js';
-export {
-  atBestSms,
-  fitNvlink,
-  fitTokenExchanges,
-  nvlinkRows,
-  predictLink,
-  predictTokenExchange,
-} from './fit/network.js';
 export { fitProfile } from './fit/profile.js';
 export { caseKey, describeCase } from './cases.js';
 export { importTable } from './import/import-table.js';

@@ -35,7 +35,7 @@ export class ExpertTimer {
   constructor(
     private readonly machine: Machine,
     layout: ExpertLayout,
-    stack: ExpertStage['stack'] = 'serving',
+    stack: ExpertStage['stack'],
   ) {
     this.cost = this.quantised = expertStageCost(machine.cluster.profile, machine.shape, layout, stack);
   }

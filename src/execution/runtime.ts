@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import type { LayerPlan, LayerWork, Policy } from '../balancing/index.js';
 import type { Executor, MemoryLedger } from '../engine/index.js';
-import type { Network, PortLoads } from '../hardware/index.js';
+import type { ExpertStage, Network, PortLoads } from '../hardware/index.js';
 import type { Machine } from './machine.js';
 
 /** What of a policy decides which tasks a runtime launches for it. */
@@ -62,6 +62,8 @@ export interface RuntimeDefinition<Options = unknown, Input = unknown> {
   name: string;
   /** One line for `epsim list`. */
   summary: string;
+  /** Whose kernels it runs. */
+  stack: ExpertStage['stack'];
   options: z.ZodType<Options, Input>;
   create(options: Options, machine: Machine): Runtime;
 }

@@ -3,7 +3,7 @@ import type { Cluster } from './cluster.js';
 import type { Exchange, Messages, Network } from './network.js';
 import { messagePorts, NIC_OUT, NVLINK_OUT } from './port-loads.js';
 import { portCapacities } from './port-network.js';
-import type { Link } from './profile.js';
+import { linkDelay } from './link.js';
 
 /** The network that simulates every message as a flow with its max-min fair share of both its ports. */
 export class FlowNetwork implements Network {
@@ -31,8 +31,8 @@ export class FlowNetwork implements Network {
         if (ports.units[at] > most) most = ports.units[at];
       return most * bytesPerCopy;
     };
-    const near = delayOf(nvlink, busiest(NVLINK_OUT));
-    const far = delayOf(nic, busiest(NIC_OUT));
+    const near = linkDelay(nvlink, busiest(NVLINK_OUT));
+    const far = linkDelay(nic, busiest(NIC_OUT));
     this.fabric.clear(transfer);
     for (let source = 0; source < gpus; source++) {
       for (let destination = 0; destination < gpus; destination++) {
@@ -55,8 +55,8 @@ export class FlowNetwork implements Network {
         messages.source[i],
         destination,
         bytes,
-        delayOf(nvlink, bytes),
-        delayOf(nic, bytes),
+        linkDelay(nvlink, bytes),
+        linkDelay(nic, bytes),
       );
     }
   }
@@ -74,8 +74,4 @@ export class FlowNetwork implements Network {
     const { out, into, near } = messagePorts(this.cluster, source, destination);
     this.fabric.addFlow(transfer, bytes, near ? nearDelay : farDelay, out, into);
   }
-}
-
-function delayOf(link: Link, bytes: number): number {
-  return link.latencySeconds + link.rampSecondsPerRootByte * Math.sqrt(bytes);
 }

@@ -15,6 +15,7 @@ export {
   type ExpertStageCost,
 } from './expert-stage.js';
 export { gpuPresets, gpuSchema, type Gpu } from './gpu.js';
+export { linkSeconds } from './link.js';
 export { createNetwork } from './create-network.js';
 export type { Exchange, Messages, Network } from './network.js';
 export { PortLoads, PORTS_PER_GPU, NIC_IN, NIC_OUT, NVLINK_IN, NVLINK_OUT } from './port-loads.js';

@@ -21,6 +21,8 @@ export class PortNetwork implements Network {
   /** Latency and ramp of the exchange being written, by port. */
   private readonly delays: Float64Array;
   private readonly usedPorts: number;
+  /** Ports in use whose latency grows with their bytes; NVLink's come first. */
+  private readonly rampedPorts: number;
   /** Port of every entry of `PortLoads`, and the port that its answer takes. */
   private readonly straight: Int32Array;
   private readonly mirrored: Int32Array;
@@ -38,6 +40,7 @@ export class PortNetwork implements Network {
     this.ramps = nvlinkRamp + nicRamp > 0 ? perPort(gpus, nvlinkRamp, nicRamp) : null;
     this.delays = Float64Array.from(this.latencies);
     this.usedPorts = (gpus > gpusPerNode ? PORTS_PER_GPU : 2) * gpus;
+    this.rampedPorts = nicRamp > 0 ? this.usedPorts : 2 * gpus;
     this.straight = Int32Array.from({ length: this.usedPorts }, (_, port) => port);
     this.mirrored = this.straight.map((port) => reversePort(Math.floor(port / gpus)) * gpus + (port % gpus));
     this.bytes = new Float64Array(this.usedPorts);
@@ -58,9 +61,9 @@ export class PortNetwork implements Network {
     const carriers = reversed ? this.mirrored : this.straight;
     // How many flows a port carries matters only where transfers may share it.
     const flows = this.sharing ? ports.peers : null;
-    const { ramps, latencies, delays } = this;
+    const { ramps, latencies, delays, rampedPorts } = this;
     if (ramps !== null) {
-      for (let i = 0; i < carriers.length; i++) {
+      for (let i = 0; i < rampedPorts; i++) {
         const port = carriers[i];
         delays[port] = latencies[port] + ramps[port] * Math.sqrt(ports.units[i] * bytesPerCopy);
       }

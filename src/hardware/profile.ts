@@ -65,10 +65,11 @@ export type TokenExchangeCost = z.infer<typeof tokenExchangeSchema>;
  *
  *   launch + perHiddenElement · D + perSlot · slots + perActiveExpert · active + (F^q + W^q)^(1/q) + A + I
  *
- * F: FLOP of the rows, rounded up per expert, and of columns, rounded up to tiles, over the rate; W: weight bytes of the active experts over
- * their bandwidth; A: activation traffic of the rows, (hiddenWidths · D + expertHiddenWidths · H) elements
- * each; I: work per token that enters, inputWidths · D elements and a time per choice. q ≥ 1 and no negative
- * term keep the form subadditive (Minkowski), which the lower bound of a step needs.
+ * F: FLOP of the rows, rounded up per expert, and of columns, rounded up to tiles, over the rate; W: weight
+ * bytes of the active experts over their bandwidth; A: activation traffic of the rows, (hiddenWidths · D +
+ * expertHiddenWidths · H) elements each; I: work per token that enters, inputWidths · D elements and a time
+ * per choice. q ≥ 1 and no negative term keep the form subadditive (Minkowski), which the lower bound of a
+ * step needs.
  */
 const expertStageSchema = z.strictObject({
   kernel: z.string().default('nominal').describe('The implementation that the numbers belong to.'),

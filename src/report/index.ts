@@ -1,6 +1,7 @@
 export { comparison } from './comparison.js';
 export { diffResults } from './diff.js';
 export { profileText } from './profile.js';
+export { gateTable } from './gates.js';
 export { parseResult } from './parse-result.js';
 export { resultCsv, stepsCsv } from './rows.js';
 export { resultTable } from './table.js';

@@ -140,7 +140,7 @@ function profileNote({ cluster, shape }: Machine, { preset }: RuntimeOptions): s
   if (status === 'first-guess')
     return `profile ${name}: kernel and link times are first guesses, not measured`;
   if (status === 'software') return `profile ${name}: timed without a GPU; its seconds mean nothing`;
-  const stack = preset === 'llep-reference' ? 'pytorch' : 'serving';
+  const { stack } = runtimes.find((runtime) => runtime.name === preset)!;
   const { kernel, accuracy } = findStage(cluster.profile, shape, 'fused', stack);
   const skew = 'exchanges under skewed traffic are unvalidated';
   if (accuracy === undefined)

@@ -1,4 +1,4 @@
-import { group as groupBy, max, mean, median } from 'd3-array';
+import { group as groupBy, mean, median } from 'd3-array';
 import type { Accuracy } from '../../hardware/index.js';
 
 /** A row that was predicted without having been fitted. */
@@ -12,7 +12,7 @@ export interface Predicted {
 }
 
 /** predicted / measured − 1. */
-export function errorOf({ predicted, measured }: Predicted): number {
+function errorOf({ predicted, measured }: Predicted): number {
   return predicted / measured - 1;
 }
 
@@ -27,8 +27,8 @@ export function errorsOf(rows: readonly Predicted[]): { mape: number; median: nu
 }
 
 /**
- * Accuracy of predictions, with the log error split into what rows of one shape share and the rest. Both are
- * scaled from their median absolute deviation, so that a few outliers in a table do not widen every interval.
+ * Accuracy of predictions, with the log error split into what rows of one shape share (its median) and the
+ * rest. Both are given by where 90 % of them lie, so that a few outliers in a table do not widen every interval.
  * @throws RangeError where there are no rows
  */
 export function accuracyOf(how: string, rows: readonly Predicted[]): Accuracy {
@@ -55,11 +55,11 @@ function logError({ predicted, measured }: Predicted): number {
   return Math.log(predicted / measured);
 }
 
-/** Standard deviation of a normal law with the same central 80 % of absolute values around 0. */
+/** Standard deviation of the normal law around 0 of which as many values lie as far out as here: 90 % within. */
 function robustDeviation(values: readonly number[]): number {
   const sorted = values.map(Math.abs).sort((a, b) => a - b);
   const at = Math.min(sorted.length - 1, Math.floor(0.9 * sorted.length));
-  return (max([sorted[at] ?? 0]) ?? 0) / NORMAL_QUANTILE_95;
+  return sorted[at] / NORMAL_QUANTILE_95;
 }
 
 /** 90 % of a standard normal law lie within this. */

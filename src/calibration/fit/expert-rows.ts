@@ -1,8 +1,8 @@
 import { randomStream, powerLawLoads } from '../../routing/index.js';
 import type { MoeLayerRow, Timed } from '../measurements.js';
 
-/** Row roundings that a fit may choose from. */
-export const ROUNDINGS = [16, 32, 64, 128] as const;
+/** Rows of a tile of the grouped products of Hopper and later: what each expert's rows are rounded up to. */
+export const TILE_ROWS = 128;
 
 /** Draws over which the counts of a row with random routing are averaged. */
 const DRAWS = 60;
@@ -21,8 +21,8 @@ export interface StageRow {
   slots: number;
   rows: number;
   active: number;
-  /** Rows with each expert's rounded up, for every rounding of `ROUNDINGS`. */
-  rounded: number[];
+  /** Rows with each expert's rounded up to whole tiles. */
+  rounded: number;
   /** Tokens that enter, and choices per token. */
   tokens: number;
   topK: number;
@@ -35,13 +35,13 @@ type Work = Pick<StageRow, 'rows' | 'active' | 'rounded'>;
 function workOf(counts: ArrayLike<number>, first: number, last: number): Work {
   let rows = 0;
   let active = 0;
-  const rounded = ROUNDINGS.map(() => 0);
+  let rounded = 0;
   for (let e = first; e < last; e++) {
     const n = counts[e];
     if (n === 0) continue;
     rows += n;
     active++;
-    for (let i = 0; i < ROUNDINGS.length; i++) rounded[i] += Math.ceil(n / ROUNDINGS[i]) * ROUNDINGS[i];
+    rounded += Math.ceil(n / TILE_ROWS) * TILE_ROWS;
   }
   return { rows, active, rounded };
 }
@@ -102,14 +102,14 @@ function expectedWork(
   if (distribution === 'balanced') return workOf(balancedLoads(tokens, experts, topK), 0, slots);
   const exponent = Number(distribution.slice('power_law_'.length));
   const random = randomStream(1, key);
-  const sum: Work = { rows: 0, active: 0, rounded: ROUNDINGS.map(() => 0) };
+  const sum: Work = { rows: 0, active: 0, rounded: 0 };
   for (let draw = 0; draw < DRAWS; draw++) {
     const loads = powerLawLoads({ tokens, experts, topK, gpus: expertParallel, exponent }, random);
     const busiest = busiestGpu(loads, slots);
     const { rows, active, rounded } = workOf(loads, busiest * slots, (busiest + 1) * slots);
     sum.rows += rows / DRAWS;
     sum.active += active / DRAWS;
-    rounded.forEach((value, i) => (sum.rounded[i] += value / DRAWS));
+    sum.rounded += rounded / DRAWS;
   }
   return sum;
 }

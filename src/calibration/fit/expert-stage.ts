@@ -1,6 +1,7 @@
-import { stageCost, type Accuracy, type Dtype, type ExpertStage } from '../../hardware/index.js';
+import { group as groupBy, rollup } from 'd3-array';
+import { stageCost, stageSeconds, type Dtype, type ExpertStage } from '../../hardware/index.js';
 import { accuracyOf, type Predicted } from './accuracy.js';
-import { ROUNDINGS, type StageRow } from './expert-rows.js';
+import { TILE_ROWS, type StageRow } from './expert-rows.js';
 import { fitLog, type Parameter } from './least-squares.js';
 
 /** What a fit must know of the kernel and the device. */
@@ -51,7 +52,7 @@ const EXPONENT = 4;
 const ACTIVATION_SHARE = 0.9;
 
 /** A stage with the fitted numbers. */
-function stageOf(setting: StageSetting, rounding: number, values: Record<FittedKey, number>): ExpertStage {
+function stageOf(setting: StageSetting, values: Record<FittedKey, number>): ExpertStage {
   const { kernel, stack, layout, computeDtype, weightDtype, activationDtype, memoryBandwidth } = setting;
   return {
     kernel,
@@ -60,7 +61,7 @@ function stageOf(setting: StageSetting, rounding: number, values: Record<FittedK
     computeDtype,
     weightDtypes: [weightDtype],
     activationDtypes: [activationDtype],
-    rowRounding: rounding,
+    rowRounding: TILE_ROWS,
     columnRounding: 1,
     softMaxExponent: EXPONENT,
     activationBytesPerSecond: ACTIVATION_SHARE * memoryBandwidth,
@@ -68,63 +69,31 @@ function stageOf(setting: StageSetting, rounding: number, values: Record<FittedK
   };
 }
 
-/** Seconds of measured rows by a stage's form, tokens that enter included. */
+/** Seconds of measured rows by a stage's form, the tokens of a table's batch included. */
 export class StagePredictor {
-  private readonly shapes = new Map<string, StageRow[]>();
-  private readonly order: StageRow[] = [];
-  private readonly at: number[] = [];
+  /** Rows of one shape, and where their predictions go: a shape's cost is worked out once. */
+  private readonly shapes: { row: StageRow; at: number }[][];
 
   constructor(
     rows: readonly StageRow[],
     private readonly setting: Pick<StageSetting, 'weightDtype' | 'activationDtype'>,
   ) {
-    const index = new Map<StageRow, number>();
-    rows.forEach((row, i) => index.set(row, i));
-    for (const row of rows) {
-      const key = `${row.hiddenSize}/${row.expertHiddenSize}`;
-      const own = this.shapes.get(key);
-      if (own) own.push(row);
-      else this.shapes.set(key, [row]);
-    }
-    for (const own of this.shapes.values()) {
-      for (const row of own) {
-        this.order.push(row);
-        this.at.push(index.get(row)!);
-      }
-    }
+    const placed = rows.map((row, at) => ({ row, at }));
+    const key = ({ row }: { row: StageRow }) => `${row.hiddenSize}×${row.expertHiddenSize}`;
+    this.shapes = [...groupBy(placed, key).values()];
   }
 
   predict(stage: ExpertStage, into: Float64Array): void {
-    const rounding = ROUNDINGS.indexOf(stage.rowRounding as (typeof ROUNDINGS)[number]);
-    const { order, at } = this;
-    let previous: StageRow | null = null;
-    let cost = null as ReturnType<typeof stageCost> | null;
-    let perToken = 0;
-    let perRow = 0;
-    for (let i = 0; i < order.length; i++) {
-      const row = order[i];
-      if (
-        previous === null ||
-        cost === null ||
-        row.hiddenSize !== previous.hiddenSize ||
-        row.expertHiddenSize !== previous.expertHiddenSize
-      ) {
-        cost = stageCost(stage, { ...row, ...this.setting });
-        perToken = cost.inputSecondsPerToken;
-        perRow = cost.activationSecondsPerRow - perToken - stage.perChoiceSeconds;
-        previous = row;
+    for (const shape of this.shapes) {
+      const cost = stageCost(stage, { ...shape[0].row, ...this.setting });
+      // In a run every row enters as a token of its own; here the tokens are counted apart.
+      const { inputSecondsPerToken } = cost;
+      cost.activationSecondsPerRow -= inputSecondsPerToken + stage.perChoiceSeconds;
+      for (const { row, at } of shape) {
+        into[at] =
+          stageSeconds(cost, row.rounded, row.active, row.rows, row.slots) +
+          row.tokens * (inputSecondsPerToken + row.topK * stage.perChoiceSeconds);
       }
-      const flop = cost.flopSecondsPerRow * row.rounded[rounding];
-      const weights = cost.weightSecondsPerExpert * row.active;
-      const large = Math.max(flop, weights);
-      const q = cost.softMaxExponent;
-      into[at[i]] =
-        cost.launchSeconds +
-        cost.perSlotSeconds * row.slots +
-        cost.perActiveExpertSeconds * row.active +
-        large * Math.pow(1 + Math.pow(Math.min(flop, weights) / large, q), 1 / q) +
-        perRow * row.rows +
-        row.tokens * (perToken + row.topK * stage.perChoiceSeconds);
     }
   }
 }
@@ -143,8 +112,11 @@ export function fitExpertStage(all: readonly StageRow[], setting: StageSetting):
   }
   const predictor = new StagePredictor(rows, setting);
   const measured = Float64Array.from(rows, ({ seconds }) => seconds);
-  const perShape = new Map<string, number>();
-  for (const { shape } of rows) perShape.set(shape, (perShape.get(shape) ?? 0) + 1);
+  const perShape = rollup(
+    rows,
+    ({ length }) => length,
+    ({ shape }) => shape,
+  );
   const weights = Float64Array.from(rows, ({ shape }) => 1 / perShape.get(shape)!);
   const values = fitLog(
     keys.map((key) => parameters[key]),
@@ -156,15 +128,12 @@ export function fitExpertStage(all: readonly StageRow[], setting: StageSetting):
 
   function asStage(numbers: readonly number[]): ExpertStage {
     const named = Object.fromEntries(keys.map((key, i) => [key, numbers[i]])) as Record<FittedKey, number>;
-    return stageOf(setting, ROUNDING, named);
+    return stageOf(setting, named);
   }
 }
 
 /** Rows that a fit of a dozen numbers needs at most; of more, every n-th is taken. */
 const MOST_ROWS = 4000;
-
-/** Rows of a tile of the grouped products of Hopper and later. */
-const ROUNDING = 128;
 
 /** Predictions of every row by a fit on the others' shapes. */
 export function crossValidate(rows: readonly StageRow[], setting: StageSetting): Predicted[] {
@@ -198,9 +167,6 @@ export function predictRows(
 
 /** A fitted stage with the accuracy that leaving out one shape after another shows. */
 export function calibratedStage(rows: readonly StageRow[], setting: StageSetting): ExpertStage {
-  const accuracy: Accuracy = accuracyOf(
-    'one model shape after another left out',
-    crossValidate(rows, setting),
-  );
+  const accuracy = accuracyOf('one model shape after another left out', crossValidate(rows, setting));
   return { ...fitExpertStage(rows, setting), accuracy };
 }

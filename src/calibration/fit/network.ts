@@ -1,5 +1,5 @@
 import { group as groupBy, min } from 'd3-array';
-import type { Link, TokenExchangeCost } from '../../hardware/index.js';
+import { linkSeconds, type Link, type TokenExchangeCost } from '../../hardware/index.js';
 import type { CollectiveRow, TokenExchangeRow } from '../measurements.js';
 import { accuracyOf, type Predicted } from './accuracy.js';
 import { fitLog, type Parameter } from './least-squares.js';
@@ -24,11 +24,6 @@ function crossing({ bytes, gpus }: CollectiveRow): number {
   return (bytes * (gpus - 1)) / gpus;
 }
 
-/** Seconds of an exchange whose busiest port carries `bytes`. */
-export function linkSeconds(link: Link, bytes: number): number {
-  return link.latencySeconds + link.rampSecondsPerRootByte * Math.sqrt(bytes) + bytes / link.bytesPerSecond;
-}
-
 /**
  * NVLink inside a node from all-to-all rows of 1 MiB and more, with the accuracy that leaving out one number of
  * GPUs after another shows.
@@ -37,17 +32,22 @@ export function linkSeconds(link: Link, bytes: number): number {
 export function fitNvlink(rows: readonly CollectiveRow[], nominal: number): Link {
   const large = nvlinkRows(rows);
   const fit = (own: readonly CollectiveRow[]): Link => {
-    const [bytesPerSecond, latencySeconds, rampSecondsPerRootByte] = fitLog(
+    const asLink = ([bytesPerSecond, latencySeconds, rampSecondsPerRootByte]: readonly number[]): Link => ({
+      bytesPerSecond,
+      latencySeconds,
+      rampSecondsPerRootByte,
+    });
+    const bytes = own.map(crossing);
+    const values = fitLog(
       [{ start: 0.7 * nominal, min: 0.1 * nominal, max: nominal }, LATENCY, RAMP],
-      ([rate, latency, ramp], into) =>
-        own.forEach((row, i) => {
-          const bytes = crossing(row);
-          into[i] = latency + ramp * Math.sqrt(bytes) + bytes / rate;
-        }),
+      (tried, into) => {
+        const link = asLink(tried);
+        bytes.forEach((crossed, i) => (into[i] = linkSeconds(link, crossed)));
+      },
       Float64Array.from(own, ({ seconds }) => seconds),
       new Float64Array(own.length).fill(1),
     );
-    return { bytesPerSecond, latencySeconds, rampSecondsPerRootByte };
+    return asLink(values);
   };
   const left = [...new Set(large.map(({ gpus }) => gpus))].flatMap((gpus) =>
     predictLink(
@@ -59,7 +59,7 @@ export function fitNvlink(rows: readonly CollectiveRow[], nominal: number): Link
 }
 
 /** Predictions of all-to-all rows by a link. */
-export function predictLink(link: Link, rows: readonly CollectiveRow[]): Predicted[] {
+function predictLink(link: Link, rows: readonly CollectiveRow[]): Predicted[] {
   return rows.map((row) => ({
     shape: `${row.gpus} GPUs`,
     group: `${row.gpus} GPUs`,
@@ -80,7 +80,7 @@ interface Traffic {
  * normal kernels send a token once per other node, then once per GPU over NVLink; the low-latency ones send
  * every copy by itself.
  */
-export function trafficOf(row: TokenExchangeRow): Traffic {
+function trafficOf(row: TokenExchangeRow): Traffic {
   const { mode, direction, nodes, gpusPerNode, hiddenSize, tokensPerGpu, topK, experts } = row;
   const token = tokensPerGpu * hiddenSize * (direction === 'dispatch' ? 1 : 2);
   const gpus = nodes * gpusPerNode;
@@ -104,7 +104,7 @@ function chanceOfNone(experts: number, own: number, topK: number): number {
 }
 
 /** Of rows that differ in their number of SMs only, the fastest. */
-export function atBestSms(rows: readonly TokenExchangeRow[]): TokenExchangeRow[] {
+function atBestSms(rows: readonly TokenExchangeRow[]): TokenExchangeRow[] {
   const key = (row: TokenExchangeRow) =>
     [row.mode, row.direction, row.nodes, row.hiddenSize, row.tokensPerGpu, row.topK, row.experts].join();
   return [...groupBy(rows, key).values()].map((own) => {
@@ -114,7 +114,7 @@ export function atBestSms(rows: readonly TokenExchangeRow[]): TokenExchangeRow[]
 }
 
 /** Seconds of a DeepEP call: the slower of both ways, on top of what a call costs anyway. */
-export function tokenExchangeSeconds(
+function tokenExchangeSeconds(
   cost: Omit<TokenExchangeCost, 'accuracy'>,
   { nvlink, nic, nodes }: Traffic,
 ): number {
@@ -189,7 +189,7 @@ function fitKernel(
 }
 
 /** Predictions of DeepEP rows by a cost. */
-export function predictTokenExchange(
+function predictTokenExchange(
   cost: Omit<TokenExchangeCost, 'accuracy'>,
   rows: readonly TokenExchangeRow[],
 ): Predicted[] {

@@ -1,3 +1,4 @@
+import { group as groupBy } from 'd3-array';
 import { gpuPresets, profileSchema, type ExpertStage, type Gpu, type Profile } from '../../hardware/index.js';
 import { MeasurementError } from '../measurement-error.js';
 import type { CollectiveRow, Measurements, MoeLayerRow, Timed, TokenExchangeRow } from '../measurements.js';
@@ -99,23 +100,26 @@ function merged(fitted: readonly ExpertStage[], base: readonly ExpertStage[]): E
   return [...fitted, ...base.filter((own) => !fitted.some((stage) => same(stage, own)))];
 }
 
+/** What a fit must know of rows that share kernel and formats. */
+function settingOf(
+  gpu: Gpu,
+  kernel: Pick<StageSetting, 'kernel' | 'stack' | 'layout' | 'weightDtype' | 'activationDtype'>,
+): StageSetting {
+  const computeDtype = kernel.activationDtype === 'fp8' ? 'fp8' : 'bf16';
+  return {
+    ...kernel,
+    computeDtype,
+    flopPerSecond: computeDtype === 'fp8' ? (gpu.fp8Flops ?? gpu.bf16Flops) : gpu.bf16Flops,
+    memoryBandwidth: gpu.memoryBandwidth,
+  };
+}
+
 function publishedKernels(rows: readonly MoeLayerRow[], gpu: Gpu): KernelRows[] {
-  return [...new Set(rows.map(({ kernel }) => kernel))].map((kernel) => {
-    const own = rows.filter((row) => row.kernel === kernel);
-    const { weightDtype, activationDtype } = own[0];
-    const computeDtype = activationDtype === 'fp8' ? 'fp8' : 'bf16';
+  return [...groupBy(rows, ({ kernel }) => kernel).values()].map((own) => {
+    const { kernel, weightDtype, activationDtype } = own[0];
     return {
       rows: stageRowsOf(own),
-      setting: {
-        kernel,
-        stack: 'serving',
-        layout: 'fused',
-        computeDtype,
-        weightDtype,
-        activationDtype,
-        flopPerSecond: computeDtype === 'fp8' ? (gpu.fp8Flops ?? gpu.bf16Flops) : gpu.bf16Flops,
-        memoryBandwidth: gpu.memoryBandwidth,
-      },
+      setting: settingOf(gpu, { kernel, stack: 'serving', layout: 'fused', weightDtype, activationDtype }),
     };
   });
 }
@@ -124,22 +128,12 @@ function timedKernels(rows: readonly Timed[], gpu: Gpu): KernelRows[] {
   const stages = rows.flatMap((row) => (row.case.op === 'expert-stage' ? [{ row, stage: row.case }] : []));
   const key = ({ row, stage }: (typeof stages)[number]) =>
     [row.kernel, stage.layout, stage.weightDtype, stage.activationDtype].join();
-  return [...new Set(stages.map(key))].map((wanted) => {
-    const own = stages.filter((each) => key(each) === wanted);
-    const { row, stage } = own[0];
-    const computeDtype = stage.activationDtype === 'fp8' ? 'fp8' : 'bf16';
+  return [...groupBy(stages, key).values()].map((own) => {
+    const { kernel } = own[0].row;
+    const { layout, weightDtype, activationDtype } = own[0].stage;
     return {
-      rows: stageRowsOfTimed(own.map((each) => each.row)),
-      setting: {
-        kernel: row.kernel,
-        stack: 'pytorch',
-        layout: stage.layout,
-        computeDtype,
-        weightDtype: stage.weightDtype,
-        activationDtype: stage.activationDtype,
-        flopPerSecond: computeDtype === 'fp8' ? (gpu.fp8Flops ?? gpu.bf16Flops) : gpu.bf16Flops,
-        memoryBandwidth: gpu.memoryBandwidth,
-      },
+      rows: stageRowsOfTimed(own.map(({ row }) => row)),
+      setting: settingOf(gpu, { kernel, stack: 'pytorch', layout, weightDtype, activationDtype }),
     };
   });
 }

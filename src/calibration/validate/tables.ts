@@ -1,7 +1,7 @@
 import { group as groupBy, mean } from 'd3-array';
 import { gpuPresets, stageCost } from '../../hardware/index.js';
 import { errorsOf, type Predicted } from '../fit/accuracy.js';
-import { ROUNDINGS, stageRowsOf, type StageRow } from '../fit/expert-rows.js';
+import { stageRowsOf, type StageRow } from '../fit/expert-rows.js';
 import { crossValidate, fitExpertStage, predictRows, type StageSetting } from '../fit/expert-stage.js';
 import { fitNvlink, fitTokenExchanges } from '../fit/network.js';
 import type { CollectiveRow, Measurements, MoeLayerRow, TokenExchangeRow } from '../measurements.js';
@@ -94,7 +94,6 @@ interface SkewedRow {
 
 /** Skewed rows, each predicted by a fit on the balanced rows of its own shape alone. */
 function skewFromBalanced(rows: readonly StageRow[], setting: StageSetting): SkewedRow[] {
-  const rounding = ROUNDINGS.indexOf(128);
   return [...groupBy(rows, ({ shape }) => shape).values()].flatMap((own) => {
     const skewed = own.filter(({ balanced }) => !balanced);
     const stage = fitExpertStage(
@@ -104,7 +103,7 @@ function skewFromBalanced(rows: readonly StageRow[], setting: StageSetting): Ske
     return predictRows(stage, skewed, setting).map((predicted, i) => {
       const row = skewed[i];
       const { flopSecondsPerRow } = stageCost(stage, { ...row, ...setting });
-      return { row, predicted, flopSeconds: flopSecondsPerRow * row.rounded[rounding] };
+      return { row, predicted, flopSeconds: flopSecondsPerRow * row.rounded };
     });
   });
 }

@@ -1,5 +1,4 @@
 import { Command, Option } from '@commander-js/extra-typings';
-import Table from 'cli-table3';
 import { join } from 'node:path';
 import {
   breakEvenTokens,
@@ -13,6 +12,7 @@ import {
   type Measurements,
 } from '../../calibration/index.js';
 import { exists, readText } from '../../files/index.js';
+import { gateTable } from '../../report/index.js';
 import { UsageError } from '../input-error.js';
 
 const SUITES = ['llep-paper', 'kernels', 'network', 'memory'] as const;
@@ -62,28 +62,6 @@ async function tables(folder: string, names: readonly string[]): Promise<Measure
   }
   const read = names.map(async (name) => importTable(await readText(join(folder, name)), { file: name }));
   return (await Promise.all(read)).flat();
-}
-
-function gateTable(gates: readonly Gate[]): string {
-  const table = new Table({
-    head: ['suite', 'gate', 'points', 'error', 'allowed', 'basis', 'verdict'],
-    style: { head: [], border: [], compact: true },
-  });
-  for (const gate of gates) {
-    const { suite, name, points, measure, error, allowed, unit, basis } = gate;
-    const verdict = allowed === null ? 'reported' : isMet(gate) ? 'met' : 'NOT MET';
-    const shown = (value: number) => (unit === 'wrong' ? String(value) : `${value.toFixed(2)} ${unit}`);
-    table.push([
-      suite,
-      name,
-      points,
-      `${measure} ${shown(error)}`,
-      allowed === null ? '–' : `≤ ${shown(allowed)}`,
-      basis,
-      verdict,
-    ]);
-  }
-  return table.toString();
 }
 
 function breakEvenLines(): string {

@@ -17,6 +17,7 @@ const options = z.strictObject({ preset: z.literal('ideal') });
 export const ideal: RuntimeDefinition<z.infer<typeof options>, z.input<typeof options>> = {
   name: 'ideal',
   summary: 'no overheads: dispatch, experts and combine only; planning is free',
+  stack: 'serving',
   options,
   create: (_, machine) => ({
     name: 'ideal',
@@ -87,7 +88,7 @@ function idealProgram(machine: Machine, { network, ledger, traits }: ProgramCont
   });
 
   const executor = new Executor(graph.compile(), network.fabric, ledger);
-  const timer = new ExpertTimer(machine, 'fused');
+  const timer = new ExpertTimer(machine, 'fused', ideal.stack);
   const { duration, bufferBytes } = executor;
   const toExpert = dispatchBytes(machine);
   const back = combineBytes(machine);

@@ -30,6 +30,7 @@ const options = z.strictObject({
 export const llepEngineered: RuntimeDefinition<z.infer<typeof options>, z.input<typeof options>> = {
   name: 'llep-engineered',
   summary: 'the same steps as an engine would build them: planner on the GPU, one grouped product',
+  stack: 'serving',
   options,
   create({ residentExperts, hostSeconds, planKernelSeconds, postSecondsPerTransfer }, machine) {
     const costs = {
@@ -41,7 +42,7 @@ export const llepEngineered: RuntimeDefinition<z.infer<typeof options>, z.input<
       planSecondsPerExpert: 0,
       postSecondsPerTransfer,
       layout: 'fused',
-      stack: 'serving',
+      stack: llepEngineered.stack,
       perExpert: { planning: false, others: false },
       distinctTransfers: true,
     } as const;

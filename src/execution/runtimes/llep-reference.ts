@@ -64,13 +64,14 @@ const options = z.strictObject({
 export const llepReference: RuntimeDefinition<z.infer<typeof options>, z.input<typeof options>> = {
   name: 'llep-reference',
   summary: "the LLEP paper's PyTorch and NCCL code: host planner, expert loop, all experts resident",
+  stack: 'pytorch',
   options,
   create({ chunked, ...chosen }, machine) {
     const costs = {
       ...chosen,
       planner: 'host',
       layout: 'loop',
-      stack: 'pytorch',
+      stack: llepReference.stack,
       perExpert: { planning: chunked !== 'all', others: chunked === 'per-expert' },
     } as const;
     return {
