@@ -26,5 +26,10 @@ export {
 } from './measurements.js';
 export { measurementsText, readMeasurements } from './read-measurements.js';
 export { isMet, type Gate } from './validate/gate.js';
-export { breakEvenTokens, llepPaperGates, memoryGates } from './validate/llep-paper.js';
+export {
+  breakEvenTokens,
+  leaveOneFigureOutGates,
+  llepPaperGates,
+  memoryGates,
+} from './validate/llep-paper.js';
 export { kernelGates, networkGates } from './validate/tables.js';

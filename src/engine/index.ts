@@ -1,3 +1,4 @@
+export { addCriticalSeconds } from './critical-path.js';
 export { EventQueue } from './event-queue.js';
 export { Executor } from './executor.js';
 export type { Fabric } from './fabric.js';

@@ -1,8 +1,10 @@
 import { QUANTISED, SHIPPED, type LayerWork, type Placement } from '../balancing/index.js';
 import {
   bitsOf,
-  expertStageCost,
+  findStage,
+  stageCost,
   stageSeconds,
+  type Accuracy,
   type Cluster,
   type ExpertLayout,
   type ExpertStage,
@@ -29,6 +31,8 @@ export function combineBytes({ shape }: Machine): number {
 /** Time of the expert stage of a GPU that may run two precisions, each as a product of its own. */
 export class ExpertTimer {
   readonly cost: ExpertStageCost;
+  /** How good the kernel is, where that was measured. */
+  readonly accuracy: Accuracy | undefined;
   private quantised: ExpertStageCost;
   private placement: Placement | null = null;
 
@@ -37,7 +41,9 @@ export class ExpertTimer {
     layout: ExpertLayout,
     stack: ExpertStage['stack'],
   ) {
-    this.cost = this.quantised = expertStageCost(machine.cluster.profile, machine.shape, layout, stack);
+    const kernel = findStage(machine.cluster.profile, machine.shape, layout, stack);
+    this.accuracy = kernel.accuracy;
+    this.cost = this.quantised = stageCost(kernel, machine.shape);
   }
 
   /** Takes the precisions of a placement: quantised experts read fewer bytes and compute at the same rate. */

@@ -21,3 +21,25 @@ export type Phase = (typeof PHASES)[number];
 export function labelOf(phase: Phase): number {
   return PHASES.indexOf(phase);
 }
+
+/** Whose numbers a phase's time hangs on. */
+export const TIME_SOURCES = ['experts', 'copies', 'network', 'host'] as const;
+
+export type TimeSource = (typeof TIME_SOURCES)[number];
+
+/** Expert kernels; copies and gathers on a GPU; links; launches, blocking reads and plans. */
+export const SOURCE_OF_PHASE: Readonly<Record<Phase, TimeSource>> = {
+  host: 'host',
+  count: 'copies',
+  'exchange-counts': 'network',
+  plan: 'host',
+  permute: 'copies',
+  weights: 'network',
+  dispatch: 'network',
+  sort: 'copies',
+  experts: 'experts',
+  scale: 'copies',
+  combine: 'network',
+  unpermute: 'copies',
+  move: 'network',
+};

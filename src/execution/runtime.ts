@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import type { LayerPlan, LayerWork, Policy } from '../balancing/index.js';
 import type { Executor, MemoryLedger } from '../engine/index.js';
-import type { ExpertStage, Network, PortLoads } from '../hardware/index.js';
+import type { Accuracy, ExpertStage, Network, PortLoads, Range } from '../hardware/index.js';
 import type { Machine } from './machine.js';
 
 /** What of a policy decides which tasks a runtime launches for it. */
@@ -22,6 +22,8 @@ export interface LayerProgram {
   executor: Executor;
   /** Rows of an expert are rounded up to a multiple of this. */
   rowRounding: number;
+  /** How good the kernel of the experts is, where that was measured. */
+  expertAccuracy: Accuracy | undefined;
   /**
    * For every exchange that all GPUs wait for each other at: its task, and the task after which each GPU
    * is ready for it. What lies between is waiting.
@@ -52,6 +54,8 @@ export interface Runtime {
   /** Bytes of a copy on its way to the expert and back. */
   dispatchBytes: number;
   combineBytes: number;
+  /** Factors by which the truth may lie below and above what the host takes (90 %), and where they come from. */
+  hostAccuracy: { range: Range; basis: 'fitted' | 'assumed' };
   /** What a reader must know about what this runtime does for a policy. */
   notes(traits: PolicyTraits): string[];
   program(context: ProgramContext): LayerProgram;

@@ -1,3 +1,4 @@
+export { ASSUMED_RANGES } from './assumed-ranges.js';
 export { clusterPresets, clusterSchema, defaultProfile, type Cluster, type ClusterInput } from './cluster.js';
 export { bitsOf, DTYPES, type Dtype } from './dtype.js';
 export {
@@ -27,6 +28,7 @@ export {
   type ExpertStage,
   type Link,
   type Profile,
+  type Range,
   type TokenExchangeCost,
 } from './profile.js';
 export { addEightRows, ROWS_AT_ONCE } from './sum-rows.js';

@@ -59,6 +59,22 @@ export class PortLoads {
     return units[NVLINK_OUT * gpus + gpu] + units[NIC_OUT * gpus + gpu] + matrix[gpu * gpus + gpu];
   }
 
+  /** Busiest port of a kind over the mean of the kind; of the kind where that is largest. 1 without traffic. */
+  skew(): number {
+    const { gpus, units } = this;
+    let worst = 1;
+    for (let kind = 0; kind < PORTS_PER_GPU; kind++) {
+      let sum = 0;
+      let largest = 0;
+      for (let port = kind * gpus; port < (kind + 1) * gpus; port++) {
+        sum += units[port];
+        if (units[port] > largest) largest = units[port];
+      }
+      if (sum > 0) worst = Math.max(worst, (largest * gpus) / sum);
+    }
+    return worst;
+  }
+
   /** Messages through each port; counted when asked for. */
   get peers(): Int32Array {
     if (this.peersCounted) return this.peerCounts;

@@ -14,23 +14,36 @@ const dtypes = z.array(z.enum(DTYPES)).min(1);
 
 const fraction = z.number();
 
-/** How far a fitted form is from rows that it was not fitted on; errors are simulated / measured − 1. */
+/** 5th and 95th percentile of measured / predicted. */
+const range = z.tuple([rate, rate]);
+
+/** How far a fitted form is from rows that it was not fitted on; errors are predicted / measured − 1. */
 const accuracySchema = z.strictObject({
   how: z.string().min(1).describe('Which rows were left out, e.g. one model shape after another.'),
   rows: z.int().min(1),
   mape: fraction.describe('Mean of the absolute error.'),
   median: fraction.describe('Median of the absolute error.'),
   bias: fraction.describe('Mean error.'),
-  sharedDeviation: fraction
-    .min(0)
-    .describe('Standard deviation of the log error that rows of a shape share.'),
-  rowDeviation: fraction.min(0).describe('Standard deviation of what is left from row to row.'),
+  sharedRange: range.describe(
+    'measured / predicted that the rows of one shape have in common, for a shape that was not measured (90 %).',
+  ),
+  rowRange: range.describe('measured / predicted of a row beside what its shape has in common (90 %).'),
+  skewRange: range
+    .nullable()
+    .default(null)
+    .describe(
+      'The same of a ratio: time of a skewed over that of the balanced row of one setting; null where no skewed rows ' +
+        'were measured.',
+    ),
   groups: z
     .array(z.strictObject({ group: z.string(), rows: z.int().min(1), mape: fraction, bias: fraction }))
     .default([]),
 });
 
 export type Accuracy = z.infer<typeof accuracySchema>;
+
+/** Factors by which the truth may lie below and above a prediction (90 %). */
+export type Range = z.infer<typeof range>;
 
 /**
  * What one GPU's port takes for b bytes: latency + ramp · √b + b / bandwidth. The root stands for pipelines

@@ -3,3 +3,4 @@ export { effectiveSize, variesBetweenSteps } from './effective-size.js';
 export { pairedRatio, resampledRatio, type Ratio } from './paired-ratio.js';
 export { summariseLatency, type LatencySummary } from './quantiles.js';
 export { floorOfSkew, skewFrom, skewOf, type Skew } from './skew.js';
+export { combinedSpread, intervalAround, NO_SPREAD, scaledSpread, spreadOf, type Spread } from './spread.js';

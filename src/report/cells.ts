@@ -1,6 +1,6 @@
 import { policyLabel } from '../balancing/index.js';
 import type { PolicyResult, Result } from '../simulation/index.js';
-import { formatBytes, formatFactor, formatShare } from './units.js';
+import { formatBytes, formatFactor, formatSecondsRange, formatShare } from './units.js';
 
 /** A yardstick, or run for comparison only. */
 export function isAnchor({ anchor, policy }: PolicyResult): boolean {
@@ -12,15 +12,20 @@ export function nameCell(p: PolicyResult): string {
   return `${policyLabel(p.policy)}${isAnchor(p) ? ' (anchor)' : ''}`;
 }
 
-/** Whether there is an interval to see: `ep` against itself has none, nor have steps that do not vary. */
+/** Whether there is an interval to see: `ep` against itself has none, nor has a policy that does what `ep` does. */
 export function hasRange({ speedup: { low, high } }: PolicyResult): boolean {
-  return low !== null && high !== null && low !== high;
+  return low !== high;
+}
+
+/** "12.3 [11.3, 14.1] ms": mean step latency and its interval. */
+export function latencyCell({ stepLatency: { mean, low, high } }: PolicyResult): string {
+  return formatSecondsRange(mean, low, high);
 }
 
 /** "1.24× [1.21, 1.27]". */
 export function speedupCell(p: PolicyResult): string {
   const { mean, low, high } = p.speedup;
-  return `${formatFactor(mean)}${hasRange(p) ? ` [${low!.toFixed(2)}, ${high!.toFixed(2)}]` : ''}`;
+  return `${formatFactor(mean)}${hasRange(p) ? ` [${low.toFixed(2)}, ${high.toFixed(2)}]` : ''}`;
 }
 
 /** "674.6 MiB fits (1 layer)": one MoE layer is simulated, and its memory is all that is counted. */
@@ -56,15 +61,17 @@ export function settingLines({ model, cluster, runtime, profile, routing }: Resu
   ];
 }
 
-/** Where intervals come from, or why there are none. */
-export function intervalLine({ routing, policies }: Result): string {
-  const [, none] = /^none: (.*)$/.exec(routing.interval) ?? [];
-  if (none !== undefined) return `no interval: ${none}`;
+/** What the intervals hold, and the parts of the one of `ep`. */
+export function intervalLines({ routing, policies }: Result): string[] {
   const ep = policies.find(({ policy }) => policy.kind === 'ep')!;
-  const count = Math.round(ep.stepLatency.effectiveSteps);
-  if (!policies.some(hasRange)) return `no interval: ${count} effective steps are too few`;
-  const effective = routing.varies ? `; ${count} effective steps` : '';
-  return `90 % interval: ${routing.interval.replace(/^90 %, /, '')}${effective}`;
+  const effective = routing.varies ? `; ${Math.round(ep.stepLatency.effectiveSteps)} effective steps` : '';
+  const parts = ep.uncertainty.map(
+    ({ source, basis, range: [low, high] }) => `${source} ${low.toFixed(2)} to ${high.toFixed(2)} (${basis})`,
+  );
+  return [
+    `Intervals hold ${routing.interval}${effective}.`,
+    ...(parts.length > 0 ? [`Factors on the step of ep, each alone: ${parts.join(', ')}.`] : []),
+  ];
 }
 
 /** Whether the experts of all MoE layers would fit a GPU beside each other; nothing for a model of one layer. */

@@ -4,21 +4,21 @@ import type { PolicyResult, Result } from '../simulation/index.js';
 import {
   allLayersLines,
   gammaCell,
-  intervalLine,
+  intervalLines,
   isAnchor,
+  latencyCell,
   lossCell,
   memoryCell,
   settingLines,
   speedupCell,
 } from './cells.js';
-import { formatSeconds } from './units.js';
 import { verdict } from './verdict.js';
 
 /** Several results side by side, then what a reader must know of each and what to do. */
 export function comparison(results: readonly Result[]): string {
   return [
     comparisonTable(results),
-    'cells: mean step and speed-up over ep with its interval; peak memory in use on the fullest GPU, with one MoE ' +
+    'cells: mean step and speed-up over ep, both with 90 % intervals; peak memory in use on the fullest GPU, with one MoE ' +
       'layer resident; γ GPU (max/mean copies), every copy at home → as planned; what an inexact policy loses.',
     ...results.map(remarks),
   ].join('\n');
@@ -50,7 +50,7 @@ function comparisonTable(results: readonly Result[]): string {
 
 function cell(p: PolicyResult, rowIsMarked: boolean): string {
   return [
-    `${formatSeconds(p.stepLatency.mean)}  ${speedupCell(p)}${isAnchor(p) && !rowIsMarked ? ' (anchor)' : ''}`,
+    `${latencyCell(p)}  ${speedupCell(p)}${isAnchor(p) && !rowIsMarked ? ' (anchor)' : ''}`,
     memoryCell(p),
     `γ ${gammaCell(p)}`,
     ...(p.exact ? [] : [lossCell(p)]),
@@ -62,7 +62,7 @@ function remarks(result: Result, index: number): string {
     '',
     nameOf(result, index),
     ...settingLines(result),
-    intervalLine(result),
+    ...intervalLines(result),
     ...allLayersLines(result),
     ...result.routing.notes.map((note) => `* ${note}`),
     `${nameOf(result, index)}: ${verdict(result)}`,

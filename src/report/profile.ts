@@ -1,4 +1,4 @@
-import type { Accuracy, Link, Profile, TokenExchangeCost } from '../hardware/index.js';
+import type { Accuracy, Link, Profile, Range, TokenExchangeCost } from '../hardware/index.js';
 import { formatSeconds, formatShare } from './units.js';
 
 /** A profile as a person reads it: what every number is, how good it is, and where it comes from. */
@@ -41,11 +41,17 @@ export function profileText(profile: Profile): string {
 
 function accuracyLines(accuracy: Accuracy | undefined): string[] {
   if (accuracy === undefined) return ['  not fitted: no measurement stands behind these numbers'];
-  const { how, rows, mape, median, bias } = accuracy;
+  const { how, rows, mape, median, bias, sharedRange, rowRange, skewRange } = accuracy;
   return [
     `  error on ${rows} rows, ${how}: mean ${formatShare(mape)}, median ${formatShare(median)}, ` +
       `bias ${formatShare(bias)}`,
+    `  measured over predicted, 90 %: ${span(sharedRange)} for all rows of a shape, ${span(rowRange)} for one of them` +
+      (skewRange === null ? '' : `, ${span(skewRange)} for skewed over balanced`),
   ];
+}
+
+function span([low, high]: Range): string {
+  return `${low.toFixed(2)} to ${high.toFixed(2)}`;
 }
 
 function linkLine(name: string, link: Link): string {

@@ -12,6 +12,8 @@ export function resultCsv(results: readonly Result[]): string {
       anchor: p.anchor,
       exact: p.exact,
       step_mean_s: p.stepLatency.mean,
+      step_mean_low_s: p.stepLatency.low,
+      step_mean_high_s: p.stepLatency.high,
       step_p50_s: p.stepLatency.p50,
       step_p95_s: p.stepLatency.p95,
       step_p99_s: p.stepLatency.p99,

@@ -4,8 +4,8 @@ import type { PolicyResult, Result } from '../simulation/index.js';
 import {
   allLayersLines,
   gammaCell,
-  hasRange,
-  intervalLine,
+  intervalLines,
+  latencyCell,
   lossCell,
   memoryCell,
   nameCell,
@@ -41,9 +41,9 @@ function table(title: string, policies: readonly PolicyResult[], result: Result)
   const tail = showsP99(result) ? 'p99' : 'max';
   const head = [
     '',
-    'step',
+    'step [90 %]',
     tail,
-    result.policies.some(hasRange) ? 'vs ep [90 %]' : 'vs ep',
+    'vs ep [90 %]',
     'peak memory',
     'γ GPU',
     ...(lossy ? ['loss'] : []),
@@ -86,7 +86,7 @@ function row(p: PolicyResult, lossy: boolean, tail: 'p99' | 'max'): string[] {
   const layers = p.stepLatency.steps;
   return [
     `  ${nameCell(p)}`,
-    formatSeconds(p.stepLatency.mean),
+    latencyCell(p),
     formatSeconds(p.stepLatency[tail]),
     speedupCell(p),
     memoryCell(p),
@@ -107,7 +107,8 @@ function legend(result: Result): string {
         `${imbalance.expert.before.maxOverMean.toFixed(2)} → ${imbalance.expert.after.maxOverMean.toFixed(2)}.`,
     );
   return [
-    `step: mean latency; ${intervalLine(result)}.`,
+    'step: mean latency. vs ep: mean latency of ep over it, with the interval of the pair.',
+    ...intervalLines(result),
     'peak memory: in use on the fullest GPU, with this one MoE layer resident.',
     ...allLayersLines(result),
     `γ GPU: max/mean copies per GPU, every copy at home → as planned; a uniform router would show ` +

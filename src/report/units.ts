@@ -1,8 +1,19 @@
 /** 0.01234 → "12.34 ms"; three to four significant digits. */
 export function formatSeconds(seconds: number): string {
-  if (seconds >= 1) return `${digits(seconds)} s`;
-  if (seconds >= 1e-3) return `${digits(seconds * 1e3)} ms`;
-  return `${digits(seconds * 1e6)} µs`;
+  const [unit, factor] = unitOf(seconds);
+  return `${digits(seconds * factor)} ${unit}`;
+}
+
+/** 0.01234 in [0.0113, 0.0141] → "12.34 [11.30, 14.10] ms". */
+export function formatSecondsRange(seconds: number, low: number, high: number): string {
+  const [unit, factor] = unitOf(seconds);
+  const [shown, from, to] = [seconds, low, high].map((value) => digits(value * factor));
+  return from === to ? `${shown} ${unit}` : `${shown} [${from}, ${to}] ${unit}`;
+}
+
+function unitOf(seconds: number): [string, number] {
+  if (seconds >= 1) return ['s', 1];
+  return seconds >= 1e-3 ? ['ms', 1e3] : ['µs', 1e6];
 }
 
 /** 65.8e9 → "61.28 GiB". */

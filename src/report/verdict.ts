@@ -9,8 +9,7 @@ export function lossOf({ copies, loss }: PolicyResult): number {
 
 /**
  * How many times as fast as the best exact choice an inexact policy must be, at the low end of its interval, to
- * be recommended: 2 %. Below that a gain is within what first-guess times leave open, and is not worth a
- * changed output.
+ * be recommended: 2 %. Less is not worth a changed output.
  */
 const WORTH_A_LOSS = 1.02;
 
@@ -19,7 +18,8 @@ export function verdict(result: Result): string {
   const ep = result.policies.find(({ policy }) => policy.kind === 'ep')!;
   const best = chosen(result, ep);
   const inexact = fasterInexact(result, best ?? ep, ep);
-  return `${best === null ? nothingFits(result) : recommend(result, best, ep)}${inexact}`;
+  const first = best === null ? nothingFits(result) : `${recommend(result, best, ep)}${tooFewSteps(result)}`;
+  return `${first}${inexact}`;
 }
 
 /** The fastest exact policy that fits, or an allowed inexact one that is faster beyond doubt. */
@@ -35,18 +35,24 @@ function chosen({ policies, fastest, allowedLoss }: Result, ep: PolicyResult): P
 
 /** Whether the interval of the speed-up leaves EP out. */
 function isFaster({ speedup }: PolicyResult): boolean {
-  return speedup.low !== null && speedup.low > 1;
+  return speedup.low > 1;
 }
 
 /** Whether an inexact policy is faster than EP (where that fits) and the best exact choice beyond doubt. */
 function isWorthALoss(p: PolicyResult, exact: PolicyResult, ep: PolicyResult): boolean {
-  const { low } = p.speedup;
-  return low !== null && (ep.oom !== null || isFaster(p)) && low >= WORTH_A_LOSS * exact.speedup.mean;
+  return (ep.oom !== null || isFaster(p)) && p.speedup.low >= WORTH_A_LOSS * exact.speedup.mean;
 }
 
-/** The interval of the speed-up; nothing where there is none, or nothing to see of it. */
+/** What the sentence can't say where the steps are too few to tell how others would lie. */
+function tooFewSteps({ policies, routing: { steps } }: Result): string {
+  if (policies.every(({ speedup }) => speedup.sampling !== null)) return '';
+  return steps === 1
+    ? ' One step says nothing of others: run more to be sure.'
+    : ` ${steps} steps are too few to say how others would lie: run more to be sure.`;
+}
+
+/** The interval of the speed-up; nothing where there is nothing to see of it. */
 function rangeOf({ speedup: { low, high } }: PolicyResult): string {
-  if (low === null || high === null) return '';
   const [from, to] = [formatFactor(low), formatFactor(high)];
   return from === to ? '' : ` [${from}, ${to}]`;
 }
@@ -81,11 +87,11 @@ function risk({ peakMemory: { verdict, max, nonTensor, capacity } }: PolicyResul
 function tiesOf({ policies, fastest }: Result, best: PolicyResult): string {
   if (fastest === null || policies[fastest.policy] !== best) return '';
   const names = fastest.ties.map((i) => policyLabel(policies[i].policy));
-  return names.length === 0 ? '' : `; these steps can't tell it from ${names.join(', ')}`;
+  return names.length === 0 ? '' : `; it can't be told from ${names.join(', ')}`;
 }
 
 function stay(result: Result, ep: PolicyResult): string {
-  const { policies, routing } = result;
+  const { policies } = result;
   const memory = risk(ep) === '' ? '' : `; the memory of ep is${risk(ep)}`;
   const others = policies.filter((p) => p.exact && p !== ep && p.policy.kind !== 'balanced');
   if (others.length === 0) {
@@ -95,10 +101,6 @@ function stay(result: Result, ep: PolicyResult): string {
   const misfit = best.oom === null ? '' : ', and it does not fit';
   const name = policyLabel(best.policy);
   const factor = formatFactor(best.speedup.mean);
-  if (best.speedup.low === null) {
-    const steps = routing.steps === 1 ? 'one step' : `${routing.steps} steps`;
-    return `No interval from ${steps}: ${name} was ${factor} as fast as ep${misfit}; run more steps to be sure${memory}.`;
-  }
   return `Stay with ep: no exact policy is faster beyond doubt (${name}: ${factor} as fast${rangeOf(best)}${misfit})${memory}.`;
 }
 

@@ -148,7 +148,7 @@ function profileNote({ cluster, shape }: Machine, { preset }: RuntimeOptions): s
   const percent = (share: number) => (100 * share).toFixed(1);
   return (
     `profile ${name}: experts by "${kernel}", error ${percent(accuracy.mape)} % (median ${percent(accuracy.median)} %) ` +
-    `on ${accuracy.rows} rows of shapes that were left out; ${skew}`
+    `on ${accuracy.rows} rows (${accuracy.how}); ${skew}`
   );
 }
 

@@ -1,10 +1,10 @@
 import { policyOf, type PolicyOptions } from '../balancing/index.js';
 import { PHASES, type Phase } from '../execution/index.js';
-import { summariseLatency, type Ratio, type Skew } from '../metrics/index.js';
+import { summariseLatency, type Skew } from '../metrics/index.js';
 import type { RoutingSource } from '../routing/index.js';
 import type { Pass } from './pass.js';
-import type { Fastest, OutOfMemory, PeakMemory, PolicyResult } from './result.js';
-import type { PairedRatios } from './replicates.js';
+import type { Intervals } from './intervals.js';
+import type { Fastest, OutOfMemory, PeakMemory, PolicyResult, Speedup } from './result.js';
 import type { Totals } from './totals.js';
 
 /** What a policy's run has counted, copied before replicates go over it. */
@@ -20,7 +20,7 @@ export interface Comparison {
   warmup: number;
   pass: Pass;
   floors: { gpu: number; expert: number };
-  ratios: PairedRatios;
+  intervals: Intervals;
   /** Index of `ep`. */
   ep: number;
 }
@@ -30,13 +30,14 @@ export function policyResult(
   { options, anchor }: { options: PolicyOptions; anchor: boolean },
   index: number,
   { totals, peakMemory, oom }: Counted,
-  { source, warmup, pass, floors, ratios, ep }: Comparison,
+  { source, warmup, pass, floors, intervals, ep }: Comparison,
 ): PolicyResult {
   const policy = policyOf(options);
   const { gpus } = source;
   const layers = source.layerIds.length;
   const perLayer = (sum: number) => sum / totals.layers;
-  const latency = summariseLatency(pass.latencies[index], layers);
+  const { low, high, parts } = intervals.latency(index);
+  const latency = { ...summariseLatency(pass.latencies[index], layers), low, high };
   const tokensPerStep = pass.tokens / (source.steps - warmup);
   return {
     policy: options,
@@ -44,7 +45,8 @@ export function policyResult(
     exact: policy.exact(options),
     stepLatency: latency,
     layerLatency: latency,
-    speedup: ratios.of(ep, index),
+    uncertainty: parts,
+    speedup: intervals.ratio(ep, index),
     tokensPerSecondPerGpu: latency.mean > 0 ? tokensPerStep / gpus / latency.mean : 0,
     peakMemory,
     oom,
@@ -71,12 +73,9 @@ export function policyResult(
     weightTransfers: totals.weightTransfers,
     gatedLayers: totals.gatedLayers,
     time: {
-      phases: Object.fromEntries(
-        PHASES.map((phase, p): [Phase, number] => [phase, perLayer(totals.phases[p]) / gpus]).filter(
-          ([, seconds]) => seconds > 0,
-        ),
-      ),
+      phases: secondsByPhase((p) => perLayer(totals.phases[p]) / gpus),
       waiting: perLayer(totals.waiting) / gpus,
+      critical: secondsByPhase((p) => perLayer(totals.critical[p])),
     },
     bound: policy.anchor
       ? null
@@ -87,6 +86,13 @@ export function policyResult(
         },
     transient: warmup > 0 ? { steps: warmup, meanLatency: pass.transient[index] / warmup / layers } : null,
   };
+}
+
+/** Phases that take time, by name. */
+function secondsByPhase(of: (phase: number) => number): Partial<Record<Phase, number>> {
+  return Object.fromEntries(
+    PHASES.map((phase, p): [Phase, number] => [phase, of(p)]).filter(([, seconds]) => seconds > 0),
+  );
 }
 
 function lossOf(totals: Totals, source: RoutingSource): PolicyResult['loss'] {
@@ -110,7 +116,7 @@ function scaled({ maxOverMean, coefficientOfVariation }: Skew, by: (sum: number)
  */
 export function fastestOf(
   results: readonly PolicyResult[],
-  ratio: (a: number, b: number) => Ratio,
+  ratio: (a: number, b: number) => Speedup,
 ): Fastest | null {
   const candidates = [...results.keys()].filter(
     (i) => results[i].exact && results[i].oom === null && !policyOf(results[i].policy).anchor,
@@ -119,9 +125,6 @@ export function fastestOf(
   const policy = candidates.reduce((best, i) =>
     results[i].stepLatency.mean < results[best].stepLatency.mean ? i : best,
   );
-  const ties = candidates.filter((i) => {
-    const { low } = ratio(i, policy);
-    return i !== policy && (low === null || low <= 1);
-  });
+  const ties = candidates.filter((i) => i !== policy && ratio(i, policy).low <= 1);
   return { policy, ties };
 }

@@ -7,20 +7,26 @@ import {
   type PolicyOptions,
   type PolicySetting,
 } from '../balancing/index.js';
-import type { MemoryLedger } from '../engine/index.js';
+import { addCriticalSeconds, type MemoryLedger } from '../engine/index.js';
 import {
   BlockingMovement,
   newLedger,
   PHASES,
   Residency,
+  SOURCE_OF_PHASE,
+  TIME_SOURCES,
   type LayerProgram,
   type Machine,
   type Runtime,
+  type TimeSource,
 } from '../execution/index.js';
 import { bitsOf, createNetwork, PortLoads, type Network } from '../hardware/index.js';
 import { LayerBound, skewFrom, skewOf, type Skew } from '../metrics/index.js';
 import type { LayerBatch, RoutingStep } from '../routing/index.js';
+import type { Exposure } from './clock-errors.js';
 import { Totals } from './totals.js';
+
+const MOVE = PHASES.indexOf('move');
 
 /** One policy on its own machine: state, network, memory and what it has cost so far. */
 export class PolicyRun {
@@ -76,6 +82,17 @@ export class PolicyRun {
     return this.machine.cluster.gpu.memoryBytes;
   }
 
+  /** What the latency counted so far hangs on. */
+  get exposure(): Exposure {
+    const { critical, layers, portSkew } = this.totals;
+    const seconds = Object.fromEntries(TIME_SOURCES.map((source) => [source, 0])) as Record<
+      TimeSource,
+      number
+    >;
+    PHASES.forEach((phase, p) => (seconds[SOURCE_OF_PHASE[phase]] += critical[p] / layers));
+    return { critical: seconds, kernel: this.program.expertAccuracy, portSkew: portSkew / layers };
+  }
+
   /** Step and layer that a tag of the ledger stands for. */
   locate(tag: number): { step: number; layer: number } {
     const { layers } = this.setting;
@@ -118,7 +135,8 @@ export class PolicyRun {
       const moved = this.movement.run(plan.move);
       seconds += moved.seconds;
       movedBytes = moved.bytes;
-      this.totals.phases[PHASES.indexOf('move')] += moved.seconds * this.machine.cluster.gpus;
+      this.totals.phases[MOVE] += moved.seconds * this.machine.cluster.gpus;
+      this.totals.critical[MOVE] += moved.seconds;
     }
     this.residency.apply(plan.placement, 0);
     work.expand(plan, base);
@@ -139,6 +157,7 @@ export class PolicyRun {
     totals.layers++;
     totals.routed += base.total;
     totals.moved += work.moved;
+    totals.portSkew += ports.skew();
     totals.quantised += work.quantised;
     totals.dispatchBytes += ports.total * runtime.dispatchBytes;
     totals.combineBytes += ports.total * runtime.combineBytes;
@@ -155,7 +174,7 @@ export class PolicyRun {
     this.accountTime();
   }
 
-  /** Adds what every phase ran, per GPU, and what GPUs waited for each other. */
+  /** Adds what every phase ran, per GPU, what of it was on the critical path, and what GPUs waited for each other. */
   private accountTime(): void {
     const { totals, program } = this;
     const { graph, start, end } = program.executor;
@@ -163,6 +182,7 @@ export class PolicyRun {
       const streams = graph.streamFirst[task + 1] - graph.streamFirst[task];
       totals.phases[graph.labels[task]] += (end[task] - start[task]) * streams;
     }
+    addCriticalSeconds(program.executor, totals.critical);
     for (const { task, arrivals } of program.rendezvous) {
       for (const arrival of arrivals) totals.waiting += start[task] - end[arrival];
     }

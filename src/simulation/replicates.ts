@@ -46,9 +46,10 @@ export function replicateMeans(
   return means;
 }
 
-/** Ratios of mean latencies of pairs of policies, with the interval of the pair. */
-export class PairedRatios {
+/** What the steps, or replicates, say of how far mean latencies and their ratios scatter. */
+export class Sampling {
   private readonly stepMeans: Float64Array[];
+  private readonly ones: Float64Array;
 
   /**
    * @param latencies seconds by policy, [step · layers + layer]
@@ -60,11 +61,18 @@ export class PairedRatios {
     private readonly replicates: readonly (readonly number[])[] | null,
   ) {
     this.stepMeans = latencies.map((series) => meansOfSteps(series, layers));
+    this.ones = new Float64Array(this.stepMeans[0].length).fill(1);
+  }
+
+  /** Mean latency of a policy, with the interval of the mean. */
+  latency(policy: number): Ratio {
+    if (!this.stepMeans[policy].some((seconds) => seconds > 0)) return { mean: 0, low: null, high: null };
+    const mean = pairedRatio(this.stepMeans[policy], this.ones);
+    return this.replicates === null ? mean : resampledRatio(mean.mean, this.replicates[policy]);
   }
 
   /** Mean latency of policy `a` over that of policy `b`. */
-  of(a: number, b: number): Ratio {
-    if (a === b) return { mean: 1, low: 1, high: 1 };
+  ratio(a: number, b: number): Ratio {
     const ratio = pairedRatio(this.stepMeans[a], this.stepMeans[b]);
     if (this.replicates === null) return ratio;
     const others = this.replicates[b];

@@ -1,6 +1,7 @@
 import type { PolicyOptions } from '../balancing/index.js';
-import type { MemoryCategory, Phase } from '../execution/index.js';
-import type { LatencySummary, Ratio, Skew } from '../metrics/index.js';
+import type { MemoryCategory, Phase, TimeSource } from '../execution/index.js';
+import type { LatencySummary, Skew } from '../metrics/index.js';
+import type { Basis } from './clock-errors.js';
 
 /** Whether a policy's peak fits: also with what a caching allocator holds, or only just. */
 export type Verdict = 'fits' | 'at risk' | 'does not fit';
@@ -35,16 +36,38 @@ export interface OutOfMemory {
   category: MemoryCategory;
 }
 
+/** Latency of a policy, with the 90 % interval of the mean: errors of the clock, and scatter of the steps. */
+export type Latency = LatencySummary & { low: number; high: number };
+
+/** Mean latency of `ep` over another policy's, with the 90 % interval of the pair. */
+export interface Speedup {
+  mean: number;
+  low: number;
+  high: number;
+  /** The part of the interval that the scatter of the steps makes; null where they are too few to say. */
+  sampling: { low: number; high: number } | null;
+}
+
+/** A cause of uncertainty, alone. */
+export interface UncertaintyPart {
+  source: TimeSource | 'skewed traffic' | 'sampling';
+  basis: Basis;
+  /** Factors on the mean latency (90 %). */
+  range: [number, number];
+}
+
 /** What one policy did in a run. Seconds, bytes and copies; totals exclude warm-up. */
 export interface PolicyResult {
   policy: PolicyOptions;
   /** Run for comparison only: not listed by the scenario. */
   anchor: boolean;
   exact: boolean;
-  stepLatency: LatencySummary;
-  layerLatency: LatencySummary;
+  stepLatency: Latency;
+  layerLatency: Latency;
+  /** What makes the interval of the mean latency. */
+  uncertainty: UncertaintyPart[];
   /** Mean step latency of `ep` over this one's. */
-  speedup: Ratio;
+  speedup: Speedup;
   /** 0 where nothing is left to do. */
   tokensPerSecondPerGpu: number;
   peakMemory: PeakMemory;
@@ -76,8 +99,15 @@ export interface PolicyResult {
   /** Expert weights sent, and layers that the policy left to standard EP. */
   weightTransfers: number;
   gatedLayers: number;
-  /** Mean seconds per layer and GPU that each phase runs, and that GPUs wait for each other. */
-  time: { phases: Partial<Record<Phase, number>>; waiting: number };
+  /**
+   * Mean seconds per layer and GPU that each phase runs, and that GPUs wait for each other; and mean seconds of
+   * each phase on the critical path, which sum to the mean latency.
+   */
+  time: {
+    phases: Partial<Record<Phase, number>>;
+    waiting: number;
+    critical: Partial<Record<Phase, number>>;
+  };
   /**
    * Lower bound of the mean step latency, of the work that the policy does; null for the anchor `balanced`.
    * `gap` is mean / bound − 1; null where nothing is left to do.

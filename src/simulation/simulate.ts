@@ -11,11 +11,13 @@ import { bitsOf } from '../hardware/index.js';
 import { floorOfSkew, variesBetweenSteps } from '../metrics/index.js';
 import type { Calibration, RoutingSource } from '../routing/index.js';
 import { partsOf } from '../scenario/index.js';
+import { ClockErrors } from './clock-errors.js';
+import { Intervals } from './intervals.js';
 import { outOfMemoryOf, peakMemoryOf } from './memory-summary.js';
 import { runPass } from './pass.js';
 import { fastestOf, policyResult } from './policy-result.js';
 import { PolicyRun } from './policy-run.js';
-import { affordableReplicates, PairedRatios, replicateMeans } from './replicates.js';
+import { affordableReplicates, replicateMeans, Sampling } from './replicates.js';
 import type { Fastest, PolicyResult, RoutingSummary } from './result.js';
 
 /** A policy of a run. */
@@ -106,6 +108,7 @@ export function simulate(spec: SimulationSpec): SimulationResult {
     peakMemory: peakMemoryOf(run),
     oom: outOfMemoryOf(run),
   }));
+  const exposures = runs.map((run) => run.exposure);
   // One replicate says nothing of how far others would lie.
   const replicated =
     replicates > 1 ? replicateMeans(runs, source, replicates, { warmup, seed, onStep }) : null;
@@ -115,7 +118,11 @@ export function simulate(spec: SimulationSpec): SimulationResult {
     warmup,
     pass,
     floors: skewFloors(source),
-    ratios: new PairedRatios(pass.latencies, source.layerIds.length, replicated),
+    intervals: new Intervals(
+      new Sampling(pass.latencies, source.layerIds.length, replicated),
+      new ClockErrors(machine, runtime),
+      exposures,
+    ),
     ep: policies.findIndex(({ options }) => options.kind === 'ep'),
   };
   const varying = pass.latencies.map((series) => variesBetweenSteps(series, source.layerIds.length));
@@ -123,7 +130,7 @@ export function simulate(spec: SimulationSpec): SimulationResult {
   return {
     latencies: pass.latencies,
     policies: results,
-    fastest: fastestOf(results, (a, b) => comparison.ratios.of(a, b)),
+    fastest: fastestOf(results, (a, b) => comparison.intervals.ratio(a, b)),
     routing: {
       steps: source.steps - warmup,
       layers: [...source.layerIds],
@@ -224,11 +231,12 @@ function skewFloors({ gpus, experts, topK, tokensPerGpu }: RoutingSource): { gpu
   };
 }
 
-/** @param varying by policy, whether its steps differ */
+/** What makes the intervals. @param varying by policy, whether its steps differ */
 function intervalLabel(replicates: number, steps: number, varying: readonly boolean[], ep: number): string {
-  if (replicates > 1) return `90 %, ${replicates} replicates over sequences drawn with replacement`;
-  if (steps === 1) return 'none: one step';
-  if (!varying.some(Boolean)) return `none: the ${steps} steps do not vary`;
-  const paired = '90 %, paired log-ratio over effective steps';
+  const clock = '90 %: errors of the clock';
+  if (replicates > 1) return `${clock}, and ${replicates} replicates over sequences drawn with replacement`;
+  if (steps === 1) return `${clock}; one step says nothing of others`;
+  if (!varying.some(Boolean)) return `${clock}; the ${steps} steps do not vary`;
+  const paired = `${clock}, and paired log-ratio over effective steps`;
   return varying[ep] ? paired : `${paired}, which differ only by what policies draw`;
 }

@@ -23,7 +23,11 @@ export class Totals {
   gateMass = 0;
   gateTokens = 0;
   tokensLost = 0;
+  /** Busiest port over the mean, summed over layers. */
+  portSkew = 0;
   readonly phases = new Float64Array(PHASES.length);
+  /** Seconds on the critical path, by phase. */
+  readonly critical = new Float64Array(PHASES.length);
   droppedByExpert: Float64Array;
   droppedByGpu: Float64Array;
 

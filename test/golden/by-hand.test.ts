@@ -105,7 +105,37 @@ describe('worked out by hand', () => {
 
   it('routing and speed-ups of fixed routing have no spread', () => {
     expect(of('ep').imbalance.gpu.before.maxOverMean).toBeCloseTo(1.2, 12);
-    expect(of('llep').speedup.low).toBeCloseTo(of('llep').speedup.high!, 12);
+    const { mean, sampling } = of('llep').speedup;
+    expect(sampling!.low).toBeCloseTo(mean, 12);
+    expect(sampling!.high).toBeCloseTo(mean, 12);
+  });
+
+  it('intervals: first guesses of the kernel, the link, and traffic that nobody measured', () => {
+    // Of 255 ms, 243 are experts and 12 network. GPU 0 receives 6 copies, GPU 1 4: the busiest port has 1.2 × the mean.
+    const experts = 243 / 255;
+    const network = 12 / 255;
+    const below = Math.hypot(
+      experts * Math.log(1 / 0.8),
+      network * Math.log(1.5),
+      network * 0.2 * Math.log(1.5),
+    );
+    const above = Math.hypot(
+      experts * Math.log(4),
+      network * Math.log(1.5),
+      network * 0.2 * Math.log(1.5),
+    );
+    expect(of('ep').stepLatency.low).toBeCloseTo(0.255 * Math.exp(-below), 12);
+    expect(of('ep').stepLatency.high).toBeCloseTo(0.255 * Math.exp(above), 12);
+    // LLEP took longer, but by less than first guesses of unequal kernels may err.
+    expect(of('llep').speedup.high).toBeGreaterThan(1);
     expect(result.fastest).toEqual({ policy: 0, ties: [] });
+  });
+
+  it('the critical path of llep: the weights, the experts of GPU 1, and the way back', () => {
+    const { critical } = of('llep').time;
+    expect(critical.weights).toBeCloseTo(0.154, 12);
+    expect(critical.experts).toBeCloseTo(0.232, 12);
+    expect(critical.combine).toBeCloseTo(0.004, 12);
+    expect(critical.dispatch).toBeUndefined();
   });
 });

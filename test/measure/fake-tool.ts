@@ -22,7 +22,8 @@ const row = ${JSON.stringify(row)};
 const answer = (request) => { ${answer} };
 const first = ${JSON.stringify(first)};
 if (first !== null) say(first);
-require('node:readline').createInterface({ input: process.stdin }).on('line', (line) => say(answer(JSON.parse(line))));
+import('node:readline').then(({ createInterface }) =>
+  createInterface({ input: process.stdin }).on('line', (line) => say(answer(JSON.parse(line)))));
 `;
   writeFileSync(path, script);
   chmodSync(path, 0o755);

@@ -9,6 +9,7 @@ import {
   formatBytes,
   formatFactor,
   formatSeconds,
+  formatSecondsRange,
   formatShare,
   resultCsv,
   resultTable,
@@ -50,6 +51,10 @@ describe('units', () => {
     [0.1234, '123.4 ms'],
     [4.2e-6, '4.20 µs'],
   ])('%d seconds are %s', (seconds, text) => expect(formatSeconds(seconds)).toBe(text));
+  it('a range of seconds is in one unit', () => {
+    expect(formatSecondsRange(0.0123, 0.0009, 1.5)).toBe('12.30 [0.90, 1500] ms');
+    expect(formatSecondsRange(0.0123, 0.0123, 0.0123)).toBe('12.30 ms');
+  });
   it.each([
     [0, '0 B'],
     [1023, '1023 B'],
@@ -82,9 +87,11 @@ describe('the table', () => {
       p.policy.kind === 'ep' ? { stepLatency: { ...p.stepLatency, effectiveSteps: 300 } } : {},
     );
     for (const policies of [many.policies, [...many.policies].reverse()]) {
-      expect(resultTable({ ...many, policies })).toMatch(/ step +p99 /);
+      expect(resultTable({ ...many, policies })).toMatch(/ step \[90 %\] +p99 /);
     }
-    expect(resultTable({ ...result, policies: [...result.policies].reverse() })).toMatch(/ step +max /);
+    expect(resultTable({ ...result, policies: [...result.policies].reverse() })).toMatch(
+      / step \[90 %\] +max /,
+    );
   });
 
   it('says whether the experts of all layers would fit', () => {
@@ -107,18 +114,18 @@ describe('the table', () => {
     expect(layers(1)).not.toContain('All 1 MoE');
   });
 
-  it('tells steps that do not vary, one step, and steps that vary apart', () => {
-    const footer = (routing: Partial<Result['routing']>, low = 0.9) => {
-      const ranges = changed(when('llep', { speedup: { mean: 1, low, high: 1 } }));
-      return /^step: .*$/m.exec(resultTable({ ...ranges, routing: { ...result.routing, ...routing } }))![0];
-    };
-    expect(footer({})).toBe('step: mean latency; no interval: the 2 steps do not vary.');
-    expect(footer({ interval: 'none: one step' })).toBe('step: mean latency; no interval: one step.');
-    expect(footer({ interval: '90 %, paired log-ratio over effective steps', varies: true })).toBe(
-      'step: mean latency; 90 % interval: paired log-ratio over effective steps; 2 effective steps.',
+  it('says what the intervals hold, and what of ep hangs on what', () => {
+    const lines = (routing: Partial<Result['routing']>) =>
+      resultTable({ ...result, routing: { ...result.routing, ...routing } });
+    expect(lines({})).toContain('Intervals hold 90 %: errors of the clock; the 2 steps do not vary.');
+    // Experts are 0.243 of 0.255 s: 0.8 and 4 to that power; the rest is network, half as much again or less.
+    expect(lines({})).toContain(
+      'Factors on the step of ep, each alone: experts 0.81 to 3.75 (assumed), network 0.98 to 1.02 (assumed), ' +
+        'skewed traffic 1.00 to 1.00 (unvalidated).',
     );
-    expect(footer({ interval: '90 %, paired log-ratio over effective steps', varies: true }, 1)).toBe(
-      'step: mean latency; no interval: 2 effective steps are too few.',
+    const paired = '90 %: errors of the clock, and paired log-ratio over effective steps';
+    expect(lines({ interval: paired, varies: true })).toContain(
+      `Intervals hold ${paired}; 2 effective steps.`,
     );
   });
 });
@@ -129,7 +136,7 @@ describe('several results side by side', () => {
       p.policy.kind === 'ep'
         ? { anchor: true }
         : p.policy.kind === 'capacity'
-          ? { speedup: { mean: 1.1, low: 1.05, high: 1.15 } }
+          ? { speedup: { mean: 1.1, low: 1.05, high: 1.15, sampling: null } }
           : {},
     ),
     scenario: { name: 'other' },
@@ -144,7 +151,7 @@ describe('several results side by side', () => {
       'profile mine (fitted)',
       '* profile hand: kernel and link times are first guesses, not measured',
       '* the recording is a decode, the scenario a prefill',
-      'no interval: the 2 steps do not vary',
+      'Intervals hold 90 %: errors of the clock; the 2 steps do not vary.',
       'two GPUs, two experts: Stay with ep',
       'other: Stay with ep',
     ]) {
@@ -155,7 +162,7 @@ describe('several results side by side', () => {
   it('show interval, memory, γ, exactness, anchors, and dropped apart from quantised', () => {
     const text = comparison([result, other()]);
     expect(text).toMatch(
-      /│ capacity\(factor=1\) \(inexact\) +│ 231\.0 ms {2}1\.10× +│ 231\.0 ms {2}1\.10× \[1\.05, 1\.15\]/,
+      /│ capacity\(factor=1\) \(inexact\) +│ 231\.0 \[186\.5, 870\.3\] ms {2}1\.10× \[0\.98, 1\.48\] +│ 231\.0 \[186\.5, 870\.3\] ms {2}1\.10× \[1\.05, 1\.15\]/,
     );
     expect(text).toMatch(/│ 10\.0 % dropped +│ 10\.0 % dropped +│/);
     expect(text).toMatch(/│ 70\.0 % quantised +│ 70\.0 % quantised +│/);
@@ -163,7 +170,7 @@ describe('several results side by side', () => {
     expect(text).toContain('γ 1.20 → 1.40');
     expect(text).toMatch(/│ balanced \(anchor\) /);
     // Listed in one scenario, run for comparison in the other.
-    expect(text).toMatch(/│ ep +│ 255\.0 ms {2}1\.00× +│ 255\.0 ms {2}1\.00× \(anchor\)/);
+    expect(text).toMatch(/│ ep +│ 255\.0 \[.*\] ms {2}1\.00× +│ 255\.0 \[.*\] ms {2}1\.00× \(anchor\)/);
   });
 
   it('are rows of CSV with profile, notes and losses of their own', () => {
@@ -176,18 +183,21 @@ describe('several results side by side', () => {
   });
 });
 
+/** Steps that scatter little. */
+const sampling = { low: 1, high: 1.1 };
+
 describe('the sentence that says what to do', () => {
   it('stays with ep where nothing exact is faster', () => {
     expect(verdict(result)).toBe(
       'Stay with ep: no exact policy is faster beyond doubt (llep(minTokensPerGemm=1, imbalanceThreshold=0): 0.65× as ' +
-        'fast, and it does not fit). Faster only at a loss above the allowed 0.0 %: capacity(factor=1) (10.0 % of the copies).',
+        'fast [0.54×, 1.13×], and it does not fit).',
     );
   });
 
   it('names the faster exact policy, what it saves and how sure it is', () => {
     const faster = changed(
       when('llep', {
-        speedup: { mean: 2, low: 1.8, high: 2.2 },
+        speedup: { mean: 2, low: 1.8, high: 2.2, sampling: null },
         oom: null,
         stepLatency: { ...result.policies[0].stepLatency, mean: 0.1275 },
         peakMemory: { ...result.policies[1].peakMemory, max: 30_000 },
@@ -197,9 +207,7 @@ describe('the sentence that says what to do', () => {
     expect(verdict(faster)).toMatch(
       /^Use llep\(.*\): 2\.00× as fast as ep \[1\.80×, 2\.20×\], 12\.11 KiB less peak memory on the fullest GPU, unchanged output\./,
     );
-    expect(verdict({ ...faster, fastest: { policy: 1, ties: [0] } })).toContain(
-      "these steps can't tell it from ep",
-    );
+    expect(verdict({ ...faster, fastest: { policy: 1, ties: [0] } })).toContain("it can't be told from ep");
     const risky = changed(
       when('llep', {
         ...faster.policies[1],
@@ -217,16 +225,19 @@ describe('the sentence that says what to do', () => {
   });
 
   it('takes an inexact policy only within the loss that is allowed', () => {
-    expect(verdict({ ...result, allowedLoss: 0.1 })).toMatch(
+    const sure = changed(when('capacity', { speedup: { mean: 1.1, low: 1.08, high: 1.12, sampling } }));
+    expect(verdict(sure)).toContain(
+      'Faster only at a loss above the allowed 0.0 %: capacity(factor=1) (10.0 % of the copies).',
+    );
+    expect(verdict({ ...sure, allowedLoss: 0.1 })).toMatch(
       /^Use capacity\(factor=1\): 1\.10× as fast as ep.*10\.0 % of the copies dropped or quantised/,
     );
   });
 
   it.each([
-    ['within noise of ep', { mean: 1.1, low: 0.99, high: 1.2 }, false],
-    ['faster, but by less than is worth a loss', { mean: 1.03, low: 1.019, high: 1.04 }, false],
-    ['faster by what is worth a loss', { mean: 1.03, low: 1.021, high: 1.04 }, true],
-    ['without an interval', { mean: 1.1, low: null, high: null }, false],
+    ['within noise of ep', { mean: 1.1, low: 0.99, high: 1.2, sampling }, false],
+    ['faster, but by less than is worth a loss', { mean: 1.03, low: 1.019, high: 1.04, sampling }, false],
+    ['faster by what is worth a loss', { mean: 1.03, low: 1.021, high: 1.04, sampling }, true],
   ])('an inexact policy that is %s', (_, speedup, used) => {
     const sentence = verdict({ ...changed(when('capacity', { speedup })), allowedLoss: 0.1 });
     expect(sentence.startsWith(used ? 'Use capacity' : 'Stay with ep')).toBe(true);
@@ -235,7 +246,7 @@ describe('the sentence that says what to do', () => {
   });
 
   it('an inexact policy must beat the best exact choice, not only ep', () => {
-    const llep = { oom: null, speedup: { mean: 1.2, low: 1.15, high: 1.25 } };
+    const llep = { oom: null, speedup: { mean: 1.2, low: 1.15, high: 1.25, sampling } };
     const stepLatency = { ...result.policies[1].stepLatency, mean: 0.2125 };
     const use = (low: number) =>
       verdict({
@@ -244,7 +255,7 @@ describe('the sentence that says what to do', () => {
             p.policy.kind === 'llep'
               ? { ...llep, stepLatency }
               : p.policy.kind === 'capacity'
-                ? { speedup: { mean: 1.3, low, high: 1.5 } }
+                ? { speedup: { mean: 1.3, low, high: 1.5, sampling } }
                 : {},
           { policy: 1, ties: [] },
         ),
@@ -254,15 +265,14 @@ describe('the sentence that says what to do', () => {
     expect(use(1.23)).toMatch(/^Use capacity/);
   });
 
-  it('draws no conclusion from one step', () => {
-    const none = { low: null, high: null };
-    const one = {
-      ...changed(({ speedup }) => ({ speedup: { ...speedup, ...none } })),
-      routing: { ...result.routing, steps: 1 },
-    };
-    expect(verdict(one)).toBe(
-      'No interval from one step: llep(minTokensPerGemm=1, imbalanceThreshold=0) was 0.65× as fast as ep, and it does ' +
-        'not fit; run more steps to be sure.',
+  it('says that one step, or few, tell nothing of others', () => {
+    const unsampled = (steps: number) => ({
+      ...changed(({ speedup }) => ({ speedup: { ...speedup, sampling: null } })),
+      routing: { ...result.routing, steps },
+    });
+    expect(verdict(unsampled(1))).toMatch(/ One step says nothing of others: run more to be sure\./);
+    expect(verdict(unsampled(2))).toMatch(
+      / 2 steps are too few to say how others would lie: run more to be sure\./,
     );
   });
 

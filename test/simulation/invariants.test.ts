@@ -58,6 +58,21 @@ describe('invariants', () => {
   );
 
   test.prop([scenarioArbitrary], RUNS)(
+    'the phases of the critical path sum to the mean latency, which lies in its interval',
+    async (scenario) => {
+      const { policies } = await simulateScenario(scenario);
+      for (const { stepLatency, speedup, time } of policies) {
+        const { mean, low, high } = stepLatency;
+        expect(sum(Object.values(time.critical))).toBeCloseTo(mean, 12);
+        expect(low).toBeLessThanOrEqual(mean);
+        expect(high).toBeGreaterThanOrEqual(mean);
+        expect(speedup.low).toBeLessThanOrEqual(speedup.mean);
+        expect(speedup.high).toBeGreaterThanOrEqual(speedup.mean);
+      }
+    },
+  );
+
+  test.prop([scenarioArbitrary], RUNS)(
     '4 memory: after every layer only what is resident is left',
     async (scenario) => {
       const { policies } = await simulateScenario(scenario, ({ ledger, plan, residency }) => {

@@ -1,11 +1,15 @@
-import { group as groupBy, mean, median } from 'd3-array';
-import type { Accuracy } from '../../hardware/index.js';
+import { deviation, group as groupBy, mean, median, quantileSorted } from 'd3-array';
+import jstat from 'jstat';
+import type { Accuracy, Range } from '../../hardware/index.js';
 
 /** A row that was predicted without having been fitted. */
 export interface Predicted {
   /** Rows of one shape share an error. */
   shape: string;
   group: string;
+  /** What skewed rows and the balanced one that they are compared with have in common, where there is one. */
+  setting?: string;
+  balanced?: boolean;
   /** Seconds. */
   predicted: number;
   measured: number;
@@ -26,24 +30,31 @@ export function errorsOf(rows: readonly Predicted[]): { mape: number; median: nu
   };
 }
 
+/** Predictions of one shape's rows, with what of their error they share: ln(measured / predicted). */
+interface ShapeErrors {
+  shared: number;
+  /** What is left of each row's. */
+  rest: number[];
+}
+
 /**
- * Accuracy of predictions, with the log error split into what rows of one shape share (its median) and the
- * rest. Both are given by where 90 % of them lie, so that a few outliers in a table do not widen every interval.
+ * Accuracy of predictions, with measured / predicted split into what rows of one shape share (its median), the
+ * rest of each row, and the ratio of skewed rows to balanced ones of the same setting.
  * @throws RangeError where there are no rows
  */
 export function accuracyOf(how: string, rows: readonly Predicted[]): Accuracy {
   if (rows.length === 0) throw new RangeError('no rows to compare with');
-  const shapes = [...groupBy(rows, ({ shape }) => shape).values()].map((own) => {
-    const logs = own.map(logError);
-    return { shared: median(logs)!, logs };
-  });
-  const residuals = shapes.flatMap(({ shared, logs }) => logs.map((log) => log - shared));
+  const byShape = [...groupBy(rows, ({ shape }) => shape).values()];
+  const shapes =
+    byShape.length >= FEWEST_SHAPES ? byShape.map(shapeErrors) : [{ shared: 0, rest: rows.map(logError) }];
+  const skews = skewErrors(rows);
   return {
     how,
     rows: rows.length,
     ...errorsOf(rows),
-    sharedDeviation: shapes.length > 1 ? robustDeviation(shapes.map(({ shared }) => shared)) : 0,
-    rowDeviation: robustDeviation(residuals),
+    sharedRange: rangeOfNext(shapes.map(({ shared }) => shared)),
+    rowRange: rangeOf(shapes.flatMap(({ rest }) => rest)),
+    skewRange: skews.length >= FEWEST_PAIRS ? rangeOf(skews) : null,
     groups: [...groupBy(rows, ({ group }) => group)].map(([group, own]) => {
       const { mape, bias } = errorsOf(own);
       return { group, rows: own.length, mape, bias };
@@ -51,16 +62,43 @@ export function accuracyOf(how: string, rows: readonly Predicted[]): Accuracy {
   };
 }
 
-function logError({ predicted, measured }: Predicted): number {
-  return Math.log(predicted / measured);
+/** Fewer pairs say nothing of a 90 % range. */
+const FEWEST_PAIRS = 20;
+
+/** Fewer shapes say nothing of what further ones would have in common: all their error counts as their rows'. */
+export const FEWEST_SHAPES = 5;
+
+function shapeErrors(own: readonly Predicted[]): ShapeErrors {
+  const logs = own.map(logError);
+  const shared = median(logs)!;
+  return { shared, rest: logs.map((log) => log - shared) };
 }
 
-/** Standard deviation of the normal law around 0 of which as many values lie as far out as here: 90 % within. */
-function robustDeviation(values: readonly number[]): number {
-  const sorted = values.map(Math.abs).sort((a, b) => a - b);
-  const at = Math.min(sorted.length - 1, Math.floor(0.9 * sorted.length));
-  return sorted[at] / NORMAL_QUANTILE_95;
+/** ln(measured / predicted) of the time of a skewed over that of the balanced row of its setting. */
+export function skewErrors(rows: readonly Predicted[]): number[] {
+  const balanced = new Map(rows.filter((row) => row.balanced).map((row) => [row.setting, logError(row)]));
+  return rows.flatMap((row) => {
+    const other = row.balanced ? undefined : balanced.get(row.setting);
+    return other === undefined ? [] : logError(row) - other;
+  });
 }
 
-/** 90 % of a standard normal law lie within this. */
-const NORMAL_QUANTILE_95 = 1.6449;
+/** ln(measured / predicted). */
+export function logError({ predicted, measured }: Predicted): number {
+  return Math.log(measured / predicted);
+}
+
+/** Factors between the 5th and the 95th percentile of logarithms. */
+function rangeOf(logs: readonly number[]): Range {
+  const sorted = [...logs].sort((a, b) => a - b);
+  return [Math.exp(quantileSorted(sorted, 0.05)!), Math.exp(quantileSorted(sorted, 0.95)!)];
+}
+
+/** Factors between which a further one of normal logarithms lies (Student); 1 to 1 of a single one. */
+function rangeOfNext(logs: readonly number[]): Range {
+  const n = logs.length;
+  if (n < 2) return [1, 1];
+  const centre = mean(logs)!;
+  const reach = jstat.studentt.inv(0.95, n - 1) * deviation(logs)! * Math.sqrt(1 + 1 / n);
+  return [Math.exp(centre - reach), Math.exp(centre + reach)];
+}

@@ -14,6 +14,8 @@ export interface StageRow {
   /** Expert-parallel size and distribution, by which accuracy is told apart. */
   group: string;
   balanced: boolean;
+  /** All that rows of one batch and sharding have in common, however their tokens are spread. */
+  setting: string;
   hiddenSize: number;
   /** Expert hidden size on this GPU, after tensor parallelism. */
   expertHiddenSize: number;
@@ -64,6 +66,15 @@ export function stageRowsOf(rows: readonly MoeLayerRow[]): StageRow[] {
       shape: `${hiddenSize}×${expertHiddenSize}, ${topK} of ${experts}`,
       group: `EP ${expertParallel}, ${distribution}`,
       balanced: distribution === 'balanced',
+      setting: [
+        hiddenSize,
+        expertHiddenSize,
+        experts,
+        topK,
+        row.tensorParallel,
+        expertParallel,
+        tokens,
+      ].join(),
       hiddenSize,
       expertHiddenSize: expertHiddenSize / row.tensorParallel,
       slots: experts / expertParallel,
@@ -79,11 +90,14 @@ export function stageRowsOfTimed(rows: readonly Timed[]): StageRow[] {
   return rows.flatMap(({ case: timed, seconds }) => {
     if (timed.op !== 'expert-stage') return [];
     const { counts, hiddenSize, expertHiddenSize, routing } = timed;
+    const work = workOf(counts, 0, counts.length);
     return {
-      ...workOf(counts, 0, counts.length),
+      ...work,
       shape: `${hiddenSize}×${expertHiddenSize}`,
       group: routing,
       balanced: routing === 'balanced',
+      // The busiest GPU of a skewed batch has more rows than that of a balanced one: about as many will do.
+      setting: [hiddenSize, expertHiddenSize, counts.length, Math.round(Math.log2(work.rows))].join(),
       hiddenSize,
       expertHiddenSize,
       slots: counts.length,

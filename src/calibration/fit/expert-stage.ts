@@ -135,31 +135,44 @@ export function fitExpertStage(all: readonly StageRow[], setting: StageSetting):
 /** Rows that a fit of a dozen numbers needs at most; of more, every n-th is taken. */
 const MOST_ROWS = 4000;
 
-/** Predictions of every row by a fit on the others' shapes. */
-export function crossValidate(rows: readonly StageRow[], setting: StageSetting): Predicted[] {
-  return [...new Set(rows.map(({ shape }) => shape))].flatMap((left) =>
-    predictRows(
-      fitExpertStage(
-        rows.filter(({ shape }) => shape !== left),
+/** Predictions of every row by a fit that has not seen it: on the others' shapes, or on part of the only one. */
+export function crossValidate(
+  rows: readonly StageRow[],
+  setting: StageSetting,
+): { how: string; predicted: Predicted[] } {
+  const shapes = [...new Set(rows.map(({ shape }) => shape))];
+  const parts =
+    shapes.length > 1
+      ? shapes.map((left) => (row: StageRow) => row.shape === left)
+      : [0, 1, 2, 3].map((fold) => (_: StageRow, i: number) => i % 4 === fold);
+  return {
+    how:
+      shapes.length > 1
+        ? 'one model shape after another left out'
+        : 'every fourth row of the one shape left out',
+    predicted: parts.flatMap((isLeft) => {
+      const stage = fitExpertStage(
+        rows.filter((row, i) => !isLeft(row, i)),
         setting,
-      ),
-      rows.filter(({ shape }) => shape === left),
-      setting,
-    ),
-  );
+      );
+      return predictRows(stage, rows.filter(isLeft), setting);
+    }),
+  };
 }
 
 /** Predictions of rows by a stage. */
 export function predictRows(
   stage: ExpertStage,
   rows: readonly StageRow[],
-  setting: Pick<StageSetting, 'weightDtype' | 'activationDtype'>,
+  formats: Pick<StageSetting, 'weightDtype' | 'activationDtype'>,
 ): Predicted[] {
   const predicted = new Float64Array(rows.length);
-  new StagePredictor(rows, setting).predict(stage, predicted);
-  return rows.map(({ shape, group, seconds }, i) => ({
+  new StagePredictor(rows, formats).predict(stage, predicted);
+  return rows.map(({ shape, group, setting, balanced, seconds }, i) => ({
     shape,
     group,
+    setting,
+    balanced,
     predicted: predicted[i],
     measured: seconds,
   }));
@@ -167,6 +180,6 @@ export function predictRows(
 
 /** A fitted stage with the accuracy that leaving out one shape after another shows. */
 export function calibratedStage(rows: readonly StageRow[], setting: StageSetting): ExpertStage {
-  const accuracy = accuracyOf('one model shape after another left out', crossValidate(rows, setting));
-  return { ...fitExpertStage(rows, setting), accuracy };
+  const { how, predicted } = crossValidate(rows, setting);
+  return { ...fitExpertStage(rows, setting), accuracy: accuracyOf(how, predicted) };
 }

@@ -30,32 +30,44 @@ function crossing({ bytes, gpus }: CollectiveRow): number {
  * @param nominal bytes per second of the datasheet, which no fit exceeds
  */
 export function fitNvlink(rows: readonly CollectiveRow[], nominal: number): Link {
+  const accuracy = accuracyOf(
+    'one number of GPUs after another left out',
+    crossValidateNvlink(rows, nominal),
+  );
+  return { ...fitLink(nvlinkRows(rows), nominal), accuracy };
+}
+
+/** Predictions of every row that a link is fitted on by a fit on other numbers of GPUs. */
+export function crossValidateNvlink(rows: readonly CollectiveRow[], nominal: number): Predicted[] {
   const large = nvlinkRows(rows);
-  const fit = (own: readonly CollectiveRow[]): Link => {
-    const asLink = ([bytesPerSecond, latencySeconds, rampSecondsPerRootByte]: readonly number[]): Link => ({
-      bytesPerSecond,
-      latencySeconds,
-      rampSecondsPerRootByte,
-    });
-    const bytes = own.map(crossing);
-    const values = fitLog(
-      [{ start: 0.7 * nominal, min: 0.1 * nominal, max: nominal }, LATENCY, RAMP],
-      (tried, into) => {
-        const link = asLink(tried);
-        bytes.forEach((crossed, i) => (into[i] = linkSeconds(link, crossed)));
-      },
-      Float64Array.from(own, ({ seconds }) => seconds),
-      new Float64Array(own.length).fill(1),
-    );
-    return asLink(values);
-  };
-  const left = [...new Set(large.map(({ gpus }) => gpus))].flatMap((gpus) =>
+  return [...new Set(large.map(({ gpus }) => gpus))].flatMap((gpus) =>
     predictLink(
-      fit(large.filter((row) => row.gpus !== gpus)),
+      fitLink(
+        large.filter((row) => row.gpus !== gpus),
+        nominal,
+      ),
       large.filter((row) => row.gpus === gpus),
     ),
   );
-  return { ...fit(large), accuracy: accuracyOf('one number of GPUs after another left out', left) };
+}
+
+function fitLink(own: readonly CollectiveRow[], nominal: number): Link {
+  const asLink = ([bytesPerSecond, latencySeconds, rampSecondsPerRootByte]: readonly number[]): Link => ({
+    bytesPerSecond,
+    latencySeconds,
+    rampSecondsPerRootByte,
+  });
+  const bytes = own.map(crossing);
+  const values = fitLog(
+    [{ start: 0.7 * nominal, min: 0.1 * nominal, max: nominal }, LATENCY, RAMP],
+    (tried, into) => {
+      const link = asLink(tried);
+      bytes.forEach((crossed, i) => (into[i] = linkSeconds(link, crossed)));
+    },
+    Float64Array.from(own, ({ seconds }) => seconds),
+    new Float64Array(own.length).fill(1),
+  );
+  return asLink(values);
 }
 
 /** Predictions of all-to-all rows by a link. */
@@ -127,35 +139,56 @@ function tokenExchangeSeconds(
   );
 }
 
+/** Bytes per second of the datasheet, one way. */
+interface NominalRates {
+  nvlink: number;
+  nic: number;
+}
+
 /**
  * DeepEP kernels from rows at their best number of SMs: one for every mode and direction, inside a node and
  * between nodes. Accuracy by leaving out every fourth row; kernels with fewer rows than `fewest` are left out.
  */
 export function fitTokenExchanges(
   rows: readonly TokenExchangeRow[],
-  nominal: { nvlink: number; nic: number },
+  nominal: NominalRates,
   fewest = 12,
 ): TokenExchangeCost[] {
+  return kernelsOf(rows, fewest).map((own) => ({
+    ...fitKernel(own, nominal),
+    accuracy: accuracyOf('every fourth row left out', withoutEveryFourth(own, nominal)),
+  }));
+}
+
+/** Predictions of the same rows, each by a fit of its kernel on three quarters of the others. */
+export function crossValidateTokenExchanges(
+  rows: readonly TokenExchangeRow[],
+  nominal: NominalRates,
+  fewest = 12,
+): Predicted[] {
+  return kernelsOf(rows, fewest).flatMap((own) => withoutEveryFourth(own, nominal));
+}
+
+function kernelsOf(rows: readonly TokenExchangeRow[], fewest: number): TokenExchangeRow[][] {
   const key = ({ mode, direction, nodes }: TokenExchangeRow) => [mode, direction, nodes > 1].join();
-  return [...groupBy(atBestSms(rows), key).values()]
-    .filter(({ length }) => length >= fewest)
-    .map((own) => {
-      const left = [0, 1, 2, 3].flatMap((fold) =>
-        predictTokenExchange(
-          fitKernel(
-            own.filter((_, i) => i % 4 !== fold),
-            nominal,
-          ),
-          own.filter((_, i) => i % 4 === fold),
-        ),
-      );
-      return { ...fitKernel(own, nominal), accuracy: accuracyOf('every fourth row left out', left) };
-    });
+  return [...groupBy(atBestSms(rows), key).values()].filter(({ length }) => length >= fewest);
+}
+
+function withoutEveryFourth(own: readonly TokenExchangeRow[], nominal: NominalRates): Predicted[] {
+  return [0, 1, 2, 3].flatMap((fold) =>
+    predictTokenExchange(
+      fitKernel(
+        own.filter((_, i) => i % 4 !== fold),
+        nominal,
+      ),
+      own.filter((_, i) => i % 4 === fold),
+    ),
+  );
 }
 
 function fitKernel(
   own: readonly TokenExchangeRow[],
-  nominal: { nvlink: number; nic: number },
+  nominal: NominalRates,
 ): Omit<TokenExchangeCost, 'accuracy'> {
   const { mode, direction, nodes } = own[0];
   const across = nodes > 1;

@@ -15,17 +15,24 @@ interface KernelRows {
 /** Fewest rows of one kernel that a fit is made of. */
 const FEWEST_ROWS = 24;
 
+/** How a fit goes beyond the measurements. */
+export interface FitOptions {
+  /** What unequal work does to kernels that were timed on balanced rows alone, learnt on another GPU. */
+  skewFrom?: Profile;
+  /** Told what was fitted and what was left. */
+  onNote?: (note: string) => void;
+}
+
 /**
  * A profile with everything that the measurements reach fitted, and the rest taken over from `base`.
  * @param base profile of the same GPU
- * @param onNote told what was fitted and what was left
  * @throws MeasurementError where nothing can be fitted, or the measurements are another GPU's
  */
 export function fitProfile(
   measured: readonly { file: string; measurements: Measurements }[],
   base: Profile,
   name: string,
-  onNote: (note: string) => void = () => undefined,
+  { skewFrom, onNote = () => undefined }: FitOptions = {},
 ): Profile {
   const gpu = gpuPresets[base.gpu];
   const { file } = measured[0];
@@ -46,7 +53,7 @@ export function fitProfile(
       return [];
     }
     onNote(`${setting.kernel}: fitting ${own.length} rows`);
-    return calibratedStage(own, setting);
+    return withSkewOf(skewFrom, calibratedStage(own, setting));
   });
 
   const profile: Profile = { ...base, name, expertStages: merged(stages, base.expertStages) };
@@ -92,12 +99,24 @@ export function fitProfile(
 
 /** Fitted kernels first; of the base, what computes something that no fitted kernel does. */
 function merged(fitted: readonly ExpertStage[], base: readonly ExpertStage[]): ExpertStage[] {
-  const same = (a: ExpertStage, b: ExpertStage) =>
-    a.stack === b.stack &&
-    a.layout === b.layout &&
-    b.weightDtypes.every((dtype) => a.weightDtypes.includes(dtype)) &&
-    b.activationDtypes.every((dtype) => a.activationDtypes.includes(dtype));
-  return [...fitted, ...base.filter((own) => !fitted.some((stage) => same(stage, own)))];
+  return [...fitted, ...base.filter((own) => !fitted.some((stage) => covers(stage, own)))];
+}
+
+/** Whether a kernel computes all that another one does. */
+function covers(stage: ExpertStage, other: ExpertStage): boolean {
+  return (
+    stage.stack === other.stack &&
+    stage.layout === other.layout &&
+    other.weightDtypes.every((dtype) => stage.weightDtypes.includes(dtype)) &&
+    other.activationDtypes.every((dtype) => stage.activationDtypes.includes(dtype))
+  );
+}
+
+/** The stage with what another profile's kernel of the same kind shows of skew, where its own rows show none. */
+function withSkewOf(profile: Profile | undefined, stage: ExpertStage): ExpertStage {
+  const taught = profile?.expertStages.find((other) => covers(stage, other))?.accuracy;
+  if (!stage.accuracy || stage.accuracy.skewRange !== null || !taught) return stage;
+  return { ...stage, accuracy: { ...stage.accuracy, skewRange: taught.skewRange } };
 }
 
 /** What a fit must know of rows that share kernel and formats. */

@@ -18,3 +18,17 @@ export interface Gate {
 export function isMet({ error, allowed }: Gate): boolean {
   return allowed === null || error <= allowed;
 }
+
+/** The line that says how many unseen points their 90 % intervals hold: 85 to 95 % of them should be. */
+export function coverageGate(suite: Gate['suite'], name: string, points: number, held: number): Gate {
+  return {
+    suite,
+    name: `${name}: ${(100 * held).toFixed(1)} % in their 90 % intervals`,
+    points,
+    measure: 'off 90 % by',
+    error: 100 * Math.abs(held - 0.9),
+    allowed: 5,
+    unit: '%',
+    basis: 'unseen',
+  };
+}

@@ -1,11 +1,17 @@
 import { group as groupBy, mean } from 'd3-array';
 import { gpuPresets, stageCost } from '../../hardware/index.js';
-import { errorsOf, type Predicted } from '../fit/accuracy.js';
+import { errorsOf, skewErrors, type Predicted } from '../fit/accuracy.js';
+import { heldRows, heldSkews } from '../fit/coverage.js';
 import { stageRowsOf, type StageRow } from '../fit/expert-rows.js';
 import { crossValidate, fitExpertStage, predictRows, type StageSetting } from '../fit/expert-stage.js';
-import { fitNvlink, fitTokenExchanges } from '../fit/network.js';
+import {
+  crossValidateNvlink,
+  crossValidateTokenExchanges,
+  fitNvlink,
+  fitTokenExchanges,
+} from '../fit/network.js';
 import type { CollectiveRow, Measurements, MoeLayerRow, TokenExchangeRow } from '../measurements.js';
-import type { Gate } from './gate.js';
+import { coverageGate, type Gate } from './gate.js';
 
 const { h100 } = gpuPresets;
 
@@ -52,7 +58,7 @@ export function kernelGates(
     const large = errorsOf(alone.filter(({ row }) => row.tokens >= 1024).map(({ predicted }) => predicted));
     const plain = 'TRT-LLM fp8_block, skew from balanced alone, ≥ 1,024 tokens';
     gates.push(gate(plain, alone.length, 'MAPE', large.mape, null));
-    gates.push(gate(plain, alone.length, '|bias|', Math.abs(large.bias), null));
+    gates.push(gate(plain, alone.length, 'bias', Math.abs(large.bias), null));
     const skewed = withSkewOfOthers(alone);
     const groups = groupBy(
       skewed.filter(({ row }) => row.tokens >= 1024),
@@ -65,16 +71,27 @@ export function kernelGates(
       const allowed = expertParallel <= 32 ? 10 : expertParallel === 64 ? 18 : null;
       const name = `TRT-LLM fp8_block, skew from balanced and other shapes' skew factor, ≥ 1,024 tokens: ${group}`;
       gates.push(gate(name, own.length, 'MAPE', errors.mape, allowed));
-      gates.push(gate(name, own.length, '|bias|', Math.abs(errors.bias), expertParallel <= 32 ? 5 : null));
+      gates.push(gate(name, own.length, 'bias', Math.abs(errors.bias), expertParallel <= 32 ? 5 : null));
     }
     const few = skewed.filter(({ row }) => row.tokens <= 64).map(({ predicted }) => predicted);
     gates.push(
       gate('TRT-LLM fp8_block, skew from balanced, ≤ 64 tokens', few.length, 'MAPE', errorsOf(few).mape, 19),
     );
     onNote('kernels: leaving one shape after another out');
-    const left = errorsOf(crossValidate(stageRows, FP8));
+    const { predicted } = crossValidate(stageRows, FP8);
+    const left = errorsOf(predicted);
     gates.push(gate('TRT-LLM fp8_block, shapes left out, all rows', trt.length, 'MAPE', left.mape, 13));
     gates.push(gate('TRT-LLM fp8_block, shapes left out, all rows', trt.length, 'median', left.median, 7));
+    gates.push(...kernelCoverage('TRT-LLM fp8_block', predicted));
+  }
+  const bf16 = rows.filter(({ kernel }) => /^TRTLLM .*bfloat16$/.test(kernel));
+  if (bf16.length > 0) {
+    onNote(`kernels: ${bf16.length} rows of TRT-LLM bf16, leaving one shape after another out`);
+    const { predicted } = crossValidate(stageRowsOf(bf16), BF16);
+    const left = errorsOf(predicted);
+    gates.push(gate('TRT-LLM bf16, shapes left out, all rows', bf16.length, 'MAPE', left.mape, null));
+    gates.push(gate('TRT-LLM bf16, shapes left out, all rows', bf16.length, 'median', left.median, null));
+    gates.push(...kernelCoverage('TRT-LLM bf16', predicted));
   }
   const vllm = rows.filter(({ kernel }) => /^VLLM .*bfloat16$/.test(kernel));
   if (vllm.length > 0) {
@@ -83,6 +100,19 @@ export function kernelGates(
     gates.push(gate('vLLM bf16, skew from balanced, all rows', own.length, 'MAPE', errorsOf(own).mape, 15));
   }
   return gates;
+}
+
+/** How many times of left-out shapes, and ratios of skewed to balanced ones, lie in their intervals. */
+function kernelCoverage(table: string, predicted: readonly Predicted[]): Gate[] {
+  return [
+    coverageGate('kernels', `${table}, shapes left out, times`, predicted.length, heldRows(predicted)),
+    coverageGate(
+      'kernels',
+      `${table}, shapes left out, ratios of skewed to balanced`,
+      skewErrors(predicted).length,
+      heldSkews(predicted),
+    ),
+  ];
 }
 
 interface SkewedRow {
@@ -144,6 +174,15 @@ export function networkGates(measured: readonly Measurements[]): Gate[] {
   if (collectives.length > 0) {
     const { accuracy } = fitNvlink(collectives, h100.nvlinkBandwidth);
     line('NCCL all-to-all ≥ 1 MiB, numbers of GPUs left out', accuracy!.rows, accuracy!.mape, 8);
+    const left = crossValidateNvlink(collectives, h100.nvlinkBandwidth);
+    gates.push(
+      coverageGate(
+        'network',
+        'NCCL all-to-all ≥ 1 MiB, numbers of GPUs left out',
+        left.length,
+        heldRows(left),
+      ),
+    );
   }
   const exchanges = ofOp<TokenExchangeRow>(measured, 'token-exchange');
   const nominal = { nvlink: h100.nvlinkBandwidth, nic: h100.nicBandwidth };
@@ -152,6 +191,10 @@ export function networkGates(measured: readonly Measurements[]): Gate[] {
       const name = `DeepEP ${mode} ${direction}, ${group}, every fourth row left out`;
       line(name, rows, mape, group === '1 node' ? 8 : 20);
     }
+  }
+  if (exchanges.length > 0) {
+    const left = crossValidateTokenExchanges(exchanges, nominal);
+    gates.push(coverageGate('network', 'DeepEP, every fourth row left out', left.length, heldRows(left)));
   }
   return gates;
 }

@@ -5,6 +5,7 @@ import {
   importTable,
   isMet,
   kernelGates,
+  leaveOneFigureOutGates,
   llepPaperGates,
   memoryGates,
   networkGates,
@@ -39,7 +40,11 @@ export function validateCommand() {
       const folder = data ?? join(process.env.EPSIM_SHARED ?? '../shared', 'data');
       const gates: Gate[] = [];
       const note = (text: string) => console.error(text);
-      if (suite.includes('llep-paper')) gates.push(...llepPaperGates());
+      if (suite.includes('llep-paper')) {
+        gates.push(...llepPaperGates());
+        note('llep-paper: fitting the constants to one figure at a time');
+        gates.push(...leaveOneFigureOutGates());
+      }
       if (suite.includes('memory')) gates.push(...memoryGates());
       if (suite.includes('network')) gates.push(...networkGates(await tables(folder, TABLES.network)));
       if (suite.includes('kernels')) gates.push(...kernelGates(await tables(folder, TABLES.kernels), note));

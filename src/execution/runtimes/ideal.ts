@@ -24,6 +24,7 @@ export const ideal: RuntimeDefinition<z.infer<typeof options>, z.input<typeof op
     residentExperts: 'home',
     dispatchBytes: dispatchBytes(machine),
     combineBytes: combineBytes(machine),
+    hostAccuracy: { range: [1, 1], basis: 'assumed' },
     notes: () => [],
     program: (context) => idealProgram(machine, context),
   }),
@@ -101,6 +102,7 @@ function idealProgram(machine: Machine, { network, ledger, traits }: ProgramCont
   return {
     executor,
     rowRounding: timer.cost.rowRounding,
+    expertAccuracy: timer.accuracy,
     rendezvous: [{ task: combine, arrivals: stage }],
     metadataBytes: 0,
     weightTransfers: () => messages.count,

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { Range } from '../../hardware/index.js';
 import { combineBytes } from '../machine.js';
 import type { RuntimeDefinition } from '../runtime.js';
 import { LlepLayer, llepDispatchBytes } from './llep-layer.js';
@@ -21,6 +22,9 @@ const options = z.strictObject({
     .default(10e-6)
     .describe('Host time to post one weight transfer (one fused tensor); a first guess.'),
 });
+
+/** Nothing like it was timed: half to twice. */
+const HOST_RANGE: Range = [0.5, 2];
 
 /**
  * The same method as an engine would build it: the plan is made by a kernel, the host reads its outcome once,
@@ -51,6 +55,7 @@ export const llepEngineered: RuntimeDefinition<z.infer<typeof options>, z.input<
       residentExperts,
       dispatchBytes: llepDispatchBytes(machine),
       combineBytes: combineBytes(machine),
+      hostAccuracy: { range: HOST_RANGE, basis: 'assumed' },
       notes: ({ plansEachBatch }) =>
         plansEachBatch
           ? ['llep-engineered: no such implementation has been published; its host is assumed']

@@ -172,6 +172,7 @@ export class LlepLayer {
     return {
       executor,
       rowRounding: timer.cost.rowRounding,
+      expertAccuracy: timer.accuracy,
       rendezvous: [
         { task: dispatch, arrivals: permute },
         { task: combine, arrivals: scale },

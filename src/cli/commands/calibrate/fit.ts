@@ -11,11 +11,18 @@ export function fitCommand() {
     .requiredOption('--base <profile>', "a GPU's name, a shipped profile's name, or a profile's path")
     .requiredOption('--name <name>', 'name of the profile')
     .requiredOption('--out <file>', 'the profile to write (.json)')
-    .action(async (files, { base, name, out }) => {
+    .option(
+      '--skew-from <profile>',
+      'take how unequal work errs from this profile where only balanced rows were measured',
+    )
+    .action(async (files, { base, name, out, skewFrom }) => {
       const measured = await Promise.all(
         files.map(async (file) => ({ file, measurements: readMeasurements(await readJson(file), file) })),
       );
-      const profile = fitProfile(measured, await openProfile(base), name, (note) => console.error(note));
+      const profile = fitProfile(measured, await openProfile(base), name, {
+        skewFrom: skewFrom === undefined ? undefined : await openProfile(skewFrom),
+        onNote: (note) => console.error(note),
+      });
       await writeWhole(out, `${JSON.stringify(profile, null, 2)}\n`);
       process.stdout.write(`${profileText(profile)}\n`);
     });
