@@ -2,6 +2,7 @@ import { QUANTISED, SHIPPED, type LayerWork, type Placement } from '../balancing
 import {
   bitsOf,
   findStage,
+  stageAccuracy,
   stageCost,
   stageSeconds,
   type Accuracy,
@@ -42,7 +43,7 @@ export class ExpertTimer {
     stack: ExpertStage['stack'],
   ) {
     const kernel = findStage(machine.cluster.profile, machine.shape, layout, stack);
-    this.accuracy = kernel.accuracy;
+    this.accuracy = stageAccuracy(kernel, machine.shape, machine.shape.experts / machine.cluster.gpus);
     this.cost = this.quantised = stageCost(kernel, machine.shape);
   }
 

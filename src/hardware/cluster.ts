@@ -59,12 +59,16 @@ function scaledProfile(gpu: Gpu): Profile {
   const from = gpuPresets.h100;
   const memory = gpu.memoryBandwidth / from.memoryBandwidth;
   const stages = base.expertStages
-    .filter((stage) => stage.computeDtype === 'bf16' || gpu.fp8Flops !== null)
+    .filter((stage) => stage.computeDtype !== 'fp8' || gpu.fp8Flops !== null)
     .map((stage) => ({
+      // What was measured on another GPU says nothing of how good a scaled number is.
       ...stage,
+      accuracy: undefined,
+      lookups: [],
+      lookupAccuracy: undefined,
       flopPerSecond:
         stage.flopPerSecond *
-        (stage.computeDtype === 'bf16' ? gpu.bf16Flops / from.bf16Flops : gpu.fp8Flops! / from.fp8Flops!),
+        (stage.computeDtype !== 'fp8' ? gpu.bf16Flops / from.bf16Flops : gpu.fp8Flops! / from.fp8Flops!),
       weightBytesPerSecond: stage.weightBytesPerSecond * memory,
       activationBytesPerSecond: stage.activationBytesPerSecond * memory,
     }));
@@ -75,6 +79,8 @@ function scaledProfile(gpu: Gpu): Profile {
     status: 'first-guess',
     sources: [`${base.name}, scaled by the datasheets of ${gpu.name} and h100`, ...base.sources],
     expertStages: stages,
+    tokenExchanges: [],
+    copyAccuracy: undefined,
     copyBytesPerSecond: base.copyBytesPerSecond * memory,
     gatherBytesPerSecond: base.gatherBytesPerSecond * memory,
     nvlink: scaledLink(base.nvlink, gpu.nvlinkBandwidth / from.nvlinkBandwidth),
@@ -83,5 +89,5 @@ function scaledProfile(gpu: Gpu): Profile {
 }
 
 function scaledLink(link: Profile['nic'], factor: number): Profile['nic'] {
-  return { ...link, bytesPerSecond: link.bytesPerSecond * factor };
+  return { ...link, bytesPerSecond: link.bytesPerSecond * factor, accuracy: undefined };
 }

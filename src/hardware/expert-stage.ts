@@ -1,5 +1,6 @@
 import { bitsOf, type Dtype } from './dtype.js';
-import { shippedProfiles, type ExpertStage, type Profile } from './profile.js';
+import { lookupFactor, stageLookup, type StageLookup } from './lookup.js';
+import { shippedProfiles, type Accuracy, type ExpertStage, type Lookup, type Profile } from './profile.js';
 
 /** What the time of an expert depends on, besides how many copies it gets. */
 export interface ExpertShape {
@@ -29,6 +30,8 @@ export interface ExpertStageCost {
   inputSecondsPerToken: number;
   /** Activation traffic of one row, and what its token costs on entering. */
   activationSecondsPerRow: number;
+  /** What was measured of this very shape, by number of slots. */
+  lookups: readonly StageLookup[];
 }
 
 /** Weights of one expert: gate, up and down, D × H each. */
@@ -112,7 +115,23 @@ export function stageCost(stage: ExpertStage, shape: ExpertShape): ExpertStageCo
     softMaxExponent: stage.softMaxExponent,
     inputSecondsPerToken,
     activationSecondsPerRow: perRow * elementSeconds + inputSecondsPerToken + stage.perChoiceSeconds,
+    lookups: lookupsFor(stage, shape).map(stageLookup),
   };
+}
+
+function lookupsFor({ lookups }: ExpertStage, { hiddenSize, expertHiddenSize }: ExpertShape): Lookup[] {
+  return lookups.filter((own) => own.hiddenSize === hiddenSize && own.expertHiddenSize === expertHiddenSize);
+}
+
+/** How good a kernel's times are for a shape on GPUs of so many slots: better where that was measured itself. */
+export function stageAccuracy(stage: ExpertStage, shape: ExpertShape, slots: number): Accuracy | undefined {
+  const measured = lookupsFor(stage, shape).some((lookup) => lookup.slots === slots);
+  return measured ? (stage.lookupAccuracy ?? stage.accuracy) : stage.accuracy;
+}
+
+/** The least factor that what was measured puts on the form: what a lower bound must count with. */
+export function leastFactor({ lookups }: ExpertStageCost): number {
+  return lookups.reduce((least, { logFactors }) => Math.min(least, Math.exp(Math.min(...logFactors))), 1);
 }
 
 /**
@@ -130,7 +149,7 @@ export function stageSeconds(
   slots: number,
 ): number {
   if (active === 0) return 0;
-  return (
+  const form =
     cost.launchSeconds +
     cost.perSlotSeconds * slots +
     cost.perActiveExpertSeconds * active +
@@ -139,8 +158,8 @@ export function stageSeconds(
       cost.weightSecondsPerExpert * active,
       cost.softMaxExponent,
     ) +
-    cost.activationSecondsPerRow * rows
-  );
+    cost.activationSecondsPerRow * rows;
+  return cost.lookups.length === 0 ? form : form * lookupFactor(cost.lookups, slots, rows);
 }
 
 /** The q-norm of two numbers ≥ 0: their maximum for large q, their sum for q = 1. */

@@ -9,6 +9,8 @@ export {
   expertWeights,
   findProfile,
   findStage,
+  leastFactor,
+  stageAccuracy,
   stageCost,
   stageSeconds,
   type ExpertLayout,
@@ -17,6 +19,7 @@ export {
 } from './expert-stage.js';
 export { gpuPresets, gpuSchema, type Gpu } from './gpu.js';
 export { linkSeconds } from './link.js';
+export { lookupFactor, stageLookup } from './lookup.js';
 export { createNetwork } from './create-network.js';
 export type { Exchange, Messages, Network } from './network.js';
 export { PortLoads, PORTS_PER_GPU, NIC_IN, NIC_OUT, NVLINK_IN, NVLINK_OUT } from './port-loads.js';
@@ -27,6 +30,7 @@ export {
   type Accuracy,
   type ExpertStage,
   type Link,
+  type Lookup,
   type Profile,
   type Range,
   type TokenExchangeCost,

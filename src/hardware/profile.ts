@@ -73,6 +73,22 @@ const tokenExchangeSchema = z.strictObject({
 
 export type TokenExchangeCost = z.infer<typeof tokenExchangeSchema>;
 
+/** Times of one shape that were measured at many sizes, as factors on the form; see `lookupFactor`. */
+const lookupSchema = z
+  .strictObject({
+    hiddenSize: z.int().min(1),
+    expertHiddenSize: z.int().min(1),
+    slots: z.int().min(1).describe('Experts that the GPU holds.'),
+    rows: z.array(z.int().min(1)).min(2).describe('Rows of balanced batches, ascending.'),
+    factors: z.array(rate).min(2).describe('measured / form at these rows.'),
+  })
+  .refine(
+    ({ rows, factors }) => rows.length === factors.length && rows.every((n, i) => i === 0 || n > rows[i - 1]),
+    { error: 'as many factors as rows, rows ascending' },
+  );
+
+export type Lookup = z.infer<typeof lookupSchema>;
+
 /**
  * Time of the expert stage (both products and the activation) of one GPU:
  *
@@ -91,7 +107,7 @@ const expertStageSchema = z.strictObject({
     .default('serving')
     .describe("A serving engine's fused kernels, or PyTorch operations launched one by one."),
   layout: z.enum(['fused', 'loop']).describe('fused: one grouped product; loop: one expert after another.'),
-  computeDtype: z.enum(['bf16', 'fp8']).describe('Format in which the products run.'),
+  computeDtype: z.enum(['bf16', 'fp8', 'fp32']).describe('Format in which the products run.'),
   weightDtypes: dtypes.describe('Weight formats that these numbers hold for.'),
   activationDtypes: dtypes.describe('Activation formats that these numbers hold for.'),
   launchSeconds: seconds,
@@ -119,6 +135,8 @@ const expertStageSchema = z.strictObject({
   inputWidths: z.number().nonnegative().default(0).describe('Times that D elements of a token are moved.'),
   perChoiceSeconds: seconds.default(0).describe('Time per token and choice, wherever its expert is.'),
   accuracy: accuracySchema.optional(),
+  lookups: z.array(lookupSchema).default([]),
+  lookupAccuracy: accuracySchema.optional().describe('Of shapes that were measured at many sizes.'),
 });
 
 /** Timings of one GPU and its links. The numbers say where they come from. */
@@ -131,6 +149,7 @@ export const profileSchema = z.strictObject({
   expertStages: z.array(expertStageSchema).min(1),
   copyBytesPerSecond: rate.describe('Device-to-device copy, bytes read plus bytes written.'),
   gatherBytesPerSecond: rate.describe('Permute, unpermute and the like, bytes read plus bytes written.'),
+  copyAccuracy: accuracySchema.optional().describe('Of copies and gathers.'),
   nvlink: linkSchema,
   nic: linkSchema,
   hostLink: linkSchema.describe('Host memory to device.'),

@@ -3,6 +3,7 @@ import { expertBytes, type Machine, type Runtime } from '../execution/index.js';
 import {
   bitsOf,
   expertStageCosts,
+  leastFactor,
   NIC_IN,
   NIC_OUT,
   NVLINK_IN,
@@ -36,9 +37,9 @@ export class LayerBound {
     const { cluster, shape } = machine;
     const costs = expertStageCosts(cluster.profile, shape);
     this.secondsPerCopy = Math.min(
-      ...costs.map((cost) => cost.flopSecondsPerRow + cost.activationSecondsPerRow),
+      ...costs.map((cost) => leastFactor(cost) * (cost.flopSecondsPerRow + cost.activationSecondsPerRow)),
     );
-    this.weightSeconds = Math.min(...costs.map((cost) => cost.weightSecondsPerExpert));
+    this.weightSeconds = Math.min(...costs.map((cost) => leastFactor(cost) * cost.weightSecondsPerExpert));
     this.shippedBits = bitsOf(shape.weightDtype);
     this.weightBytes = expertBytes(machine, this.shippedBits);
     this.capacities = portCapacities(cluster);

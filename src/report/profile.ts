@@ -1,4 +1,4 @@
-import type { Accuracy, Link, Profile, Range, TokenExchangeCost } from '../hardware/index.js';
+import type { Accuracy, ExpertStage, Link, Profile, Range, TokenExchangeCost } from '../hardware/index.js';
 import { formatSeconds, formatShare } from './units.js';
 
 /** A profile as a person reads it: what every number is, how good it is, and where it comes from. */
@@ -18,6 +18,7 @@ export function profileText(profile: Profile): string {
         `${nano(stage.perSlotSeconds)} per expert held, ${nano(stage.perActiveExpertSeconds)} per active expert, ` +
         `${nano(stage.perChoiceSeconds)} per choice`,
       ...accuracyLines(stage.accuracy),
+      ...lookupLines(stage),
       '',
     );
   }
@@ -29,6 +30,7 @@ export function profileText(profile: Profile): string {
   lines.push(
     `Copies ${rate(profile.copyBytesPerSecond)}, gathers ${rate(profile.gatherBytesPerSecond)} (read and written); ` +
       `launch ${formatSeconds(profile.kernelLaunchSeconds)}, blocking read ${formatSeconds(profile.hostSyncSeconds)}`,
+    ...accuracyLines(profile.copyAccuracy),
     '',
     'Sources',
     ...profile.sources.map((source) => `  ${source}`),
@@ -37,6 +39,17 @@ export function profileText(profile: Profile): string {
     lines.push('', 'Known weak spots', ...profile.weakSpots.map((spot) => `  ${spot}`));
   }
   return lines.join('\n');
+}
+
+function lookupLines({ lookups, lookupAccuracy }: ExpertStage): string[] {
+  if (lookups.length === 0) return [];
+  const shapes = new Set(
+    lookups.map(({ hiddenSize, expertHiddenSize }) => `${hiddenSize} × ${expertHiddenSize}`),
+  );
+  return [
+    `  looked up: ${[...shapes].join(', ')}, at ${lookups.length} numbers of experts held`,
+    ...(lookupAccuracy === undefined ? [] : accuracyLines(lookupAccuracy)),
+  ];
 }
 
 function accuracyLines(accuracy: Accuracy | undefined): string[] {

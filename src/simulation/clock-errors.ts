@@ -34,6 +34,7 @@ const SAME_WORK = 0.01;
  * by the difference of their shares; that unequal work errs unequally is what a kernel's `skewRange` says.
  */
 export class ClockErrors {
+  private readonly copies: { basis: Basis; spread: Spread };
   private readonly network: { basis: Basis; spread: Spread };
   private readonly host: { basis: Basis; spread: Spread };
 
@@ -43,6 +44,11 @@ export class ClockErrors {
       accuracy === undefined
         ? { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.link) }
         : { basis: 'fitted', spread: ownSpread(accuracy) };
+    const { copyAccuracy } = profile;
+    this.copies =
+      copyAccuracy === undefined
+        ? { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.copies) }
+        : { basis: 'fitted', spread: ownSpread(copyAccuracy) };
     this.host = { basis: hostAccuracy.basis, spread: spreadOf(hostAccuracy.range) };
   }
 
@@ -92,14 +98,13 @@ export class ClockErrors {
   /** Copies, network and host, to the power that `by` gives. */
   private commonParts(by: (source: TimeSource) => number): ErrorPart[] {
     return [
-      { source: 'copies', basis: 'assumed', spread: scaledSpread(COPIES, by('copies')) },
+      { source: 'copies', ...this.copies, spread: scaledSpread(this.copies.spread, by('copies')) },
       { source: 'network', ...this.network, spread: scaledSpread(this.network.spread, by('network')) },
       { source: 'host', ...this.host, spread: scaledSpread(this.host.spread, by('host')) },
     ];
   }
 }
 
-const COPIES = spreadOf(ASSUMED_RANGES.copies);
 const SKEWED_TRAFFIC = spreadOf(ASSUMED_RANGES.skewedTraffic);
 
 function ownSpread({ sharedRange, rowRange }: Accuracy): Spread {

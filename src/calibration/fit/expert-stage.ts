@@ -65,6 +65,7 @@ function stageOf(setting: StageSetting, values: Record<FittedKey, number>): Expe
     columnRounding: 1,
     softMaxExponent: EXPONENT,
     activationBytesPerSecond: ACTIVATION_SHARE * memoryBandwidth,
+    lookups: [],
     ...values,
   };
 }

@@ -3,7 +3,9 @@ import { gpuPresets, profileSchema, type ExpertStage, type Gpu, type Profile } f
 import { MeasurementError } from '../measurement-error.js';
 import type { CollectiveRow, Measurements, MoeLayerRow, Timed, TokenExchangeRow } from '../measurements.js';
 import { stageRowsOf, stageRowsOfTimed, type StageRow } from './expert-rows.js';
+import { fitDevice } from './device.js';
 import { calibratedStage, type StageSetting } from './expert-stage.js';
+import { withLookups } from './lookup.js';
 import { fitNvlink, fitTokenExchanges, nvlinkRows } from './network.js';
 
 /** One expert-stage kernel to be fitted: which rows, and what they are. */
@@ -19,6 +21,8 @@ const FEWEST_ROWS = 24;
 export interface FitOptions {
   /** What unequal work does to kernels that were timed on balanced rows alone, learnt on another GPU. */
   skewFrom?: Profile;
+  /** Keep factors on the form for shapes that were measured at many sizes; default true. */
+  lookups?: boolean;
   /** Told what was fitted and what was left. */
   onNote?: (note: string) => void;
 }
@@ -32,7 +36,7 @@ export function fitProfile(
   measured: readonly { file: string; measurements: Measurements }[],
   base: Profile,
   name: string,
-  { skewFrom, onNote = () => undefined }: FitOptions = {},
+  { skewFrom, lookups = true, onNote = () => undefined }: FitOptions = {},
 ): Profile {
   const gpu = gpuPresets[base.gpu];
   const { file } = measured[0];
@@ -41,22 +45,32 @@ export function fitProfile(
   }
   const rows = measured.flatMap(({ measurements }) => measurements.rows);
   const ofOp = <Row>(op: string) => rows.filter((row) => 'op' in row && row.op === op) as Row[];
+  const timed = rows.filter((row): row is Timed => 'case' in row);
   const stages = [
     ...publishedKernels(ofOp<MoeLayerRow>('moe-layer'), gpu),
-    ...timedKernels(
-      rows.filter((row): row is Timed => 'case' in row),
-      gpu,
-    ),
+    ...timedKernels(timed, gpu),
   ].flatMap(({ setting, rows: own }) => {
     if (own.length < FEWEST_ROWS) {
       onNote(`${setting.kernel}: ${own.length} rows, at least ${FEWEST_ROWS} are fitted`);
       return [];
     }
     onNote(`${setting.kernel}: fitting ${own.length} rows`);
-    return withSkewOf(skewFrom, calibratedStage(own, setting));
+    const stage = withSkewOf(skewFrom, calibratedStage(own, setting));
+    if (!lookups) return stage;
+    const looked = withLookups(stage, own, setting);
+    if (looked.lookups.length > 0) onNote(`${setting.kernel}: ${looked.lookups.length} shapes looked up`);
+    return looked;
   });
 
-  const profile: Profile = { ...base, name, expertStages: merged(stages, base.expertStages) };
+  const device = fitDevice(timed, gpu.memoryBandwidth);
+  const numbers = Object.keys(device);
+  if (numbers.length > 0) onNote(`the device itself: ${numbers.join(', ')}`);
+  const profile: Profile = {
+    ...base,
+    ...device,
+    name,
+    expertStages: merged(stages, base.expertStages),
+  };
   const collectives = ofOp<CollectiveRow>('collective');
   if (nvlinkRows(collectives).length >= FEWEST_ROWS) {
     onNote(`NVLink: fitting ${nvlinkRows(collectives).length} all-to-all rows`);
@@ -70,6 +84,7 @@ export function fitProfile(
   }
   if (
     stages.length === 0 &&
+    numbers.length === 0 &&
     profile.nvlink === base.nvlink &&
     profile.tokenExchanges === base.tokenExchanges
   ) {
@@ -114,7 +129,7 @@ function covers(stage: ExpertStage, other: ExpertStage): boolean {
 
 /** The stage with what another profile's kernel of the same kind shows of skew, where its own rows show none. */
 function withSkewOf(profile: Profile | undefined, stage: ExpertStage): ExpertStage {
-  const taught = profile?.expertStages.find((other) => covers(stage, other))?.accuracy;
+  const taught = profile?.expertStages.find((other) => covers(other, stage))?.accuracy;
   if (!stage.accuracy || stage.accuracy.skewRange !== null || !taught) return stage;
   return { ...stage, accuracy: { ...stage.accuracy, skewRange: taught.skewRange } };
 }
@@ -124,7 +139,8 @@ function settingOf(
   gpu: Gpu,
   kernel: Pick<StageSetting, 'kernel' | 'stack' | 'layout' | 'weightDtype' | 'activationDtype'>,
 ): StageSetting {
-  const computeDtype = kernel.activationDtype === 'fp8' ? 'fp8' : 'bf16';
+  const { activationDtype } = kernel;
+  const computeDtype = activationDtype === 'fp8' || activationDtype === 'fp32' ? activationDtype : 'bf16';
   return {
     ...kernel,
     computeDtype,

@@ -15,12 +15,14 @@ export function fitCommand() {
       '--skew-from <profile>',
       'take how unequal work errs from this profile where only balanced rows were measured',
     )
-    .action(async (files, { base, name, out, skewFrom }) => {
+    .option('--no-lookup', 'fit the form only, without factors for shapes that were measured at many sizes')
+    .action(async (files, { base, name, out, skewFrom, lookup }) => {
       const measured = await Promise.all(
         files.map(async (file) => ({ file, measurements: readMeasurements(await readJson(file), file) })),
       );
       const profile = fitProfile(measured, await openProfile(base), name, {
         skewFrom: skewFrom === undefined ? undefined : await openProfile(skewFrom),
+        lookups: lookup,
         onNote: (note) => console.error(note),
       });
       await writeWhole(out, `${JSON.stringify(profile, null, 2)}\n`);
