@@ -85,7 +85,7 @@ export function stageRowsOf(rows: readonly MoeLayerRow[]): StageRow[] {
   });
 }
 
-/** Rows of a backend, whose counts are known; nothing enters but the rows themselves. */
+/** Rows of a backend, whose counts are known; every row enters as a token of its own, as it does in a run. */
 export function stageRowsOfTimed(rows: readonly Timed[]): StageRow[] {
   return rows.flatMap(({ case: timed, seconds }) => {
     if (timed.op !== 'expert-stage') return [];
@@ -101,8 +101,8 @@ export function stageRowsOfTimed(rows: readonly Timed[]): StageRow[] {
       hiddenSize,
       expertHiddenSize,
       slots: counts.length,
-      tokens: 0,
-      topK: 0,
+      tokens: work.rows,
+      topK: 1,
       seconds,
     };
   });
