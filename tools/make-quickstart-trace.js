@@ -9,7 +9,7 @@
  */
 import { writeFileSync } from 'node:fs';
 import seedrandom from 'seedrandom';
-import { encodeTokenTrace } from '../dist/routing/index.js';
+import { encodeTokenTrace, rowsInMemory } from '../dist/routing/index.js';
 
 const EXPERTS = 32;
 const TOP_K = 4;
@@ -75,10 +75,12 @@ const bytes = encodeTokenTrace({
     notes: ['quickstart trace: routing of a toy router, not of a language model'],
   },
   tokens: starts[SEQUENCES],
-  experts: Uint8Array.from(experts),
-  weights: Float32Array.from(weights),
+  rows: rowsInMemory(starts[SEQUENCES], Uint8Array.from(experts), Float32Array.from(weights)),
   sequenceStarts: Int32Array.from(starts),
+  sequenceDomains: null,
   batches: null,
+  phase: null,
+  padding: null,
 });
 writeFileSync(new URL('../traces/quickstart.parquet', import.meta.url), bytes);
 console.log(`${starts[SEQUENCES]} tokens in ${SEQUENCES} sequences, ${bytes.length} bytes`);

@@ -1,5 +1,5 @@
 import { Command } from '@commander-js/extra-typings';
-import { readJson, writeWhole } from '../../files/index.js';
+import { readJson, writeInPieces } from '../../files/index.js';
 import { openScenario } from '../../run.js';
 import { recordTrace } from '../../record-trace.js';
 import { setPath } from '../../scenario/index.js';
@@ -15,11 +15,10 @@ export function traceCommand() {
     .action(async (file, { out, set }) => {
       let input = await readJson(file);
       for (const assignment of set) input = setPath(input, assignment);
-      const { bytes, header } = recordTrace(await openScenario(input, { file }));
-      await writeWhole(out, bytes);
+      const opened = await openScenario(input, { file });
+      const header = await writeInPieces(out, (sink) => recordTrace(opened, sink));
       console.error(
-        `wrote ${out}: ${header.steps} steps of ${header.kind}, ${header.layerIds.length} layers, ` +
-          `${bytes.length} bytes`,
+        `wrote ${out}: ${header.steps} steps of ${header.kind}, ${header.layerIds.length} layers`,
       );
     });
   return new Command('trace').description('record routing').addCommand(record);
