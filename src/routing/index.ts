@@ -5,6 +5,7 @@ export { generators, type GeneratorOptions } from './generators/index.js';
 export { powerLawLoads } from './generators/power-law.js';
 export { binomial } from './binomial.js';
 export { bytesInMemory, MemorySink, type ByteSink, type ByteSource, type Scratch } from './bytes.js';
+export { importTrace, traceFormats, type ImportOptions } from './import/index.js';
 export { uniformDraw } from './inclusion.js';
 export { randomStream, shuffle, type Random } from './random.js';
 export {

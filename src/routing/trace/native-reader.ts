@@ -154,9 +154,8 @@ class ColumnReader {
 const checksumsSchema = z.object({ header: z.string(), columns: z.record(z.string(), z.string()) });
 
 async function readCounts(file: ParquetFile, header: TraceHeader): Promise<CountTrace> {
-  const { experts, layerIds, gpus, steps: stepCount } = header;
-  if (gpus === undefined || stepCount === undefined)
-    throw new TraceError('header', 'no gpus or no steps', 'both, where a trace keeps batches');
+  const { experts, layerIds, gpus = 1, steps: stepCount } = header;
+  if (stepCount === undefined) throw new TraceError('header', 'no steps', 'steps, where a trace has counts');
   const has = {
     phases: file.columns.includes('phase'),
     padding: file.columns.includes('padding_copies'),

@@ -35,18 +35,15 @@ class SinkWriter extends ByteWriter {
 class RowWriter {
   private readonly parquet: ParquetWriter;
   private readonly metadata: { key: string; value: string }[];
-  private readonly header: string;
   private readonly checksums: Checksum[];
   private readonly values: (Int32Array | Float32Array)[];
   private rows = 0;
 
   constructor(
-    header: TraceHeader,
     private readonly columns: readonly Column[],
     sink: ByteSink,
   ) {
-    this.header = JSON.stringify(header);
-    this.metadata = [{ key: HEADER_KEY, value: this.header }];
+    this.metadata = [];
     this.checksums = columns.map(() => new Checksum());
     this.parquet = new ParquetWriter({
       writer: new SinkWriter(sink),
@@ -58,7 +55,7 @@ class RowWriter {
             : ({ name, type, repetition_type: 'REQUIRED' } as const),
         ),
       ],
-      // Written at the end, when the checksums are known.
+      // Written at the end, when header and checksums are known.
       kvMetadata: this.metadata,
       createdBy: 'epsim',
     });
@@ -82,10 +79,12 @@ class RowWriter {
     if (++this.rows === ROWS_PER_GROUP) this.flush();
   }
 
-  finish(): void {
+  finish(header: TraceHeader): void {
     this.flush();
+    const text = JSON.stringify(header);
     const columns = this.columns.map(({ name }, i) => [name, this.checksums[i].digest()] as const);
-    const checksums = { header: checksumOfText(this.header), columns: Object.fromEntries(columns) };
+    const checksums = { header: checksumOfText(text), columns: Object.fromEntries(columns) };
+    this.metadata.push({ key: HEADER_KEY, value: text });
     this.metadata.push({ key: CHECKSUM_KEY, value: JSON.stringify(checksums) });
     // A sink takes its bytes at once, so that nothing is left to wait for.
     void this.parquet.finish();
@@ -132,7 +131,7 @@ export class TokenTraceWriter {
     has: TokenColumns,
     sink: ByteSink,
   ) {
-    const rows = new RowWriter(header, tokenColumns(header, has), sink);
+    const rows = new RowWriter(tokenColumns(header, has), sink);
     this.rows = rows;
     this.at = {
       calibration: rows.indexOf('calibration'),
@@ -190,8 +189,9 @@ export class TokenTraceWriter {
     this.token++;
   }
 
-  finish(): void {
-    this.rows.finish();
+  /** @param known what was not known of the header before all was read; not topK, nor the domains */
+  finish(known: Partial<TraceHeader> = {}): void {
+    this.rows.finish({ ...this.header, ...known });
   }
 }
 
@@ -204,7 +204,7 @@ export class CountTraceWriter {
     private readonly has: CountColumns,
     sink: ByteSink,
   ) {
-    this.rows = new RowWriter(header, countColumns(has), sink);
+    this.rows = new RowWriter(countColumns(has), sink);
   }
 
   /**
@@ -234,8 +234,9 @@ export class CountTraceWriter {
     }
   }
 
-  finish(): void {
-    this.rows.finish();
+  /** @param known what was not known of the header before all was read; not topK, nor the domains */
+  finish(known: Partial<TraceHeader> = {}): void {
+    this.rows.finish({ ...this.header, ...known });
   }
 }
 

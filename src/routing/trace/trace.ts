@@ -21,7 +21,7 @@ export const traceHeaderSchema = z.object({
   topK: z.int().min(1),
   layerIds: z.array(z.int().min(0)).min(1).describe("The model's own number of each recorded layer."),
   phase: z.enum(phases).optional().describe('Phase of the whole trace; absent where it is mixed or unknown.'),
-  gpus: z.int().min(1).optional().describe('Source GPUs, where the trace keeps batches.'),
+  gpus: z.int().min(1).optional().describe('Source GPUs, where the trace keeps batches and knows them.'),
   steps: z
     .int()
     .min(1)
