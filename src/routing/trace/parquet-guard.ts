@@ -8,7 +8,7 @@ import { readVarInt } from 'hyparquet/src/thrift.js';
 const MOST_ROWS = 16 * 2 ** 20;
 /** Decompressed size of a page up to which a file is read, bytes; writers make pages of about a megabyte. */
 const MOST_PAGE_BYTES = 256 * 2 ** 20;
-/** Bit-packed runs come in eights. */
+/** Bit-packed runs count their values in eights. */
 const PACK = 8;
 
 /** The decompressors, refusing pages that would fill the memory. */
@@ -124,9 +124,9 @@ function checkRuns(bytes: Uint8Array, width: number, values: number): void {
     const packed = (header & 1) === 1;
     const count = packed ? (header >>> 1) * PACK : header >>> 1;
     reader.offset += packed ? (header >>> 1) * width : (width + 7) >> 3;
+    // Packed runs are filled up with zeros (DuckDB's to 256 values), and are as long as their bytes.
+    const tooLong = packed ? reader.offset > bytes.length + width : count > values - seen;
+    if (count === 0 || tooLong) throw new Error(`a run of ${count} values where ${values - seen} are left`);
     seen += count;
-    if (count === 0 || seen > values + PACK) {
-      throw new Error(`a run of ${count} values where ${values - seen + count} are left`);
-    }
   }
 }
