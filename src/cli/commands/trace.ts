@@ -1,10 +1,14 @@
 import { Command } from '@commander-js/extra-typings';
+import { compareCommand } from './trace/compare.js';
 import { importCommand } from './trace/import.js';
+import { inspectCommand } from './trace/inspect.js';
 import { recordCommand } from './trace/record.js';
 
 export function traceCommand() {
   return new Command('trace')
-    .description('import and record routing')
+    .description('recorded routing: import it, look at it, write it')
     .addCommand(importCommand())
+    .addCommand(inspectCommand())
+    .addCommand(compareCommand())
     .addCommand(recordCommand());
 }
