@@ -217,7 +217,9 @@ describe('invariants', () => {
                 });
                 return { ...batch, counts, tokens: null };
               });
-              return { ...step, layers };
+              const tokensBySource = new Int32Array(gpus);
+              step.tokensBySource.forEach((tokens, gpu) => (tokensBySource[rename(gpu)] = tokens));
+              return { ...step, tokensBySource, layers };
             },
           };
         },
