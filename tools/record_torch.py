@@ -41,11 +41,13 @@ class RoutingRecorder:
         phase="prefill",
         source="",
         licence="",
+        notes=(),
         weight_step=None,
         read=None,
     ):
         """
         routers: regular expression that the names of the routers' modules match, in the order of their layers.
+        notes: what a reader of every result must know.
         experts: experts of a layer, where the routers return no logits.
         weight_step: gate weights are rounded to multiples of it, so that files stay small; None: as they are.
         """
@@ -63,6 +65,7 @@ class RoutingRecorder:
             "phase": phase,
             "source": source,
             "licence": licence,
+            "notes": list(notes),
             "topk": top_k,
             "layers": len(self.modules),
         }

@@ -250,6 +250,7 @@ def main():
         name="epsim-small-moe (8 layers, 32 experts, top 4)",
         source="epsim, tools/train_small_moe.py: held-out text of " + ", ".join(p for p, _ in DOMAINS.values()),
         licence="the same as epsim",
+        notes=["recorded from a small language model that the project trained (5 million parameters), not from a large one"],
         weight_step=1 / 64,
     ) as recorder:
         order = [(domain, i) for domain, sequences in held.items() for i in range(len(sequences))]

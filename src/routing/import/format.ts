@@ -98,8 +98,8 @@ export class ImportJob {
       ...known,
       model: model ?? known.model ?? 'unknown',
       phase: phase ?? known.phase,
-      source: source ?? `epsim trace import, ${this.format}: ${this.files[0].name}`,
-      licence: licence ?? '',
+      source: source ?? known.source ?? `epsim trace import, ${this.format}: ${this.files[0].name}`,
+      licence: licence ?? known.licence ?? '',
       notes: [],
     };
   }

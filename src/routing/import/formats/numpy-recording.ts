@@ -26,7 +26,7 @@ export const numpyRecording: TraceFormat = {
       parts[part as keyof RecordingParts] = bytes.buffer;
     }
     const trace = await readRecording(parts, job.options.topK);
-    const { experts, topK, layerIds, model, phase, domains, notes, licence } = trace.header;
+    const { experts, topK, layerIds, model, phase, domains, notes, licence, source } = trace.header;
     for (const note of notes) job.note(note);
     const known = {
       experts: job.experts(experts),
@@ -35,6 +35,7 @@ export const numpyRecording: TraceFormat = {
       model,
       phase,
       licence,
+      source: source === '' ? undefined : source,
     };
     if (trace.kind === 'counts') {
       const steps = new CountSteps(job, known);
