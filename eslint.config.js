@@ -11,6 +11,7 @@ export const ROOMS = [
   'balancing',
   'execution',
   'metrics',
+  'inspection',
   'scenario',
   'simulation',
   'calibration',

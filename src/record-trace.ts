@@ -1,15 +1,12 @@
 import { policyOf } from './balancing/index.js';
-import { BatchTraceWriter, type TraceHeader } from './routing/index.js';
+import { BatchTraceWriter, type ByteSink, type TraceHeader } from './routing/index.js';
 import type { OpenedScenario } from './run.js';
 
 /**
  * A scenario's routing as a native trace: what its policies would calibrate on as the marked part, then every
  * step. Replayed with batching `recorded` under the same scenario, it gives the same results.
  */
-export function recordTrace({ scenario, resolved }: OpenedScenario): {
-  bytes: Uint8Array;
-  header: TraceHeader;
-} {
+export function recordTrace({ scenario, resolved }: OpenedScenario, sink: ByteSink): TraceHeader {
   const { source, machine, policies } = resolved;
   const header: TraceHeader = {
     schema: 'epsim/trace@1',
@@ -26,10 +23,11 @@ export function recordTrace({ scenario, resolved }: OpenedScenario): {
     importance: source.importance?.map((layer) => [...layer]),
     notes: [...source.notes],
   };
-  const writer = new BatchTraceWriter(header, source.hasGateWeights);
+  const writer = new BatchTraceWriter(header, source.hasGateWeights, sink);
   const share = Math.max(...policies.map(({ options }) => policyOf(options).calibrationShare(options)));
   if (share > 0) writer.add(0, source.calibration(share).layers, true);
   const stream = source.start();
   for (let step = stream.next(); step !== null; step = stream.next()) writer.add(step.step, step.layers);
-  return { bytes: writer.finish(), header };
+  writer.finish();
+  return header;
 }

@@ -57,9 +57,9 @@ export async function openScenario(input: unknown, options: RunOptions = {}): Pr
   }
   if (named.trace !== undefined) {
     const { topK } = resolveModel(scenario, file, contents.modelConfig);
-    const { trace, bytes } = await readTrace(named.trace, baseDir, topK);
+    const { trace, hash } = await readTrace(named.trace, baseDir, topK);
     contents.trace = trace;
-    hashed.push(...bytes);
+    hashed.push(hash);
   }
   const resolved = resolveScenario(scenario, file, contents);
   inFile(file, () => checkPolicies(resolved));

@@ -106,8 +106,10 @@ function windowsOf(trace: Trace, layer: number): { loads: Float64Array; what: st
     const first = (trace.tokens - size) >> 1;
     const loads = new Float64Array(experts);
     for (let token = first; token < first + size; token++) {
-      const at = (token * layerIds.length + layer) * topK;
-      for (let j = 0; j < topK; j++) loads[trace.experts[at + j]]++;
+      const { blockTokens } = trace.rows;
+      const { experts: picks } = trace.rows.block(Math.floor(token / blockTokens));
+      const at = ((token % blockTokens) * layerIds.length + layer) * topK;
+      for (let j = 0; j < topK; j++) loads[picks[at + j]]++;
     }
     return { loads, what: `tokens ${first} to ${first + size - 1}` };
   });

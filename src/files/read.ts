@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
-import { isAbsolute, resolve } from 'node:path';
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { isAbsolute, join, resolve } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { FileError, reasonOf } from './file-error.js';
 
@@ -57,4 +57,24 @@ export async function readText(path: string): Promise<string> {
       `${path}: found a gzip file that is cut short or damaged (${(error as Error).message}), allowed: a whole one`,
     );
   }
+}
+
+/** Paths of files, a folder standing for the files in it in order of their names (not those of its folders). @throws FileError */
+export async function listFiles(paths: readonly string[]): Promise<string[]> {
+  const files: string[] = [];
+  for (const path of paths) {
+    try {
+      if (!(await stat(path)).isDirectory()) {
+        files.push(path);
+        continue;
+      }
+      const entries = await readdir(path, { withFileTypes: true });
+      const inside = entries.filter((entry) => entry.isFile() && !entry.name.startsWith('.'));
+      if (inside.length === 0) throw new Error('a folder without files');
+      files.push(...inside.map(({ name }) => join(path, name)).sort());
+    } catch (error) {
+      throw new FileError(`${path}: found ${reasonOf(error)}, allowed: a file, or a folder of files`);
+    }
+  }
+  return files;
 }

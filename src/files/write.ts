@@ -1,7 +1,8 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { closeSync, existsSync, openSync, writeSync } from 'node:fs';
 import { mkdir, rename, rm, rmdir, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
+import type { ByteSink } from '../routing/index.js';
 import { FileError, reasonOf } from './file-error.js';
 
 /** Writes a file whole or not at all: aside first, then renamed. @throws FileError */
@@ -13,6 +14,46 @@ export async function writeWhole(path: string, content: string | Uint8Array): Pr
   } catch (error) {
     await rm(aside, { force: true });
     throw new FileError(`${path}: found ${reasonOf(error)}, allowed: a file that can be written`);
+  }
+}
+
+/**
+ * Writes a file piece by piece, whole or not at all: aside first, then renamed.
+ * @param use writes to the sink; what it throws is passed on, and no file is left
+ * @throws FileError
+ */
+export async function writeInPieces<T>(path: string, use: (sink: ByteSink) => Promise<T> | T): Promise<T> {
+  const aside = join(dirname(path), `.${basename(path)}.${process.pid}.tmp`);
+  const refuse = (error: unknown) =>
+    new FileError(`${path}: found ${reasonOf(error)}, allowed: a file that can be written`);
+  let file: number;
+  try {
+    file = openSync(aside, 'w');
+  } catch (error) {
+    throw refuse(error);
+  }
+  try {
+    let result: T;
+    try {
+      result = await use({
+        write(bytes) {
+          try {
+            for (let at = 0; at < bytes.length;) at += writeSync(file, bytes, at);
+          } catch (error) {
+            throw refuse(error);
+          }
+        },
+      });
+    } finally {
+      closeSync(file);
+    }
+    await rename(aside, path).catch((error: unknown) => {
+      throw refuse(error);
+    });
+    return result;
+  } catch (error) {
+    await rm(aside, { force: true });
+    throw error;
   }
 }
 

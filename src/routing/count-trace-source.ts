@@ -23,12 +23,15 @@ export function countTraceSource(trace: CountTrace, spec: ReplaySpec): RoutingSo
   }
   const { experts, topK } = header;
   const calibrationSteps = countCalibrationSteps(trace, spec.calibrationShare);
-  const steps = trace.steps.slice(calibrationSteps);
+  const mixed = trace.steps.some(({ phase }) => phase !== undefined);
+  const isReplayed = ({ phase }: CountedStep) => !mixed || spec.phase === null || phase === spec.phase;
+  const recorded = trace.steps.slice(calibrationSteps);
+  const steps = recorded.filter(isReplayed);
   if (steps.length === 0)
     throw new TraceError(
       '',
-      `${trace.steps.length} recorded steps, all in the calibration part`,
-      'a smaller calibrationShare, or a longer recording',
+      `${trace.steps.length} recorded steps, all in the calibration part or of another phase`,
+      'a smaller calibrationShare, another phase, or a longer recording',
     );
   const count = spec.steps ?? steps.length;
   if (count > steps.length) {
@@ -37,10 +40,10 @@ export function countTraceSource(trace: CountTrace, spec: ReplaySpec): RoutingSo
   const batchOf = (step: CountedStep) =>
     layers.map((layer, i): LayerBatch => ({
       layer: i,
-      counts: bySource(step.layers[layer], gpus, experts),
+      counts: bySource(copiesWith(step, layer, spec.padding), gpus, experts),
       tokens: null,
     }));
-  const tokensPerGpu = Math.round(copiesOf(steps[0].layers[0]) / topK / gpus);
+  const tokensPerGpu = Math.round(copiesOf(copiesWith(steps[0], 0, spec.padding)) / topK / gpus);
   checkRecordedSize(spec.tokensPerGpu, tokensPerGpu);
 
   return {
@@ -53,7 +56,14 @@ export function countTraceSource(trace: CountTrace, spec: ReplaySpec): RoutingSo
     hasTokens: false,
     hasGateWeights: false,
     importance: header.importance ? layers.map((layer) => header.importance![layer]) : null,
-    notes: header.notes,
+    notes: [
+      ...header.notes,
+      ...(steps.length < recorded.length
+        ? [
+            `${recorded.length - steps.length} of ${recorded.length} recorded steps are left out: not ${spec.phase}`,
+          ]
+        : []),
+    ],
     resample: null,
     calibration(share): Calibration {
       const used = countCalibrationSteps(trace, share);
@@ -100,6 +110,12 @@ function countCalibrationSteps({ steps }: CountTrace, share: number): number {
   const marked = steps.findIndex(({ calibration }) => !calibration);
   if (marked !== 0) return marked < 0 ? steps.length : marked;
   return Math.ceil(share * steps.length);
+}
+
+/** Copies of a layer, with those of padding where they are asked for. */
+function copiesWith({ layers, padding }: CountedStep, layer: number, withPadding: boolean): Int32Array {
+  if (!withPadding || padding === undefined) return layers[layer];
+  return layers[layer].map((copies, i) => copies + padding[layer][i]);
 }
 
 function copiesOf(counts: Int32Array): number {

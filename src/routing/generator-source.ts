@@ -1,5 +1,5 @@
 import { generatorOf, type GeneratorOptions } from './generators/index.js';
-import type { GeneratorSetting, LayerDraw } from './generators/generator.js';
+import { allTokens, tokensOf, type GeneratorSetting, type LayerDraw } from './generators/generator.js';
 import { randomStream, type Random } from './random.js';
 import {
   addLoads,
@@ -23,17 +23,23 @@ export interface GeneratorSpec {
  * Steps drawn by a generator. Every (step, layer) has random streams of its own, so that what is drawn for
  * it depends on no other; the calibration batch is drawn like one more step.
  */
-export function generatorSource(spec: GeneratorSpec): RoutingSource {
-  const { options, setting, layerIds, steps } = spec;
-  const { gpus, experts, topK, tokensPerGpu } = setting;
+export function generatorSource(given: GeneratorSpec): RoutingSource {
+  const { options, layerIds, steps } = given;
   const generator = generatorOf(options);
+  const setting: GeneratorSetting = {
+    ...given.setting,
+    tokensBySource: generator.tokensBySource?.(options, given.setting) ?? undefined,
+  };
+  const spec = { ...given, setting };
+  const { gpus, experts, topK } = setting;
+  const tokens = allTokens(setting);
   const wantsTokens = options.tokens || options.gateWeights;
   const draws = layerIds.map(() => generator.prepare(options, setting));
   const isConstant = draws.every((draw) => draw.constant);
 
   const newBatches = () =>
     layerIds.map((_, layer) => newBatch(layer, setting, wantsTokens, options.gateWeights));
-  const tokensBySource = new Int32Array(gpus).fill(tokensPerGpu);
+  const tokensBySource = Int32Array.from({ length: gpus }, (_, source) => tokensOf(setting, source));
 
   return {
     gpus,
@@ -41,7 +47,7 @@ export function generatorSource(spec: GeneratorSpec): RoutingSource {
     topK,
     layerIds,
     steps,
-    tokensPerGpu,
+    tokensPerGpu: Math.round(tokens / gpus),
     hasTokens: wantsTokens,
     hasGateWeights: options.gateWeights,
     importance: null,
@@ -52,7 +58,7 @@ export function generatorSource(spec: GeneratorSpec): RoutingSource {
       fillBatches(spec, draws, 'calibration', batches);
       return {
         loads: batches.map((batch) => addLoads(batch.counts, experts, new Float64Array(experts))),
-        tokens: gpus * tokensPerGpu,
+        tokens,
         layers: batches,
         label: 'a draw of its own, as large as a step',
       };
@@ -64,7 +70,7 @@ export function generatorSource(spec: GeneratorSpec): RoutingSource {
         next() {
           if (step >= steps) return null;
           if (step === 0 || !isConstant) fillBatches(spec, draws, step, batches);
-          return { step: step++, tokens: gpus * tokensPerGpu, tokensBySource, layers: batches };
+          return { step: step++, tokens, tokensBySource, layers: batches };
         },
       };
     },
@@ -73,21 +79,33 @@ export function generatorSource(spec: GeneratorSpec): RoutingSource {
 
 function newBatch(
   layer: number,
-  { gpus, experts, topK, tokensPerGpu }: GeneratorSetting,
+  setting: GeneratorSetting,
   wantsTokens: boolean,
   wantsWeights: boolean,
 ): LayerBatch {
-  const count = gpus * tokensPerGpu;
+  const { gpus, experts, topK } = setting;
+  const count = allTokens(setting);
   const tokens: TokenTable | null = wantsTokens
     ? {
         count,
         topK,
         experts: new Uint16Array(count * topK),
-        source: Uint16Array.from({ length: count }, (_, token) => Math.floor(token / tokensPerGpu)),
+        source: sourcesOf(setting),
         weights: wantsWeights ? new Float32Array(count * topK) : null,
       }
     : null;
   return { layer, counts: new Int32Array(gpus * experts), tokens };
+}
+
+/** Source GPU of every token, source by source. */
+function sourcesOf(setting: GeneratorSetting): Uint16Array {
+  const sources = new Uint16Array(allTokens(setting));
+  for (let source = 0, at = 0; source < setting.gpus; source++) {
+    const end = at + tokensOf(setting, source);
+    sources.fill(source, at, end);
+    at = end;
+  }
+  return sources;
 }
 
 function fillBatches(
@@ -96,22 +114,27 @@ function fillBatches(
   step: number | 'calibration',
   batches: LayerBatch[],
 ): void {
-  const { gpus, experts, topK, tokensPerGpu } = setting;
+  const { gpus, experts, topK } = setting;
   const when = 'redraw' in options && options.redraw === 'step' ? step : 'run';
   const perLayer = !('perLayer' in options) || options.perLayer;
   batches.forEach(({ counts, tokens }, layer) => {
     const random = randomStream(seed, `routing/${step}/${layerIds[layer]}`);
     const draw = draws[layer];
-    draw.redraw(randomStream(seed, `popularity/${when}/${perLayer ? layerIds[layer] : 'all'}`));
+    draw.redraw(
+      randomStream(seed, `popularity/${when}/${perLayer ? layerIds[layer] : 'all'}`),
+      step === 'calibration' ? 0 : step,
+    );
     if (tokens === null && draw.counts !== null) {
       for (let source = 0; source < gpus; source++) draw.counts(source, random, counts);
       return;
     }
-    const picks = tokens?.experts ?? new Uint16Array(gpus * tokensPerGpu * topK);
+    const picks = tokens?.experts ?? new Uint16Array(allTokens(setting) * topK);
     draw.tokens(random, picks);
     counts.fill(0);
-    for (let copy = 0, perSource = tokensPerGpu * topK; copy < picks.length; copy++) {
-      counts[Math.floor(copy / perSource) * experts + picks[copy]]++;
+    for (let source = 0, copy = 0; source < gpus; source++) {
+      for (let end = copy + tokensOf(setting, source) * topK; copy < end; copy++) {
+        counts[source * experts + picks[copy]]++;
+      }
     }
     if (tokens?.weights)
       drawGateWeights(tokens.weights, topK, randomStream(seed, `gates/${step}/${layerIds[layer]}`));

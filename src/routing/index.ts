@@ -4,6 +4,8 @@ export { generatorSource, type GeneratorSpec } from './generator-source.js';
 export { generators, type GeneratorOptions } from './generators/index.js';
 export { powerLawLoads } from './generators/power-law.js';
 export { binomial } from './binomial.js';
+export { bytesInMemory, MemorySink, type ByteSink, type ByteSource, type Scratch } from './bytes.js';
+export { importTrace, traceFormats, type ImportOptions } from './import/index.js';
 export { uniformDraw } from './inclusion.js';
 export { randomStream, shuffle, type Random } from './random.js';
 export {
@@ -17,8 +19,11 @@ export {
 } from './source.js';
 export { tokenTraceSource, type ReplaySpec } from './token-trace-source.js';
 export { readRecording, RECORDING_PARTS, type RecordingParts } from './trace/npy.js';
-export { BatchTraceWriter, encodeTokenTrace, readNativeTrace } from './trace/parquet.js';
+export { readNativeTrace } from './trace/native-reader.js';
+export { BatchTraceWriter, encodeTokenTrace, writeTokenTrace } from './trace/native-writer.js';
+export { rowsInMemory, TRACE_MEMORY, type TokenRowsOptions } from './trace/token-rows.js';
 export {
+  phases,
   TraceError,
   type CountTrace,
   type Phase,

@@ -2,7 +2,7 @@ import type { Batching, BatchingSpec, Sequence } from './batching/batching.js';
 import { batchings, type BatchingKind } from './batching/index.js';
 import { randomStream } from './random.js';
 import { addLoads, type Calibration, type LayerBatch, type RoutingSource } from './source.js';
-import { TraceError, type TokenTrace } from './trace/trace.js';
+import { phases, TraceError, type Phase, type TokenTrace } from './trace/trace.js';
 
 /** How a trace is replayed. */
 export interface ReplaySpec {
@@ -15,6 +15,10 @@ export interface ReplaySpec {
   layers: readonly number[];
   batching: BatchingKind;
   resample: boolean;
+  /** Whether tokens (or copies) that are padding are replayed too. */
+  padding: boolean;
+  /** Replay only the tokens (or steps) of this phase; null: of both. */
+  phase: Phase | null;
   /** Share of the tokens (or steps) that goes to calibration and is not replayed; 0 where nobody asks. */
   calibrationShare: number;
   seed: number | string;
@@ -32,8 +36,9 @@ interface Steps {
  * @throws TraceError where the trace does not hold what the replay asks for
  */
 export function tokenTraceSource(trace: TokenTrace, spec: ReplaySpec): RoutingSource {
-  const split = splitCalibration(trace, spec.calibrationShare);
-  const steps = spec.batching === 'recorded' ? recordedSteps(trace, split, spec) : batchedSteps(split, spec);
+  const split = splitCalibration(trace, spec);
+  const steps =
+    spec.batching === 'recorded' ? recordedSteps(trace, split, spec) : batchedSteps(trace, split, spec);
   return replay(trace, spec, split, steps);
 }
 
@@ -41,7 +46,7 @@ function replay(trace: TokenTrace, spec: ReplaySpec, split: Split, steps: Steps)
   const { header } = trace;
   const { gpus, layers } = spec;
   const { experts, topK } = header;
-  const notes: string[] = [...header.notes];
+  const notes: string[] = [...header.notes, ...leftOutNotes(trace, spec, split)];
   if (spec.resample) notes.push(coverageNote(split, steps, gpus));
   return {
     gpus,
@@ -51,7 +56,7 @@ function replay(trace: TokenTrace, spec: ReplaySpec, split: Split, steps: Steps)
     steps: steps.count,
     tokensPerGpu: steps.tokensPerGpu,
     hasTokens: true,
-    hasGateWeights: trace.weights !== null,
+    hasGateWeights: trace.rows.hasWeights,
     importance: header.importance ? layers.map((layer) => header.importance![layer]) : null,
     notes,
     calibration: (share) => calibrate(trace, spec, share),
@@ -111,30 +116,44 @@ class Collector {
       this.sources[i] = source[i];
       this.bySource[source[i]]++;
     }
-    const picks = this.trace.experts;
-    this.layerIndices.forEach((layerIndex, layer) => {
-      const { counts } = this.layers[layer];
-      const experts = this.experts[layer];
-      const weights = this.weights[layer];
-      counts.fill(0);
-      for (let i = 0; i < tokens.length; i++) {
-        const from = (tokens[i] * layerIds.length + layerIndex) * topK;
-        const row = this.sources[i] * expertCount;
+    for (const { counts } of this.layers) counts.fill(0);
+    const { rows } = this.trace;
+    const { blockTokens } = rows;
+    const chosen = this.layerIndices;
+    let first = 0;
+    let end = 0;
+    let block = rows.block(0);
+    for (let i = 0; i < tokens.length; i++) {
+      const token = tokens[i];
+      if (token < first || token >= end) {
+        const index = Math.floor(token / blockTokens);
+        block = rows.block(index);
+        first = index * blockTokens;
+        end = first + blockTokens;
+      }
+      const row = this.sources[i] * expertCount;
+      for (let layer = 0; layer < chosen.length; layer++) {
+        const { counts } = this.layers[layer];
+        const experts = this.experts[layer];
+        const weights = this.weights[layer];
+        const from = ((token - first) * layerIds.length + chosen[layer]) * topK;
         for (let j = 0; j < topK; j++) {
-          const expert = picks[from + j];
+          const expert = block.experts[from + j];
           experts[i * topK + j] = expert;
           counts[row + expert]++;
-          if (weights) weights[i * topK + j] = this.trace.weights![from + j];
+          if (weights) weights[i * topK + j] = block.weights![from + j];
         }
       }
-    });
+    }
   }
 
   private allocate(count: number): void {
     const { topK } = this.trace.header;
     this.sources = new Uint16Array(count);
     this.experts = this.experts.map(() => new Uint16Array(count * topK));
-    this.weights = this.weights.map(() => (this.trace.weights ? new Float32Array(count * topK) : null));
+    this.weights = this.weights.map(() =>
+      this.trace.rows.hasWeights ? new Float32Array(count * topK) : null,
+    );
     this.layers.forEach((batch, layer) => {
       batch.tokens = {
         count,
@@ -152,42 +171,85 @@ interface Split {
   /** First token that is replayed. */
   end: number;
   sequences: Sequence[] | null;
+  /** Tokens after `end` that are replayed. */
   tokens: number;
 }
 
+/** Whether a token is replayed, given its padding and phase; null: every token is. */
+function filterOf(
+  { padding, phase }: TokenTrace,
+  spec: Pick<ReplaySpec, 'padding' | 'phase'>,
+): ((token: number) => boolean) | null {
+  const without = spec.padding ? null : padding;
+  const only = spec.phase === null ? null : phase;
+  if (without === null && only === null) return null;
+  const wanted = spec.phase === null ? -1 : phases.indexOf(spec.phase);
+  return (token) => (without === null || without[token] === 0) && (only === null || only[token] === wanted);
+}
+
+function leftOutNotes(trace: TokenTrace, { padding, phase }: ReplaySpec, split: Split): string[] {
+  const all = trace.tokens - split.end;
+  if (split.tokens === all) return [];
+  const reasons = [
+    ...(trace.padding && !padding ? ["padding (padding: 'include' replays it)"] : []),
+    ...(trace.phase && phase !== null ? [`not ${phase}`] : []),
+  ];
+  return [`${all - split.tokens} of ${all} recorded tokens are left out: ${reasons.join(', or ')}`];
+}
+
 /** Cuts the first share of the tokens off, in whole sequences (steps where batches were recorded). */
-function splitCalibration(trace: TokenTrace, share: number): Split {
+function splitCalibration(trace: TokenTrace, spec: ReplaySpec): Split {
+  const share = spec.calibrationShare;
   const end = calibrationEnd(trace, share);
-  if (end >= trace.tokens) {
+  const replayed = filterOf(trace, spec);
+  let tokens = trace.tokens - end;
+  if (replayed !== null) {
+    tokens = 0;
+    for (let token = end; token < trace.tokens; token++) if (replayed(token)) tokens++;
+  }
+  if (tokens === 0) {
+    const why = end >= trace.tokens ? `all in the calibration part (share ${share})` : 'all of them left out';
     throw new TraceError(
       '',
-      `${trace.tokens} tokens, all in the calibration part (share ${share}), none left to replay`,
-      'a smaller calibrationShare, or a longer recording',
+      `${trace.tokens} tokens, ${why}, none left to replay`,
+      end >= trace.tokens
+        ? 'a smaller calibrationShare, or a longer recording'
+        : 'another phase, or padding included',
     );
   }
   const starts = trace.sequenceStarts;
-  const sequences: Sequence[] | null = starts
-    ? Array.from({ length: starts.length - 1 }, (_, i) => [starts[i], starts[i + 1]] as const).filter(
-        ([start]) => start >= end,
-      )
-    : null;
-  return { end, sequences, tokens: trace.tokens - end };
+  const sequences: Sequence[] = [];
+  for (let i = 0; starts !== null && i + 1 < starts.length; i++) {
+    if (starts[i] >= end) pushKept(starts[i], starts[i + 1], replayed, sequences);
+  }
+  return { end, sequences: starts === null ? null : sequences, tokens };
+}
+
+/** Adds the runs of replayed tokens from `start` to `end`. */
+function pushKept(
+  start: number,
+  end: number,
+  replayed: ((token: number) => boolean) | null,
+  into: Sequence[],
+): void {
+  if (replayed === null) {
+    into.push([start, end]);
+    return;
+  }
+  for (let token = start; token < end;) {
+    while (token < end && !replayed(token)) token++;
+    const first = token;
+    while (token < end && replayed(token)) token++;
+    if (token > first) into.push([first, token]);
+  }
 }
 
 function calibrationEnd({ tokens, sequenceStarts, batches }: TokenTrace, share: number): number {
-  if (batches) {
-    const marked = batches.calibration.lastIndexOf(1) + 1;
-    if (marked > 0) return marked;
-  }
+  if (batches && batches.calibrationSteps > 0) return batches.starts[batches.calibrationSteps];
   if (share === 0) return 0;
   const wanted = share * tokens;
-  if (batches) {
-    let end = 0;
-    while (end < tokens && (end < wanted || batches.step[end] === batches.step[end - 1])) end++;
-    return end;
-  }
-  if (sequenceStarts) return sequenceStarts.find((start) => start >= wanted) ?? tokens;
-  return Math.ceil(wanted);
+  const starts = batches?.starts ?? sequenceStarts;
+  return starts ? (starts.find((start) => start >= wanted) ?? tokens) : Math.ceil(wanted);
 }
 
 function calibrate(trace: TokenTrace, spec: ReplaySpec, share: number): Calibration {
@@ -195,22 +257,24 @@ function calibrate(trace: TokenTrace, spec: ReplaySpec, share: number): Calibrat
   if (end === 0)
     throw new TraceError('', `no token to calibrate on in share ${share}`, 'a larger calibrationShare');
   const collector = new Collector(trace, spec.layers, spec.gpus);
-  const tokens = Int32Array.from({ length: end }, (_, token) => token);
-  const source = trace.batches?.source ?? new Uint16Array(end);
+  const every = Int32Array.from({ length: end }, (_, token) => token);
+  const tokens = every.filter(filterOf(trace, spec) ?? (() => true));
+  const { batches } = trace;
+  const source = batches ? tokens.map((token) => batches.source[token]) : new Uint16Array(tokens.length);
   collector.collect(tokens, source);
   const { experts } = trace.header;
-  const marked = trace.batches?.calibration[0] === 1;
+  const marked = batches !== null && batches.calibrationSteps > 0;
   return {
     loads: collector.layers.map(({ counts }) => addLoads(counts, experts, new Float64Array(experts))),
-    tokens: end,
+    tokens: tokens.length,
     layers: collector.layers,
     label: marked
       ? "the recording's marked part"
-      : `the first ${end} of the recording's ${trace.tokens} tokens, in whole ${trace.batches ? 'steps' : 'sequences'}`,
+      : `the first ${end} of the recording's ${trace.tokens} tokens, in whole ${batches ? 'steps' : 'sequences'}`,
   };
 }
 
-function batchedSteps(split: Split, spec: ReplaySpec): Steps {
+function batchedSteps(trace: TokenTrace, split: Split, spec: ReplaySpec): Steps {
   const { tokensPerGpu } = spec;
   if (tokensPerGpu === null)
     throw new TraceError('', 'no workload.tokensPerGpu', `a whole number ≥ 1 for batching ${spec.batching}`);
@@ -223,10 +287,7 @@ function batchedSteps(split: Split, spec: ReplaySpec): Steps {
     );
   }
   const batchingSpec: BatchingSpec = {
-    // Without sequences every token is one of its own.
-    sequences:
-      split.sequences ??
-      Array.from({ length: split.tokens }, (_, i) => [split.end + i, split.end + i + 1] as const),
+    sequences: split.sequences ?? withoutSequences(trace, split, spec),
     gpus: spec.gpus,
     tokensPerGpu,
     resample: spec.resample,
@@ -249,6 +310,16 @@ function batchedSteps(split: Split, spec: ReplaySpec): Steps {
       for (const tokens of batching.steps(batchingSpec)) yield { tokens, source };
     },
   };
+}
+
+/** Tokens of a recording without sequences: each one of its own where they are drawn anew, else in runs. */
+function withoutSequences(trace: TokenTrace, split: Split, spec: ReplaySpec): Sequence[] {
+  const runs: Sequence[] = [];
+  pushKept(split.end, trace.tokens, filterOf(trace, spec), runs);
+  if (!spec.resample) return runs;
+  return runs.flatMap(([start, end]) =>
+    Array.from({ length: end - start }, (_, i) => [start + i, start + i + 1] as const),
+  );
 }
 
 function countSteps(batching: Batching, spec: BatchingSpec): number {
@@ -274,8 +345,8 @@ function tooShort(
   ];
   return new TraceError(
     '',
-    `${asked} steps of ${what}, but after calibration the recording holds ${split.tokens} tokens in ` +
-      `${spec.sequences.length} sequences, enough for ${available} such steps`,
+    `${asked} steps of ${what}, but after calibration the recording holds ${split.tokens} tokens` +
+      `${split.sequences ? ` in ${split.sequences.length} sequences` : ''}, enough for ${available} such steps`,
     ways.join(', or '),
   );
 }
@@ -308,27 +379,41 @@ function recordedSteps(trace: TokenTrace, split: Split, spec: ReplaySpec): Steps
       `cluster.gpus = ${trace.header.gpus} with batching 'recorded'`,
     );
   }
-  const bounds = [split.end];
-  for (let token = split.end + 1; token <= trace.tokens; token++) {
-    if (token === trace.tokens || batches.step[token] !== batches.step[token - 1]) bounds.push(token);
+  const replayed = filterOf(trace, spec);
+  const { starts, source } = batches;
+  const tokensOf = (step: number): Int32Array => {
+    const all = Int32Array.from({ length: starts[step + 1] - starts[step] }, (_, i) => starts[step] + i);
+    return replayed === null ? all : all.filter(replayed);
+  };
+  const recorded: number[] = [];
+  let firstTokens = 0;
+  for (let step = 0; step + 1 < starts.length; step++) {
+    if (starts[step] < split.end) continue;
+    const left = replayed === null ? starts[step + 1] - starts[step] : tokensOf(step).length;
+    if (left === 0) continue;
+    if (recorded.length === 0) firstTokens = left;
+    recorded.push(step);
   }
-  const available = bounds.length - 1;
+  const available = recorded.length;
   const count = spec.steps ?? available;
   if (count > available) {
     throw new TraceError('', `${count} steps asked for`, `at most the ${available} recorded`);
   }
-  const tokensPerGpu = Math.round((bounds[1] - bounds[0]) / spec.gpus);
+  const tokensPerGpu = Math.round(firstTokens / spec.gpus);
   checkRecordedSize(spec.tokensPerGpu, tokensPerGpu);
   return {
     count,
     tokensPerGpu,
     *start() {
-      for (let step = 0; step < count; step++) {
-        const tokens = Int32Array.from(
-          { length: bounds[step + 1] - bounds[step] },
-          (_, i) => bounds[step] + i,
-        );
-        yield { tokens, source: batches.source.subarray(bounds[step], bounds[step + 1]) };
+      for (const step of recorded.slice(0, count)) {
+        const tokens = tokensOf(step);
+        yield {
+          tokens,
+          source:
+            replayed === null
+              ? source.subarray(starts[step], starts[step + 1])
+              : tokens.map((token) => source[token]),
+        };
       }
     },
   };
@@ -372,5 +457,5 @@ function resampled(
     seed,
   };
   const drawn: Split = { ...split, sequences };
-  return replay(trace, again, drawn, batchedSteps(drawn, again));
+  return replay(trace, again, drawn, batchedSteps(trace, drawn, again));
 }

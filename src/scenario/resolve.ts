@@ -295,7 +295,7 @@ function checkTraceModel({ header }: Trace, shape: MoeShape, file: string, { pat
 
 function resolveTrace(
   { workload, seed }: Scenario,
-  { path, batching, resample }: TraceOptions,
+  { path, batching, resample, padding, phase: only }: TraceOptions,
   file: string,
   { cluster }: Machine,
   policies: ResolvedScenario['policies'],
@@ -323,6 +323,8 @@ function resolveTrace(
     layers: layer === 'all' ? header.layerIds.map((_, i) => i) : [layer],
     batching: batching ?? (recorded ? 'recorded' : 'shuffled'),
     resample,
+    padding: padding === 'include',
+    phase: only ?? null,
     calibrationShare: Math.max(...policies.map(({ options }) => policyOf(options).calibrationShare(options))),
     seed,
   };

@@ -3,7 +3,7 @@ import { policies, type PolicyInput, type PolicyOptions } from '../balancing/ind
 import { runtimes, type RuntimeOptions } from '../execution/index.js';
 import { clusterPresets, clusterSchema } from '../hardware/index.js';
 import { modelPresets, shapeOverridesSchema, shapeSchema } from '../model/index.js';
-import { batchingKinds, generators, type GeneratorOptions } from '../routing/index.js';
+import { batchingKinds, generators, phases, type GeneratorOptions } from '../routing/index.js';
 
 type Names = [string, ...string[]];
 
@@ -58,6 +58,16 @@ const trace = z.strictObject({
     .boolean()
     .default(false)
     .describe('Go on with whole sequences drawn with replacement when the recording is used up.'),
+  padding: z
+    .enum(['exclude', 'include'])
+    .default('exclude')
+    .describe('Whether padding and dummy tokens are replayed, where the recording tells them apart.'),
+  phase: z
+    .enum(phases)
+    .optional()
+    .describe(
+      'Replay only the steps or tokens of this phase, where the recording mixes them; default: both.',
+    ),
 });
 
 const routing = union<GeneratorOptions | TraceOptions>('kind', [

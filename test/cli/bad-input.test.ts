@@ -198,7 +198,7 @@ describe('bad input: exit code 2, one message with file, path, found and allowed
     expect(refuse(set('workload.routing', routing))).toContain(
       'workload.routing.path: found ' +
         quickstart +
-        ', a recording of toy router (synthetic) with experts 32, allowed: a recording of custom with experts 8',
+        ', a recording of epsim-small-moe (8 layers, 32 experts, top 4) with experts 32, allowed: a recording of custom with experts 8',
     );
     const damaged = join(folder, 'damaged.parquet');
     writeFileSync(damaged, 'PAR1 and nothing more');
@@ -223,7 +223,7 @@ describe('bad input: exit code 2, one message with file, path, found and allowed
       'run',
       join(root, 'scenarios/quickstart.json'),
       '--set',
-      'workload.routing.resample=false',
+      'workload.steps=10',
     ]);
     expect(status).toBe(2);
     expect(stderr).toMatch(

@@ -100,7 +100,7 @@ describe('epsim run', () => {
   it('runs the quickstart', () => {
     const { status, stdout } = epsim(['run', 'scenarios/quickstart.json']);
     expect(status).toBe(0);
-    expect(stdout).toContain('quickstart trace: routing of a toy router, not of a language model');
+    expect(stdout).toContain('recorded from a small language model that the project trained');
   });
 
   it('runs the hot expert of the LLEP paper', () => {

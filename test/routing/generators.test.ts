@@ -35,7 +35,7 @@ function stepsOf(generated: ReturnType<typeof source>) {
   return steps;
 }
 
-const everyKind = [
+const everyKind: { kind: string; name?: string; pattern?: string; [option: string]: unknown }[] = [
   { kind: 'balanced' },
   { kind: 'hot-experts', share: 0.6, experts: 3 },
   { kind: 'hot-experts', share: 0.6, experts: 3, pattern: 'distinct' },
@@ -43,6 +43,10 @@ const everyKind = [
   { kind: 'log-normal', sigma: 1 },
   { kind: 'power-law', exponent: 1.01 },
   { kind: 'dirichlet', concentration: 0.3 },
+  { kind: 'domains', domains: 3, period: 1, change: 'gradual' },
+  { kind: 'workload', name: 'W0' },
+  { kind: 'workload', name: 'W2' },
+  { kind: 'workload', name: 'W7', period: 2 },
 ];
 
 const sum = (values: ArrayLike<number>) => Array.from(values).reduce((a, b) => a + b, 0);
@@ -64,7 +68,7 @@ describe.each(everyKind)('generator %o', (options) => {
 
   it('draws the same again, and other things for another seed', () => {
     expect(stepsOf(source(options))).toEqual(stepsOf(source(options)));
-    const fixed = options.kind === 'balanced' || isLlep;
+    const fixed = options.kind === 'balanced' || options.name === 'W0' || isLlep;
     if (!fixed) expect(stepsOf(source(options))).not.toEqual(stepsOf(source(options, {}, 2, 2)));
   });
 
@@ -232,4 +236,134 @@ describe('power-law loads (ai-dynamo/aiconfigurator @ 095f58a, collector/helper.
       expect(Math.abs(mean / expected - 1)).toBeLessThan(0.08);
     },
   );
+});
+
+describe('workloads W0 to W7', () => {
+  /** Shares of the copies by expert and by GPU (4 contiguous groups), step by step in layer 0. */
+  function shares(options: object, steps: number, change: object = {}) {
+    const setting = { tokensPerGpu: 4000, topK: 1, ...change };
+    return stepsOf(source({ kind: 'workload', ...options }, setting, steps)).map(([{ counts }]) => {
+      const total = sum(counts);
+      const experts = Array.from(
+        { length: 16 },
+        (_, e) => sum([0, 1, 2, 3].map((gpu) => counts[gpu * 16 + e])) / total,
+      );
+      return { experts, gpus: [0, 4, 8, 12].map((first) => sum(experts.slice(first, first + 4))) };
+    });
+  }
+  const hottest = (values: number[]) => values.indexOf(Math.max(...values));
+
+  it('W0 is even', () => {
+    for (const { experts } of shares({ name: 'W0' }, 2))
+      for (const share of experts) expect(share).toBe(1 / 16);
+  });
+
+  it('W1: one expert has half of the copies, the same one in every step', () => {
+    const steps = shares({ name: 'W1' }, 5);
+    for (const { experts } of steps) expect(Math.max(...experts)).toBeCloseTo(0.5, 1);
+    expect(new Set(steps.map(({ experts }) => hottest(experts))).size).toBe(1);
+  });
+
+  it('W1: no token picks an expert twice, which caps the share and is said', () => {
+    const generated = source({ kind: 'workload', name: 'W1', tokens: true }, { topK: 4 });
+    expect(generated.notes[0]).toContain('share capped at 1 hot / top 4 = 0.25');
+    const [[{ tokens, counts }]] = stepsOf(generated);
+    for (let t = 0; t < tokens!.count; t++) {
+      expect(new Set(tokens!.experts.subarray(4 * t, 4 * t + 4)).size).toBe(4);
+    }
+    const byExpert = Array.from({ length: 16 }, (_, e) =>
+      sum([0, 1, 2, 3].map((gpu) => counts[gpu * 16 + e])),
+    );
+    expect(Math.max(...byExpert)).toBe(240);
+  });
+
+  it('W2: all experts of one GPU have half together, and evenly', () => {
+    const [{ experts, gpus }] = shares({ name: 'W2' }, 1);
+    expect(Math.max(...gpus)).toBeCloseTo(0.5, 1);
+    const first = 4 * hottest(gpus);
+    for (const share of experts.slice(first, first + 4)) expect(share).toBeCloseTo(0.125, 1);
+  });
+
+  it('W3: an eighth of the experts have half', () => {
+    const [{ experts }] = shares({ name: 'W3' }, 1);
+    const falling = [...experts].sort((a, b) => b - a);
+    expect(falling[0] + falling[1]).toBeCloseTo(0.5, 1);
+    expect(falling[1]).toBeGreaterThan(4 * falling[2]);
+  });
+
+  it('W4: source GPUs fall from 2 to 1, with the mean that was asked for', () => {
+    const generated = source({ kind: 'workload', name: 'W4', tokens: true });
+    const [[{ counts, tokens }]] = stepsOf(generated);
+    const bySource = [0, 1, 2, 3].map((gpu) => sum(counts.slice(16 * gpu, 16 * gpu + 16)) / 4);
+    // 60 tokens each on average: 80, 66.7, 53.3, 40.
+    expect(bySource).toEqual([80, 67, 53, 40]);
+    expect([...generated.start().next()!.tokensBySource]).toEqual(bySource);
+    expect([...tokens!.source].filter((gpu) => gpu === 3)).toHaveLength(40);
+    expect(generated.tokensPerGpu).toBe(60);
+  });
+
+  it('W5: one source GPU has no tokens, the others have theirs', () => {
+    const stream = source({ kind: 'workload', name: 'W5' }).start();
+    const { tokensBySource, tokens, layers } = stream.next()!;
+    expect([...tokensBySource]).toEqual([60, 60, 60, 0]);
+    expect(tokens).toBe(180);
+    expect(sum(layers[0].counts)).toBe(180 * 4);
+    expect(sum(layers[0].counts.slice(48))).toBe(0);
+  });
+
+  it('W6: the hot expert moves every four steps, and never to itself', () => {
+    const places = shares({ name: 'W6' }, 16).map(({ experts }) => hottest(experts));
+    for (let step = 1; step < 16; step++) {
+      if (step % 4 === 0) expect(places[step]).not.toBe(places[step - 1]);
+      else expect(places[step]).toBe(places[step - 1]);
+    }
+  });
+
+  it('W7: 80 % on as many experts as a token takes, in every eighth step alone', () => {
+    const steps = shares({ name: 'W7' }, 17, { topK: 2 });
+    steps.forEach(({ experts }, step) => {
+      const falling = [...experts].sort((a, b) => b - a);
+      if (step % 8 === 7) expect(falling[0] + falling[1]).toBeCloseTo(0.8, 1);
+      else expect(falling[0]).toBeLessThan(0.09);
+    });
+  });
+
+  it.each([
+    [{ name: 'W0', share: 0.5 }, 'share: found 0.5 for W0, allowed: no parameter'],
+    [{ name: 'W2', period: 3 }, 'period: found 3 for W2, allowed: share'],
+    [{ name: 'W1', experts: 16 }, "experts: found 16 hot experts, allowed: fewer than the model's 16"],
+  ])('refuses %o', (options, message) => {
+    expect(() => source({ kind: 'workload', ...options })).toThrow(message);
+  });
+
+  it('W5 needs a second GPU', () => {
+    expect(() => source({ kind: 'workload', name: 'W5' }, { gpus: 1 })).toThrow('name: found W5 on one GPU');
+  });
+});
+
+describe('domains that follow each other', () => {
+  const loads = (options: object, steps: number) =>
+    stepsOf(source({ kind: 'domains', sigma: 1.5, ...options }, { tokensPerGpu: 4000, topK: 1 }, steps)).map(
+      ([{ counts }]) =>
+        Array.from({ length: 16 }, (_, e) => sum([0, 1, 2, 3].map((gpu) => counts[gpu * 16 + e]))),
+    );
+  const distance = (a: number[], b: number[]) => sum(a.map((load, e) => Math.abs(load - b[e]))) / 2 / sum(a);
+
+  it('abrupt: steady within a domain, other experts in the next, the same again when it comes again', () => {
+    const steps = loads({ domains: 2, period: 3 }, 9);
+    expect(distance(steps[0], steps[2])).toBeLessThan(0.03);
+    expect(distance(steps[2], steps[3])).toBeGreaterThan(0.2);
+    expect(distance(steps[0], steps[6])).toBeLessThan(0.03);
+  });
+
+  it('gradual: half way between two domains in the middle of the first', () => {
+    const [first, , middle, , next] = loads({ domains: 2, period: 4, change: 'gradual' }, 5);
+    expect(distance(first, middle)).toBeLessThan(0.7 * distance(first, next));
+    expect(distance(first, middle)).toBeGreaterThan(0.3 * distance(first, next));
+  });
+
+  it('what domains share stays: with all of it there is no drift', () => {
+    const [a, b] = loads({ domains: 2, period: 1, shared: 1 }, 2);
+    expect(distance(a, b)).toBeLessThan(0.03);
+  });
 });

@@ -1,6 +1,7 @@
 import { fc, test } from '@fast-check/vitest';
 import { describe, expect, it } from 'vitest';
 import {
+  rowsInMemory,
   tokenTraceSource,
   type ReplaySpec,
   type RoutingSource,
@@ -32,10 +33,12 @@ function traceOf(lengths: number[], layers = 2): TokenTrace {
       notes: [],
     },
     tokens,
-    experts,
-    weights: null,
+    rows: rowsInMemory(tokens, experts, null),
     sequenceStarts: Int32Array.from(starts),
+    sequenceDomains: null,
     batches: null,
+    phase: null,
+    padding: null,
   };
 }
 
@@ -46,6 +49,8 @@ const spec = (change: Partial<ReplaySpec>): ReplaySpec => ({
   layers: [0],
   batching: 'shuffled',
   resample: false,
+  padding: false,
+  phase: null,
   calibrationShare: 0,
   seed: 1,
   ...change,
@@ -97,9 +102,9 @@ describe('batchings by hand', () => {
     const trace = traceOf([8]);
     trace.header.gpus = 2;
     trace.batches = {
-      step: Int32Array.of(0, 0, 0, 0, 1, 1, 1, 1),
-      source: Int32Array.of(1, 1, 0, 0, 0, 1, 1, 1),
-      calibration: new Uint8Array(8),
+      starts: Int32Array.of(0, 4, 8),
+      source: Uint16Array.of(1, 1, 0, 0, 0, 1, 1, 1),
+      calibrationSteps: 0,
     };
     const source = tokenTraceSource(trace, spec({ tokensPerGpu: null, batching: 'recorded' }));
     const stream = source.start();
@@ -109,6 +114,58 @@ describe('batchings by hand', () => {
     // Token 4 goes from GPU 0 to experts 4 and 5.
     expect([...second.layers[0].counts.subarray(0, 8)]).toEqual([0, 0, 0, 0, 1, 1, 0, 0]);
     expect(stream.next()).toBeNull();
+  });
+});
+
+describe('padding and phases', () => {
+  const prefill = 0;
+  const decode = 1;
+
+  it('padding is left out unless it is asked for, and the result says so', () => {
+    const trace = traceOf([3, 2, 3]);
+    trace.padding = Uint8Array.of(0, 1, 0, 0, 0, 1, 1, 1);
+    const source = tokenTraceSource(trace, spec({ tokensPerGpu: 1 }));
+    expect(tokensByStep(source).flat().sort()).toEqual([0, 2, 3, 4]);
+    expect(source.notes[0]).toBe(
+      "4 of 8 recorded tokens are left out: padding (padding: 'include' replays it)",
+    );
+    const all = tokenTraceSource(trace, spec({ tokensPerGpu: 1, padding: true }));
+    expect(tokensByStep(all).flat().sort()).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
+    expect(all.notes).toEqual([]);
+  });
+
+  it('recorded steps lose their padding, and steps of nothing else', () => {
+    const trace = traceOf([8]);
+    trace.header.gpus = 2;
+    trace.batches = {
+      starts: Int32Array.of(0, 2, 4, 8),
+      source: Uint16Array.of(0, 1, 0, 1, 0, 1, 1, 1),
+      calibrationSteps: 0,
+    };
+    trace.padding = Uint8Array.of(0, 0, 1, 1, 0, 0, 0, 1);
+    const source = tokenTraceSource(trace, spec({ tokensPerGpu: null, batching: 'recorded' }));
+    expect(source.steps).toBe(2);
+    const stream = source.start();
+    expect([...stream.next()!.tokensBySource]).toEqual([1, 1]);
+    expect([...stream.next()!.tokensBySource]).toEqual([1, 2]);
+  });
+
+  it('one phase of a mixed recording can be replayed alone', () => {
+    const trace = traceOf([4, 4]);
+    trace.phase = Uint8Array.of(prefill, prefill, decode, decode, prefill, decode, decode, decode);
+    const source = tokenTraceSource(
+      trace,
+      spec({ tokensPerGpu: 1, batching: 'decode-lockstep', phase: 'decode' }),
+    );
+    expect(tokensByStep(source)).toEqual([
+      [2, 5],
+      [3, 6],
+    ]);
+    expect(source.notes[0]).toContain('3 of 8 recorded tokens are left out: not decode');
+    const none = { ...trace, phase: new Uint8Array(8) };
+    expect(() => tokenTraceSource(none, spec({ phase: 'decode' }))).toThrow(
+      /found 8 tokens, all of them left/,
+    );
   });
 });
 

@@ -29,6 +29,8 @@ function medianSkew(trace: TokenTrace, batching: BatchingKind, tokensPerGpu: num
     layers,
     batching,
     resample: false,
+    padding: false,
+    phase: null,
     calibrationShare: 0,
     seed: 1,
   });

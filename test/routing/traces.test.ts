@@ -1,11 +1,13 @@
 import { dump } from 'npyjs';
-import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import {
   BatchTraceWriter,
+  bytesInMemory,
   encodeTokenTrace,
+  MemorySink,
   readNativeTrace,
   readRecording,
+  rowsInMemory,
   TraceError,
   type CountTrace,
   type LayerBatch,
@@ -40,6 +42,20 @@ describe('numpy recordings', () => {
       layerIds: [0, 1],
       phase: 'decode',
     });
+  });
+
+  it('reads the domain of every sequence', async () => {
+    const meta = { experts: 4, layers: 2, topk: 2, sequence_domains: ['prose', 'code'] };
+    const { header, sequenceDomains } = (await readRecording(
+      parts({ 'meta.json': text(JSON.stringify(meta)) }),
+      undefined,
+    )) as TokenTrace;
+    expect(header.domains).toEqual(['code', 'prose']);
+    expect([...sequenceDomains!]).toEqual([1, 0]);
+    const wrong = text(JSON.stringify({ ...meta, sequence_domains: ['prose'] }));
+    await expect(readRecording(parts({ 'meta.json': wrong }), undefined)).rejects.toThrow(
+      'meta.json sequence_domains: found 1 names, allowed: one for each of 2 sequences',
+    );
   });
 
   it('reads counts alone', async () => {
@@ -118,27 +134,92 @@ const trace: TokenTrace = {
   kind: 'tokens',
   header,
   tokens: 3,
-  experts: Uint16Array.of(0, 299, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14),
-  weights: Float32Array.from({ length: 12 }, (_, i) => i / 16),
+  rows: rowsInMemory(
+    3,
+    Uint16Array.of(0, 299, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14),
+    Float32Array.from({ length: 12 }, (_, i) => i / 16),
+  ),
   sequenceStarts: Int32Array.of(0, 1, 3),
+  sequenceDomains: null,
   batches: null,
+  phase: null,
+  padding: null,
 };
 
-const bufferOf = (bytes: Uint8Array) => bytes.slice().buffer;
+const read = (bytes: Uint8Array) => readNativeTrace(bytesInMemory(bytes));
+
+/** A trace with its one block in place of the function that gives it, so that two can be compared. */
+const plain = ({ rows, ...rest }: TokenTrace) => ({ ...rest, ...rows.block(0) });
 
 describe('native traces', () => {
   it('come back as they were: experts, gate weights, sequences, header', async () => {
-    expect(await readNativeTrace(bufferOf(encodeTokenTrace(trace)))).toEqual(trace);
+    expect(plain((await read(encodeTokenTrace(trace))) as TokenTrace)).toEqual(plain(trace));
   });
 
   it('keep batches of tokens, their sources and the calibration part', async () => {
     const batches = {
-      step: Int32Array.of(0, 0, 1),
-      source: Int32Array.of(1, 0, 1),
-      calibration: Uint8Array.of(1, 0, 0),
+      starts: Int32Array.of(0, 1, 2, 3),
+      source: Uint16Array.of(1, 0, 1),
+      calibrationSteps: 1,
     };
     const recorded = { ...trace, header: { ...header, gpus: 2, steps: 2 }, batches };
-    expect(await readNativeTrace(bufferOf(encodeTokenTrace(recorded)))).toEqual(recorded);
+    expect(plain((await read(encodeTokenTrace(recorded))) as TokenTrace)).toEqual(plain(recorded));
+  });
+
+  it('keep padding, phases, domains and the placements that were in force', async () => {
+    const placements = [
+      {
+        step: 0,
+        slots: [
+          [...Array(300).keys(), 7],
+          [...Array(300).keys(), 8],
+        ],
+      },
+      {
+        step: 1,
+        slots: [
+          [...Array(300).keys(), 9],
+          [...Array(300).keys(), 10],
+        ],
+      },
+    ];
+    const mixed: TokenTrace = {
+      ...trace,
+      header: { ...header, phase: undefined, domains: ['prose', 'code'], placements },
+      sequenceDomains: Uint16Array.of(1, 0),
+      phase: Uint8Array.of(0, 1, 1),
+      padding: Uint8Array.of(0, 0, 1),
+    };
+    expect(plain((await read(encodeTokenTrace(mixed))) as TokenTrace)).toEqual(plain(mixed));
+  });
+
+  it('outside memory they hold the same', async () => {
+    const tokens = 5_000;
+    const picks = Uint16Array.from({ length: tokens * 4 }, (_, i) => (i * 7919) % 300);
+    const weights = Float32Array.from(picks, (e) => e / 300);
+    const long: TokenTrace = {
+      ...trace,
+      tokens,
+      rows: rowsInMemory(tokens, picks, weights),
+      sequenceStarts: Int32Array.of(0, 17, tokens),
+    };
+    const scratch: number[] = [];
+    const { rows } = (await readNativeTrace(bytesInMemory(encodeTokenTrace(long)), {
+      memory: 20_000,
+      scratch: () => ({
+        append: (bytes) => bytes.forEach((byte) => scratch.push(byte)),
+        read: (position, into) => into.forEach((_, i) => (into[i] = scratch[position + i])),
+      }),
+    })) as TokenTrace;
+    expect(rows.blockTokens).toBeLessThan(tokens);
+    // Back and forth, so that blocks leave the cache and come again.
+    for (let i = 0; i < 200; i++) {
+      const token = (i * 2_741) % tokens;
+      const block = rows.block(Math.floor(token / rows.blockTokens));
+      const at = (token % rows.blockTokens) * 4;
+      expect([...block.experts.subarray(at, at + 4)]).toEqual([...picks.subarray(token * 4, token * 4 + 4)]);
+      expect(block.weights![at + 3]).toBe(weights[token * 4 + 3]);
+    }
   });
 
   it('keep counts by step, layer and source GPU', async () => {
@@ -150,15 +231,17 @@ describe('native traces', () => {
       gpus: 2,
       steps: 2,
     };
-    const writer = new BatchTraceWriter(counts, false);
+    const sink = new MemorySink();
+    const writer = new BatchTraceWriter(counts, false, sink);
     const layers = (a: number): LayerBatch[] =>
       [0, 1].map((layer) => ({ layer, counts: Int32Array.of(a, 0, layer, 7), tokens: null }));
     writer.add(0, layers(50), true);
     writer.add(0, layers(60));
     writer.add(1, layers(70));
-    const read = (await readNativeTrace(bufferOf(writer.finish()))) as CountTrace;
+    writer.finish();
+    const { steps } = (await read(sink.bytes())) as CountTrace;
     expect(
-      read.steps.map(({ calibration, layers: own }) => [calibration, own.map((layer) => [...layer])]),
+      steps.map(({ calibration, layers: own }) => [calibration, own.map((layer) => [...layer])]),
     ).toEqual([
       [
         true,
@@ -186,34 +269,58 @@ describe('native traces', () => {
 
   it('refuses truncated and foreign files', async () => {
     const bytes = encodeTokenTrace(trace);
-    await expect(readNativeTrace(bufferOf(bytes.subarray(0, bytes.length - 20)))).rejects.toThrow(
-      'truncated or corrupt',
-    );
-    await expect(readNativeTrace(bufferOf(bytes.subarray(30)))).rejects.toThrow(
-      /truncated or corrupt|not an epsim trace/,
-    );
-    await expect(readNativeTrace(text('hello'))).rejects.toThrow('not a Parquet file');
+    await expect(read(bytes.subarray(0, bytes.length - 20))).rejects.toThrow('truncated or corrupt');
+    await expect(read(bytes.subarray(30))).rejects.toThrow(/truncated or corrupt|not an epsim trace/);
+    await expect(read(new Uint8Array(text('hello')))).rejects.toThrow('not a Parquet file');
     const damaged = bytes.slice();
     damaged.fill(255, 4, 60);
-    await expect(readNativeTrace(bufferOf(damaged))).rejects.toThrow(/truncated or corrupt|found/);
+    await expect(read(damaged)).rejects.toThrow(/truncated or corrupt|found/);
   });
 
   it('refuses damage that decodes without an error, wherever it is', async () => {
-    const bytes = readFileSync(new URL('../../traces/quickstart.parquet', import.meta.url));
-    for (let at = 5_000; at < bytes.length - 50; at += 30_011) {
+    const tokens = 9_000;
+    const picks = Uint16Array.from({ length: 4 * tokens }, (_, i) => (Math.imul(i, 7_919) >>> 5) % 300);
+    const weights = Float32Array.from(picks, (expert, i) => expert / 300 + i * 1e-7);
+    const long = { ...trace, tokens, rows: rowsInMemory(tokens, picks, weights) };
+    const bytes = encodeTokenTrace({ ...long, sequenceStarts: Int32Array.of(0, 1, tokens) });
+    for (let at = 5_000; at < bytes.length - 50; at += Math.floor(bytes.length / 12)) {
       const damaged = Uint8Array.from(bytes);
       for (let i = at; i < at + 40; i++) damaged[i] ^= 0x5a;
-      await expect(readNativeTrace(bufferOf(damaged)), `damage at ${at}`).rejects.toThrow(TraceError);
+      await expect(read(damaged), `damage at ${at}`).rejects.toThrow(TraceError);
     }
-    const { experts, weights } = (await readNativeTrace(bufferOf(Uint8Array.from(bytes)))) as TokenTrace;
-    expect([experts.length, weights!.length]).toEqual([9250 * 16, 9250 * 16]);
+    const { experts } = ((await read(bytes)) as TokenTrace).rows.block(0);
+    expect(experts).toEqual(picks);
+  });
+
+  it.each<[string, (bytes: Uint8Array, at: number) => void]>([
+    ['a changed bit', (bytes, at) => (bytes[at] ^= 1 << (at % 8))],
+    // Where a run's length stands, the decoder alone would fill the memory.
+    [
+      'a huge number',
+      (bytes, at) => bytes.set([0xfe, 0xff, 0xff, 0xff, 0x0f].slice(0, bytes.length - at), at),
+    ],
+  ])('with %s anywhere they are refused, or read as they were', async (_, damage) => {
+    const bytes = encodeTokenTrace(trace);
+    const intact = plain(trace);
+    let refused = 0;
+    for (let at = 0; at < bytes.length; at++) {
+      const damaged = Uint8Array.from(bytes);
+      damage(damaged, at);
+      try {
+        expect(plain((await read(damaged)) as TokenTrace)).toEqual(intact);
+      } catch (error) {
+        if (!(error instanceof TraceError)) throw error;
+        refused++;
+      }
+    }
+    expect(refused).toBeGreaterThan(bytes.length / 2);
   });
 
   it('refuses a header that was changed', async () => {
     const bytes = encodeTokenTrace(trace);
     const at = Buffer.from(bytes).indexOf('"layerIds":[4');
     bytes[at + '"layerIds":['.length] = '5'.charCodeAt(0);
-    await expect(readNativeTrace(bufferOf(bytes))).rejects.toThrow(
+    await expect(read(bytes)).rejects.toThrow(
       /^header: found other contents than were written .*, allowed: the file as it was recorded/,
     );
   });
@@ -222,15 +329,13 @@ describe('native traces', () => {
     const bytes = encodeTokenTrace(trace);
     const at = Buffer.from(bytes).indexOf('epsim/checksums');
     bytes[at] = 'E'.charCodeAt(0);
-    expect(await readNativeTrace(bufferOf(bytes))).toEqual(trace);
+    expect(plain((await read(bytes)) as TokenTrace)).toEqual(plain(trace));
   });
 
   it('refuses a file that contradicts its header', async () => {
     const wrong = encodeTokenTrace({ ...trace, header: { ...header, experts: 100, importance: undefined } });
-    await expect(readNativeTrace(bufferOf(wrong))).rejects.toThrow(
-      'column expert_1, row 0: found 299, allowed: 0 to 99',
-    );
+    await expect(read(wrong)).rejects.toThrow('column expert_1, row 0: found 299, allowed: 0 to 99');
     const short = encodeTokenTrace({ ...trace, header: { ...header, importance: [[1]] } });
-    await expect(readNativeTrace(bufferOf(short))).rejects.toThrow('importance of another shape');
+    await expect(read(short)).rejects.toThrow('importance of another shape');
   });
 });

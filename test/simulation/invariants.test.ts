@@ -1,10 +1,11 @@
 /** The invariants of docs/architecture.md §6 over random scenarios; each test names its own. */
 import { fc, test } from '@fast-check/vitest';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { planLayer } from '../../src/balancing/index.js';
+import { writeInPieces } from '../../src/files/index.js';
 import { recordTrace } from '../../src/record-trace.js';
 import { openScenario } from '../../src/run.js';
 import type { ScenarioInput } from '../../src/scenario/index.js';
@@ -181,7 +182,8 @@ describe('invariants', () => {
       const folder = mkdtempSync(join(tmpdir(), 'epsim-'));
       try {
         const path = join(folder, 'trace.parquet');
-        writeFileSync(path, recordTrace(await openScenario(scenario)).bytes);
+        const opened = await openScenario(scenario);
+        await writeInPieces(path, (sink) => recordTrace(opened, sink));
         const routing = { kind: 'trace', path, batching: 'recorded' } as const;
         const replay = {
           ...scenario,
@@ -230,7 +232,9 @@ describe('invariants', () => {
                 });
                 return { ...batch, counts, tokens: null };
               });
-              return { ...step, layers };
+              const tokensBySource = new Int32Array(gpus);
+              step.tokensBySource.forEach((tokens, gpu) => (tokensBySource[rename(gpu)] = tokens));
+              return { ...step, tokensBySource, layers };
             },
           };
         },

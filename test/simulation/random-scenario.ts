@@ -38,6 +38,9 @@ const routingArbitrary = fc
       { kind: 'log-normal' as const, sigma: 1.5, redraw: 'run' as const },
       { kind: 'power-law' as const, exponent: 1.2 },
       { kind: 'dirichlet' as const, concentration: 0.3 },
+      { kind: 'domains' as const, domains: 2, period: 1 },
+      { kind: 'workload' as const, name: 'W4' as const },
+      { kind: 'workload' as const, name: 'W6' as const, period: 1 },
     ),
     fc.boolean(),
   )

@@ -1,26 +1,14 @@
 import { Command } from '@commander-js/extra-typings';
-import { readJson, writeWhole } from '../../files/index.js';
-import { openScenario } from '../../run.js';
-import { recordTrace } from '../../record-trace.js';
-import { setPath } from '../../scenario/index.js';
-
-const collect = (value: string, before: string[]) => [...before, value];
+import { compareCommand } from './trace/compare.js';
+import { importCommand } from './trace/import.js';
+import { inspectCommand } from './trace/inspect.js';
+import { recordCommand } from './trace/record.js';
 
 export function traceCommand() {
-  const record = new Command('record')
-    .description("write a scenario's routing to a native trace, its calibration part marked")
-    .argument('<scenario>', 'scenario file')
-    .requiredOption('--out <file>', 'the trace to write (.parquet)')
-    .option('--set <path=value>', 'change one value of the scenario (repeatable)', collect, [])
-    .action(async (file, { out, set }) => {
-      let input = await readJson(file);
-      for (const assignment of set) input = setPath(input, assignment);
-      const { bytes, header } = recordTrace(await openScenario(input, { file }));
-      await writeWhole(out, bytes);
-      console.error(
-        `wrote ${out}: ${header.steps} steps of ${header.kind}, ${header.layerIds.length} layers, ` +
-          `${bytes.length} bytes`,
-      );
-    });
-  return new Command('trace').description('record routing').addCommand(record);
+  return new Command('trace')
+    .description('recorded routing: import it, look at it, write it')
+    .addCommand(importCommand())
+    .addCommand(inspectCommand())
+    .addCommand(compareCommand())
+    .addCommand(recordCommand());
 }

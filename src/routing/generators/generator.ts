@@ -9,14 +9,26 @@ export interface GeneratorSetting {
   routerGroups: number;
   topGroups: number;
   tokensPerGpu: number;
+  /** Tokens by source GPU, where they are not all tokensPerGpu. */
+  tokensBySource?: Int32Array;
+}
+
+/** Tokens of a source GPU. */
+export function tokensOf({ tokensBySource, tokensPerGpu }: GeneratorSetting, source: number): number {
+  return tokensBySource ? tokensBySource[source] : tokensPerGpu;
+}
+
+/** Tokens of all source GPUs. */
+export function allTokens({ tokensBySource, tokensPerGpu, gpus }: GeneratorSetting): number {
+  return tokensBySource ? tokensBySource.reduce((sum, tokens) => sum + tokens, 0) : gpus * tokensPerGpu;
 }
 
 /** How one layer routes. Its arrays are reused from draw to draw. */
 export interface LayerDraw {
   /** True where there is no popularity to draw and every draw is the same, so that one serves all steps. */
   constant: boolean;
-  /** Draws popularity anew; called before anything else. */
-  redraw(random: Random): void;
+  /** Draws popularity anew for a step (the calibration counts as step 0); called before anything else. */
+  redraw(random: Random, step: number): void;
   /** Draws copies per expert for the tokens of one source GPU; null where only tokens can be drawn. */
   counts: ((source: number, random: Random, into: Int32Array) => void) | null;
   /** Draws the experts of all tokens, source by source, [token · topK + choice]. */
@@ -31,6 +43,10 @@ export interface Generator<Options = never> {
   options: z.ZodType<Options>;
   /** Things that a reader of the result must know. */
   notes?(options: Options, setting: GeneratorSetting): string[];
+  /**
+   * Tokens by source GPU; null: tokensPerGpu of each. @throws RangeError where the options don't fit the setting
+   */
+  tokensBySource?(options: Options, setting: GeneratorSetting): Int32Array | null;
   /** @throws RangeError where the options don't fit the setting */
   prepare(options: Options, setting: GeneratorSetting): LayerDraw;
 }

@@ -1,13 +1,24 @@
 import { balanced } from './balanced.js';
 import { dirichlet } from './dirichlet.js';
+import { domains } from './domains.js';
 import type { Generator } from './generator.js';
 import { hotExperts } from './hot-experts.js';
 import { logNormal } from './log-normal.js';
 import { powerLaw } from './power-law.js';
+import { workload } from './workload.js';
 import { zipf } from './zipf.js';
 
 /** All generators, in the order in which they are listed. */
-export const generators = [balanced, hotExperts, zipf, logNormal, powerLaw, dirichlet] as const;
+export const generators = [
+  balanced,
+  hotExperts,
+  zipf,
+  logNormal,
+  powerLaw,
+  dirichlet,
+  domains,
+  workload,
+] as const;
 
 export type GeneratorOptions = ReturnType<(typeof generators)[number]['options']['parse']>;
 

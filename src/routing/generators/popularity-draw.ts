@@ -1,6 +1,6 @@
 import { CountDraw, inclusionProbabilities, TokenDraw } from '../inclusion.js';
 import { shuffle, type Random } from '../random.js';
-import type { GeneratorSetting, LayerDraw } from './generator.js';
+import { allTokens, tokensOf, type GeneratorSetting, type LayerDraw } from './generator.js';
 
 /** Mean copies per expert and source below which tokens are drawn one by one even where only counts are asked for. */
 const SMALL_COUNT = 4;
@@ -8,14 +8,15 @@ const SMALL_COUNT = 4;
 /**
  * A layer whose tokens pick different experts with shares that follow a popularity.
  * @param permute whether the experts are shuffled after each draw of popularity
- * @param draw writes a popularity, most popular experts first where the order means anything
+ * @param draw writes the popularity of a step, most popular experts first where the order means anything
  */
 export function popularityDraw(
   setting: GeneratorSetting,
   permute: boolean,
-  draw: (popularity: Float64Array, random: Random) => void,
+  draw: (popularity: Float64Array, random: Random, step: number) => void,
 ): LayerDraw {
-  const { gpus, experts, topK, tokensPerGpu, routerGroups, topGroups } = setting;
+  const { experts, topK, tokensPerGpu, routerGroups, topGroups } = setting;
+  const all = allTokens(setting);
   const popularity = new Float64Array(experts).fill(1);
   const inclusion = inclusionProbabilities(popularity, topK);
   const tokenDraw = new TokenDraw(inclusion, topK, routerGroups, topGroups);
@@ -27,28 +28,29 @@ export function popularityDraw(
   const picks = new Uint16Array(topK);
   return {
     constant: false,
-    redraw(random) {
-      draw(popularity, random);
+    redraw(random, step) {
+      draw(popularity, random, step);
       if (permute) shuffle(popularity, random);
       inclusionProbabilities(popularity, topK, inclusion);
       countDraw.reset();
     },
     counts(source, random, into) {
+      const tokens = tokensOf(setting, source);
       if (byToken) {
         row.fill(0);
         tokenDraw.reset(random);
-        for (let t = 0; t < tokensPerGpu; t++) {
+        for (let t = 0; t < tokens; t++) {
           tokenDraw.draw(picks, 0);
           for (let j = 0; j < topK; j++) row[picks[j]]++;
         }
       } else {
-        countDraw.draw(tokensPerGpu, random, row);
+        countDraw.draw(tokens, random, row);
       }
       into.set(row, source * experts);
     },
     tokens(random, into) {
       tokenDraw.reset(random);
-      for (let t = 0; t < gpus * tokensPerGpu; t++) tokenDraw.draw(into, t * topK);
+      for (let t = 0; t < all; t++) tokenDraw.draw(into, t * topK);
     },
   };
 }

@@ -12,6 +12,7 @@ import {
   type Trace,
   type TraceHeader,
 } from './trace.js';
+import { rowsInMemory } from './token-rows.js';
 
 /** The parts of a recording that share a name, as bytes: NAME.experts.npy and so on. */
 export interface RecordingParts {
@@ -39,7 +40,13 @@ const metaSchema = z.object({
   topk: z.int().min(1).optional(),
   layer_ids: z.array(z.int()).optional(),
   layer_ids_recorded: z.array(z.int()).optional(),
+  sequence_domains: z.array(z.string()).optional(),
+  // What the recordings of gpt-oss-20b call them.
+  categories: z.array(z.string()).optional(),
+  notes: z.array(z.string()).default([]),
+  licence: z.string().default(''),
 });
+type Meta = z.output<typeof metaSchema>;
 
 /**
  * Reads a recording in numpy files: `experts.npy` [tokens][layers][topK] with `seq_offsets.npy` (first token
@@ -48,10 +55,11 @@ const metaSchema = z.object({
  * @throws TraceError that names the part, what was found and what is allowed
  */
 export async function readRecording(parts: RecordingParts, topK: number | undefined): Promise<Trace> {
-  const header = readMeta(parts['meta.json'], topK);
+  const meta = readMeta(parts['meta.json']);
+  const header = headerOf(meta, topK);
   const counts = parts['counts.csv'] ? readCountsCsv(parts['counts.csv'], header) : null;
   if (parts['experts.npy']) {
-    const trace = await readTokens(parts, header);
+    const trace = await readTokens(parts, header, meta);
     if (counts) checkCounts(trace, counts);
     return trace;
   }
@@ -59,7 +67,7 @@ export async function readRecording(parts: RecordingParts, topK: number | undefi
   throw new TraceError('', 'neither experts.npy nor counts.csv', 'at least one of them');
 }
 
-function readMeta(bytes: ArrayBuffer | undefined, topK: number | undefined): TraceHeader {
+function readMeta(bytes: ArrayBuffer | undefined): Meta {
   if (!bytes)
     throw new TraceError(
       'meta.json',
@@ -74,7 +82,10 @@ function readMeta(bytes: ArrayBuffer | undefined, topK: number | undefined): Tra
   }
   const parsed = metaSchema.safeParse(json);
   if (!parsed.success) throw metadataError('meta.json', parsed.error, json);
-  const meta = parsed.data;
+  return parsed.data;
+}
+
+function headerOf(meta: Meta, topK: number | undefined): TraceHeader {
   const layerIds =
     meta.layer_ids ?? meta.layer_ids_recorded ?? Array.from({ length: meta.layers }, (_, layer) => layer);
   if (layerIds.length !== meta.layers) {
@@ -92,12 +103,12 @@ function readMeta(bytes: ArrayBuffer | undefined, topK: number | undefined): Tra
     layerIds,
     phase: phases.find((phase) => meta.phase?.toLowerCase().startsWith(phase)),
     source: meta.source,
-    licence: '',
-    notes: [],
+    licence: meta.licence,
+    notes: meta.notes,
   };
 }
 
-async function readTokens(parts: RecordingParts, header: TraceHeader): Promise<TokenTrace> {
+async function readTokens(parts: RecordingParts, header: TraceHeader, meta: Meta): Promise<TokenTrace> {
   const layers = header.layerIds.length;
   const { data, shape } = await readNpy('experts.npy', parts['experts.npy']!);
   if (!(data instanceof Uint8Array || data instanceof Uint16Array)) {
@@ -111,33 +122,49 @@ async function readTokens(parts: RecordingParts, header: TraceHeader): Promise<T
     );
   }
   const tokens = shape[0];
+  checkExperts(data, header);
+  let weights: Float32Array | null = null;
+  if (parts['weights.npy']) {
+    const read = await readNpy('weights.npy', parts['weights.npy']);
+    if (!(read.data instanceof Float32Array) || read.data.length !== data.length) {
+      throw new TraceError(
+        'weights.npy',
+        `${read.data.constructor.name} of shape [${read.shape.join(', ')}]`,
+        'float32 like experts.npy',
+      );
+    }
+    weights = read.data;
+  }
   const trace: TokenTrace = {
     kind: 'tokens',
     header,
     tokens,
-    experts: data,
-    weights: null,
+    rows: rowsInMemory(tokens, data, weights),
     sequenceStarts: null,
+    sequenceDomains: null,
     batches: null,
+    phase: null,
+    padding: null,
   };
-  checkExperts(trace);
-  if (parts['weights.npy']) {
-    const weights = await readNpy('weights.npy', parts['weights.npy']);
-    if (!(weights.data instanceof Float32Array) || weights.data.length !== data.length) {
-      throw new TraceError(
-        'weights.npy',
-        `${weights.data.constructor.name} of shape [${weights.shape.join(', ')}]`,
-        'float32 like experts.npy',
-      );
-    }
-    trace.weights = weights.data;
-  }
   if (parts['seq_offsets.npy']) {
     const starts = await readNpy('seq_offsets.npy', parts['seq_offsets.npy']);
     trace.sequenceStarts = Int32Array.from(starts.data as Int32Array);
     checkSequenceStarts(trace.sequenceStarts, tokens);
+    addDomains(trace, trace.sequenceStarts.length - 1, meta);
   }
   return trace;
+}
+
+function addDomains(trace: TokenTrace, sequences: number, meta: Meta): void {
+  const names = meta.sequence_domains ?? meta.categories;
+  if (names === undefined) return;
+  if (names.length !== sequences) {
+    const place = `meta.json ${meta.sequence_domains ? 'sequence_domains' : 'categories'}`;
+    throw new TraceError(place, `${names.length} names`, `one for each of ${sequences} sequences`);
+  }
+  const domains = [...new Set(names)].sort();
+  trace.header.domains = domains;
+  trace.sequenceDomains = Uint16Array.from(names, (name) => domains.indexOf(name));
 }
 
 async function readNpy(name: string, bytes: ArrayBuffer) {
@@ -177,7 +204,8 @@ function readCountsCsv(bytes: ArrayBuffer, { layerIds, experts }: TraceHeader): 
   });
 }
 
-function checkCounts({ header, experts, tokens }: TokenTrace, counts: Int32Array[]): void {
+function checkCounts({ header, rows, tokens }: TokenTrace, counts: Int32Array[]): void {
+  const { experts } = rows.block(0);
   const layers = header.layerIds.length;
   const seen = counts.map((layer) => new Int32Array(layer.length));
   for (let i = 0; i < experts.length; i++) seen[Math.floor(i / header.topK) % layers][experts[i]]++;

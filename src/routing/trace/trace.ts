@@ -1,7 +1,16 @@
 import { z } from 'zod';
+import type { TokenRows } from './token-rows.js';
 
 export const phases = ['prefill', 'decode'] as const;
 export type Phase = (typeof phases)[number];
+
+/** Which expert every physical slot held from a step on. */
+const placementSchema = z.object({
+  step: z.int().min(0),
+  slots: z.array(z.array(z.int().min(0))).describe('Expert of every slot, [layer][slot].'),
+});
+
+export type RecordedPlacement = z.infer<typeof placementSchema>;
 
 /** What a trace says of itself. */
 export const traceHeaderSchema = z.object({
@@ -11,13 +20,22 @@ export const traceHeaderSchema = z.object({
   experts: z.int().min(1).max(65_536),
   topK: z.int().min(1),
   layerIds: z.array(z.int().min(0)).min(1).describe("The model's own number of each recorded layer."),
-  phase: z.enum(phases).optional(),
-  gpus: z.int().min(1).optional().describe('Source GPUs, where the trace keeps batches.'),
+  phase: z.enum(phases).optional().describe('Phase of the whole trace; absent where it is mixed or unknown.'),
+  gpus: z.int().min(1).optional().describe('Source GPUs, where the trace keeps batches and knows them.'),
   steps: z
     .int()
     .min(1)
     .optional()
     .describe('Steps, where the trace keeps batches; without the calibration part.'),
+  stepOrder: z
+    .literal('unknown')
+    .optional()
+    .describe('unknown: the steps are a set, so that nothing that depends on their order means anything.'),
+  domains: z.array(z.string()).max(65_536).optional().describe('Names of the domains of the sequences.'),
+  placements: z
+    .array(placementSchema)
+    .optional()
+    .describe('Physical-to-logical maps that were in force while recording, each from its step on.'),
   source: z.string().default(''),
   licence: z.string().default(''),
   importance: z
@@ -29,13 +47,14 @@ export const traceHeaderSchema = z.object({
 
 export type TraceHeader = z.infer<typeof traceHeaderSchema>;
 
-/** Batches that a token trace keeps: in which step, from which GPU, in the calibration part or not. */
+/** Batches that a token trace keeps. */
 export interface RecordedBatches {
-  /** Step of every token, rising from 0; in the calibration part they count from 0 too. */
-  step: Int32Array;
-  source: Int32Array;
-  /** 1 for tokens of the calibration part, which come first. */
-  calibration: Uint8Array;
+  /** First token of every step, the calibration steps first, and the end. */
+  starts: Int32Array;
+  /** Steps of the calibration part. */
+  calibrationSteps: number;
+  /** Source GPU of every token. */
+  source: Uint16Array;
 }
 
 /** Routing recorded token by token. */
@@ -43,20 +62,27 @@ export interface TokenTrace {
   kind: 'tokens';
   header: TraceHeader;
   tokens: number;
-  /** [(token · layers + layer) · topK + choice] */
-  experts: Uint8Array | Uint16Array;
-  /** Gate weights in the order of `experts`, or null. */
-  weights: Float32Array | null;
+  rows: TokenRows;
   /** First token of every sequence, and the end; null where sequences are not known. */
   sequenceStarts: Int32Array | null;
+  /** Index of every sequence's domain in `header.domains`; null where domains are not known. */
+  sequenceDomains: Uint16Array | null;
   batches: RecordedBatches | null;
+  /** Index of every token's phase in `phases`, where the trace mixes them. */
+  phase: Uint8Array | null;
+  /** 1 for tokens that are padding or a dummy; null where the recording tells none apart. */
+  padding: Uint8Array | null;
 }
 
 /** One step of a trace of counts. */
 export interface CountedStep {
   calibration: boolean;
-  /** Copies by layer, [source · experts + expert]; with one source where sources are not known. */
+  /** Copies without padding by layer, [source · experts + expert]; one source where sources are not known. */
   layers: Int32Array[];
+  /** Copies of padding in the same order, where the recording tells them apart. */
+  padding?: Int32Array[];
+  /** Where the trace mixes phases. */
+  phase?: Phase;
 }
 
 /** Routing recorded as copies per expert. */
@@ -100,13 +126,12 @@ export function metadataError(place: string, error: z.ZodError, input: unknown):
   return new TraceError(at, value === undefined ? 'nothing' : JSON.stringify(value).slice(0, 80), allowed);
 }
 
-/** @throws TraceError where an expert number is out of range */
-export function checkExperts(trace: TokenTrace): void {
-  const { experts: limit } = trace.header;
-  const { experts } = trace;
+/** @throws TraceError where an expert number is out of range; experts [(token · layers + layer) · topK + choice] */
+export function checkExperts(experts: ArrayLike<number>, header: TraceHeader): void {
+  const limit = header.experts;
   for (let i = 0; i < experts.length; i++) {
     if (experts[i] >= limit) {
-      const perToken = trace.header.layerIds.length * trace.header.topK;
+      const perToken = header.layerIds.length * header.topK;
       throw new TraceError(`token ${Math.floor(i / perToken)}`, `expert ${experts[i]}`, `0 to ${limit - 1}`);
     }
   }

@@ -1,0 +1,33 @@
+import Table from 'cli-table3';
+
+const plain = {
+  chars: {
+    top: '',
+    'top-mid': '',
+    'top-left': '',
+    'top-right': '',
+    bottom: '',
+    'bottom-mid': '',
+    'bottom-left': '',
+    'bottom-right': '',
+    left: '',
+    'left-mid': '',
+    mid: '',
+    'mid-mid': '',
+    right: '',
+    'right-mid': '',
+    middle: '  ',
+  },
+  style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0 },
+};
+
+/** A table without lines; the first column is aligned to the left, the others to the right. */
+export function plainTable(head: string[], rows: string[][]): string {
+  const table = new Table({
+    ...plain,
+    head,
+    colAligns: ['left', ...head.slice(1).map(() => 'right' as const)],
+  });
+  table.push(...rows);
+  return table.toString().replace(/ +$/gm, '');
+}
