@@ -82,10 +82,13 @@ export class Residency {
     levels = new Float64Array(2 * placement.gpus);
     const { gpus, firstSlot, slotExpert, slotBits, home } = placement;
     let all = 0;
+    const atHome = new Uint8Array(home.length);
     for (let gpu = 0; gpu < gpus; gpu++) {
       for (let slot = firstSlot[gpu]; slot < firstSlot[gpu + 1]; slot++) {
         const bytes = expertBytes(this.machine, slotBits[slot]);
-        if (home[slotExpert[slot]] === gpu) {
+        const expert = slotExpert[slot];
+        if (home[expert] === gpu && !atHome[expert]) {
+          atHome[expert] = 1;
           levels[2 * gpu] += bytes;
           all += bytes;
         } else levels[2 * gpu + 1] += bytes;

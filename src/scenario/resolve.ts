@@ -245,7 +245,7 @@ function resolveGenerator(
   }
   const redrawn = 'redraw' in routing && routing.redraw === 'step';
   const fixed = routing.kind === 'hot-experts' && routing.pattern === 'llep';
-  if (redrawn && !fixed && policies.some(({ options }) => policyOf(options).sees === 'history')) {
+  if (redrawn && !fixed && policies.some(({ options }) => policyOf(options).sees(options) === 'history')) {
     notes.push(
       "redraw 'step': experts change their popularity in every step, so policies that plan from history see " +
         "nothing of use; redraw: 'run' keeps it",

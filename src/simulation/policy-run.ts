@@ -1,6 +1,7 @@
 import {
   LayerWork,
   policyOf,
+  traitsOf,
   type LayerLoads,
   type LayerPlan,
   type Policy,
@@ -56,7 +57,7 @@ export class PolicyRun {
       machine,
       network: this.network,
       ledger: this.ledger,
-      traits: this.policy,
+      traits: traitsOf(options),
     });
     this.residency = new Residency(machine, this.ledger, runtime.residentExperts);
     this.work = new LayerWork(
@@ -66,7 +67,9 @@ export class PolicyRun {
       bitsOf(machine.shape.weightDtype),
     );
     this.ports = new PortLoads(gpus, gpusPerNode);
-    this.bound = this.policy.anchor ? null : new LayerBound(machine, runtime, this.policy.movesWeights);
+    this.bound = this.policy.anchor
+      ? null
+      : new LayerBound(machine, runtime, this.policy.movesWeights(options));
     this.totals = new Totals(gpus, setting.experts);
     this.state = this.policy.start(options, setting);
   }

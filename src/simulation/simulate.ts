@@ -2,6 +2,7 @@ import {
   contiguous,
   policyLabel,
   policyOf,
+  traitsOf,
   type LayerLoads,
   type PolicyOptions,
   type PolicySetting,
@@ -135,7 +136,7 @@ export function simulate(spec: SimulationSpec): SimulationResult {
         ...new Set([
           ...source.notes,
           ...policies.flatMap(({ options }) => policyOf(options).notes(options, setting)),
-          ...policies.flatMap(({ options }) => runtime.notes(policyOf(options))),
+          ...policies.flatMap(({ options }) => runtime.notes(traitsOf(options))),
         ]),
       ],
     },

@@ -21,6 +21,27 @@ const policyArbitrary = fc.oneof(
     replanEvery: fc.constantFrom(null, 2),
   }),
   fc.record({
+    kind: fc.constant('eplb' as const),
+    placement: fc.constantFrom(
+      'eplb' as const,
+      'round-robin' as const,
+      { kind: 'eplb' as const, groups: 2, avoidDuplicates: true },
+      { kind: 'eplb' as const, reorderOnly: true },
+      { kind: 'contiguous' as const, slots: 19 },
+    ),
+    dispatch: fc.constantFrom(
+      'home' as const,
+      'even' as const,
+      'random' as const,
+      'round-robin' as const,
+      'nearest' as const,
+      'least-loaded' as const,
+      'lp' as const,
+      'lp-sampled' as const,
+      'fewest-active' as const,
+    ),
+  }),
+  fc.record({
     kind: fc.constant('capacity' as const),
     factor: fc.constantFrom(null, 0.5, 1, 1.25),
     budget: fc.constantFrom('expert-per-source-gpu' as const, 'expert' as const, 'gpu' as const),

@@ -28,12 +28,12 @@ export interface LlepCosts {
   planSeconds: number;
   planSecondsPerExpert: number;
   postSecondsPerTransfer: number;
-  /** Kernel layout of the experts for policies that plan each batch; all others run one grouped product. */
+  /** Kernel layout of the experts for policies that borrow weights; all others run one grouped product. */
   layout: ExpertLayout;
   /** Whose kernels run. */
   stack: ExpertStage['stack'];
-  /** Whether intermediates of one expert at a time are alive, for policies that plan each batch and for others. */
-  perExpert: { planning: boolean; others: boolean };
+  /** Whether intermediates of one expert at a time are alive, for policies that borrow weights and for others. */
+  perExpert: { borrowing: boolean; others: boolean };
   /** Send a pair (expert, GPU) once even where the plan lists it twice. */
   distinctTransfers: boolean;
 }
@@ -150,13 +150,13 @@ export class LlepLayer {
 
     const executor = new Executor(graph.compile(), network.fabric, ledger);
     const { duration, bufferBytes } = executor;
-    const timer = new ExpertTimer(machine, plans ? costs.layout : 'fused', costs.stack);
+    const timer = new ExpertTimer(machine, traits.movesWeights ? costs.layout : 'fused', costs.stack);
     const { profile } = machine.cluster;
     const element = copyBytes(machine) / hiddenSize;
     const copy = copyBytes(machine);
     const back = combineBytes(machine);
     const intermediate = INTERMEDIATE_WIDTHS * machine.shape.expertHiddenSize * element;
-    const perExpert = plans ? costs.perExpert.planning : costs.perExpert.others;
+    const perExpert = traits.movesWeights ? costs.perExpert.borrowing : costs.perExpert.others;
     const weightBytes = expertBytes(machine, bitsOf(machine.shape.weightDtype));
     const messages = new WeightMessages(experts + gpus, weightBytes, costs.distinctTransfers);
     const everyone = uniformExchange(gpus, machine.cluster.gpusPerNode);
@@ -217,7 +217,9 @@ export class LlepLayer {
           bufferBytes[received[gpu]] = bufferBytes[byExpert[gpu]] = Math.ceil(rows * copy);
           bufferBytes[intermediates[gpu]] = Math.ceil(largest * intermediate);
           bufferBytes[results[gpu]] = Math.ceil(rows * back);
-          bufferBytes[scratch[gpu]] = plans ? Math.ceil(SCALE_WIDTHS * rows * hiddenSize * element) : 0;
+          bufferBytes[scratch[gpu]] = traits.movesWeights
+            ? Math.ceil(SCALE_WIDTHS * rows * hiddenSize * element)
+            : 0;
           bufferBytes[returned[gpu]] = Math.ceil(own * back);
         }
       },

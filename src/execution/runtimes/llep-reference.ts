@@ -72,15 +72,20 @@ export const llepReference: RuntimeDefinition<z.infer<typeof options>, z.input<t
       planner: 'host',
       layout: 'loop',
       stack: llepReference.stack,
-      perExpert: { planning: chunked !== 'all', others: chunked === 'per-expert' },
+      perExpert: { borrowing: chunked !== 'all', others: chunked === 'per-expert' },
     } as const;
     return {
       name: 'llep-reference',
       residentExperts: chosen.residentExperts,
       dispatchBytes: llepDispatchBytes(machine),
       combineBytes: combineBytes(machine),
-      notes: ({ plansEachBatch }) =>
-        plansEachBatch
+      notes: ({ plansEachBatch, movesWeights }) => [
+        ...(plansEachBatch && !movesWeights
+          ? [
+              "llep-reference: policies that plan each batch without moving weights pay LLEP's planner on the host",
+            ]
+          : []),
+        ...(movesWeights
           ? [
               'llep-reference: policies that plan each batch pay a host planner and loop over experts' +
                 (chunked === 'as-published'
@@ -88,7 +93,8 @@ export const llepReference: RuntimeDefinition<z.infer<typeof options>, z.input<t
                   : '; others run one grouped product: ') +
                 'such rows differ by more than balancing',
             ]
-          : [],
+          : []),
+      ],
       program: (context) => new LlepLayer(costs, machine, context).program(),
     };
   },

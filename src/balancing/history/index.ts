@@ -1,0 +1,7 @@
+import type { z } from 'zod';
+import { calibration } from './calibration.js';
+
+/** All kinds of history, in the order in which they are listed. To add one, add its file here. */
+export const historyRules = [calibration] as const;
+
+export type HistoryOptions = z.output<(typeof historyRules)[number]['options']>;
