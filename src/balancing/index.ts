@@ -4,7 +4,8 @@ export { LayerLoads, LayerWork, QUANTISED, SHIPPED } from './layer-work.js';
 export type { Placement } from './placement.js';
 export { placementRules } from './placements/index.js';
 export { contiguous } from './placements/contiguous.js';
-export type { LayerPlan, PlacementMove, WeightTransfers } from './plan.js';
+export { movementRules } from './movement/index.js';
+export type { BackgroundMove, LayerPlan, PlacementMove, WeightTransfers } from './plan.js';
 export { planLayer, planSettingSchema, type PlannedLayer, type PlanSetting } from './plan-layer.js';
 export { policyLabel } from './policies/label.js';
 export {

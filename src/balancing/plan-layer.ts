@@ -93,6 +93,7 @@ export function planLayer(policy: PolicyInput, setting: PlanSetting): PlannedLay
     gpusPerNode,
     experts,
     layers: 1,
+    moeLayers: 1,
     weightBits: given.weightBits,
     placement,
     copiesPerGpu: null,

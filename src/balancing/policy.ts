@@ -19,6 +19,8 @@ export interface PolicySetting {
   experts: number;
   /** Layers that are simulated. */
   layers: number;
+  /** MoE layers of the model, of which they are a sample. */
+  moeLayers: number;
   /** Bits per expert weight. */
   weightBits: number;
   /** Where experts are without the policy's doing. */

@@ -51,15 +51,16 @@ export class PolicyRun {
   ) {
     const { gpus, gpusPerNode } = machine.cluster;
     this.policy = policyOf(options);
+    const traits = traitsOf(options);
     this.network = createNetwork(machine.cluster);
     this.ledger = newLedger(machine);
     this.program = runtime.program({
       machine,
       network: this.network,
       ledger: this.ledger,
-      traits: traitsOf(options),
+      traits,
     });
-    this.residency = new Residency(machine, this.ledger, runtime.residentExperts);
+    this.residency = new Residency(machine, this.ledger, runtime.residentExperts, traits.movesInBackground);
     this.work = new LayerWork(
       gpus,
       setting.experts,
@@ -67,9 +68,7 @@ export class PolicyRun {
       bitsOf(machine.shape.weightDtype),
     );
     this.ports = new PortLoads(gpus, gpusPerNode);
-    this.bound = this.policy.anchor
-      ? null
-      : new LayerBound(machine, runtime, this.policy.movesWeights(options));
+    this.bound = this.policy.anchor ? null : new LayerBound(machine, runtime, traits.movesWeights);
     this.totals = new Totals(gpus, setting.experts);
     this.state = this.policy.start(options, setting);
   }

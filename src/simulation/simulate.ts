@@ -156,6 +156,7 @@ function policySetting({ source, machine, seed }: Pick<SimulationSpec, 'source' 
     gpusPerNode,
     experts: source.experts,
     layers: source.layerIds.length,
+    moeLayers: machine.shape.moeLayers,
     weightBits,
     placement: contiguous(gpus, source.experts, weightBits),
     copiesPerGpu: source.tokensPerGpu * source.topK,

@@ -25,6 +25,11 @@ const variants: Record<PolicyOptions['kind'], object[]> = {
     { placement: { kind: 'eplb', avoidDuplicates: true }, dispatch: 'home' },
     { placement: { kind: 'eplb', reorderOnly: true } },
     { placement: { kind: 'eplb', slots: 32 } },
+    { history: { kind: 'window', interval: 1, steps: 2 } },
+    { history: { kind: 'window', interval: 2, staleness: 1, skipAbove: 0.9 }, movement: 'chunked' },
+    { history: { kind: 'decay', interval: 2, first: 1 }, movement: { kind: 'async', from: 'host' } },
+    { history: { kind: 'decay', interval: 1 }, movement: { kind: 'blocking', alignSlots: false } },
+    { history: 'oracle', dispatch: 'lp' },
   ],
   combination: [
     ...dispatchRules.map(({ kind }) => ({ placement: 'eplb', dispatch: kind })),
@@ -95,6 +100,7 @@ function settingOf({ gpus, experts }: Batch): PolicySetting {
     gpusPerNode: 2,
     experts,
     layers: 1,
+    moeLayers: 1,
     weightBits: 16,
     placement: contiguous(gpus, experts, 16),
     copiesPerGpu: null,
@@ -261,6 +267,29 @@ describe.each(cases)('conformance: %s', (_, options) => {
       expect(a.placement).toEqual(b.placement);
       expect(a.move).toEqual(b.move);
       expect(a.transfers).toBeNull();
+    },
+  );
+
+  const onlyMoving = policy.sees(options) === 'history' ? test : null;
+  onlyMoving?.prop([batchArbitrary])(
+    'a new placement comes with the weights of every slot that changed, from where they were',
+    (batch) => {
+      fc.pre(accepted(options, batch));
+      const plans = plansOf(options, batch);
+      plans.forEach(({ placement, move }, i) => {
+        const before = i > 0 ? plans[i - 1].placement : null;
+        if (before === null || move === null) return;
+        const held = (of: typeof placement) => (slot: number) => `${of.slotExpert[slot]}@${of.slotGpu[slot]}`;
+        const loaded = move.loads.map(({ expert, destination }) => `${expert}@${destination}`);
+        const kept = [...before.slotExpert.keys()].map(held(before));
+        const now = [...placement.slotExpert.keys()].map(held(placement));
+        // What is there now was there before, or came.
+        const available = [...kept, ...loaded];
+        for (const instance of now) expect(available).toContain(instance);
+        for (const { expert, source } of move.loads) {
+          if (source >= 0) expect(kept).toContain(`${expert}@${source}`);
+        }
+      });
     },
   );
 

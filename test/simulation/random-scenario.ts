@@ -42,6 +42,26 @@ const policyArbitrary = fc.oneof(
     ),
   }),
   fc.record({
+    kind: fc.constant('eplb' as const),
+    dispatch: fc.constantFrom('even' as const, 'lp' as const),
+    history: fc.constantFrom(
+      { kind: 'window' as const, interval: 1, steps: 2 },
+      { kind: 'decay' as const, interval: 1, factor: 0.5 },
+      { kind: 'oracle' as const },
+    ),
+  }),
+  fc.record({
+    kind: fc.constant('eplb' as const),
+    movement: fc.constantFrom(
+      'async' as const,
+      { kind: 'async' as const, layersPerStep: 2, from: 'host' as const },
+      'chunked' as const,
+      { kind: 'blocking' as const, alignSlots: false },
+      'free' as const,
+    ),
+    history: fc.constant({ kind: 'window' as const, interval: 3, first: 1 }),
+  }),
+  fc.record({
     kind: fc.constant('capacity' as const),
     factor: fc.constantFrom(null, 0.5, 1, 1.25),
     budget: fc.constantFrom('expert-per-source-gpu' as const, 'expert' as const, 'gpu' as const),

@@ -21,7 +21,6 @@ export const calibration: HistoryRule<Options, z.input<typeof options>> = {
   from: 'calibration',
   calibrationShare: ({ share }) => share,
   schedule: () => null,
-  refusal: () => null,
   start: ({ share }, setting) =>
     setting.calibration(share).map((sum) => ({ add: () => undefined, known: () => ({ sum, rows: [sum] }) })),
 };

@@ -1,12 +1,12 @@
-import type { z } from 'zod';
-import type { PolicySetting, Refusal } from '../policy.js';
+import { z } from 'zod';
+import type { PolicySetting } from '../policy.js';
 
 /** What is known of a layer's loads when a placement is planned. */
 export interface LoadHistory {
   /** Expected load by expert, in any unit: only ratios count. */
   sum: Float64Array;
   /** The same step by step, the oldest first, where steps are kept; else `sum` alone. */
-  rows: readonly Float64Array[];
+  rows: readonly ArrayLike<number>[];
 }
 
 /** Collects the loads of one layer. */
@@ -19,12 +19,54 @@ export interface Estimator {
 
 /** When placements are planned, in steps. */
 export interface Schedule {
-  /** Steps whose loads are seen before the first plan; the plan is in force from the next step on. */
-  first: number;
   /** Steps between plans. */
   interval: number;
-  /** Steps that a plan waits until it comes into force, or until its weights begin to move. */
+  /** Steps whose loads are seen before the first plan. */
+  first: number;
+  /** Steps that a plan waits before its weights begin to move. */
   staleness: number;
+  /** No new plan where GPUs are used better than this under the placement in force (mean/max load); null: always. */
+  skipAbove: number | null;
+}
+
+/** Options of histories that are gathered during the run. */
+export const scheduleFields = {
+  interval: z.int().min(1).default(100).describe('Steps between plans.'),
+  first: z
+    .int()
+    .min(1)
+    .nullable()
+    .default(null)
+    .describe('Steps before the first plan; null: as many as between plans.'),
+  staleness: z
+    .int()
+    .min(0)
+    .default(0)
+    .describe(
+      'Steps between the last load that a plan knows and its coming into force, or beginning to move.',
+    ),
+  skipAbove: z
+    .number()
+    .gt(0)
+    .lt(1)
+    .nullable()
+    .default(null)
+    .describe('Plan nothing new while mean/max GPU load over the history is above this; null: always plan.'),
+};
+
+/** The schedule that those options say. */
+export function scheduleOf({
+  interval,
+  first,
+  staleness,
+  skipAbove,
+}: {
+  interval: number;
+  first: number | null;
+  staleness: number;
+  skipAbove: number | null;
+}): Schedule {
+  return { interval, first: first ?? interval, staleness, skipAbove };
 }
 
 /** What placements are planned from. */
@@ -39,7 +81,6 @@ export interface HistoryRule<Options = unknown, Input = unknown> {
   calibrationShare(options: Options): number;
   /** Null where nothing is planned during the run. */
   schedule(options: Options): Schedule | null;
-  refusal(options: Options, setting: PolicySetting): Refusal | null;
   /** One estimator per layer. */
   start(options: Options, setting: PolicySetting): Estimator[];
 }

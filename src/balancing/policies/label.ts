@@ -1,5 +1,6 @@
 import { dispatchRules } from '../dispatch/index.js';
 import { historyRules } from '../history/index.js';
+import { movementRules } from '../movement/index.js';
 import { placementRules } from '../placements/index.js';
 import { policyOf, type PolicyOptions } from './index.js';
 
@@ -12,6 +13,7 @@ interface Rule {
 const choices: Readonly<Record<string, readonly Rule[]>> = {
   placement: placementRules,
   dispatch: dispatchRules,
+  movement: movementRules,
   history: historyRules,
 };
 
@@ -32,7 +34,7 @@ export function policyLabel(options: PolicyOptions): string {
   return changed.length === 0 ? options.kind : `${options.kind}(${changed.join(', ')})`;
 }
 
-type Choice = string | ({ kind: string } & Record<string, unknown>);
+type Choice = string | ({ kind: string } & Record<string, unknown>) | null;
 
 function changedValue(key: string, value: unknown, usual: unknown): string[] {
   return value === usual ? [] : [`${key}=${String(value)}`];
@@ -41,9 +43,10 @@ function changedValue(key: string, value: unknown, usual: unknown): string[] {
 function changedChoice(key: string, choice: Choice, usual: Choice): string[] {
   const [own, other] = [kindOf(choice), kindOf(usual)];
   const name = own === other ? [] : [`${key}=${own}`];
-  if (typeof choice === 'string') return name;
+  if (choice === null || typeof choice === 'string') return name;
   const rule = choices[key].find(({ kind }) => kind === own)!;
-  const base = own === other && typeof usual !== 'string' ? usual : rule.options.parse({ kind: own });
+  const base =
+    own === other && usual !== null && typeof usual !== 'string' ? usual : rule.options.parse({ kind: own });
   return [
     ...name,
     ...Object.entries(choice).flatMap(([option, value]) =>
@@ -53,5 +56,5 @@ function changedChoice(key: string, choice: Choice, usual: Choice): string[] {
 }
 
 function kindOf(choice: Choice): string {
-  return typeof choice === 'string' ? choice : choice.kind;
+  return choice === null || typeof choice === 'string' ? String(choice) : choice.kind;
 }

@@ -4,13 +4,14 @@ import { combination } from './combination.js';
 export const anyCombination = combination(
   'combination',
   'any placement with any dispatch rule; by default that of ep',
-  { placement: 'contiguous', dispatch: 'home', history: 'calibration' },
+  { placement: 'contiguous', dispatch: 'home', movement: null, history: 'calibration' },
 );
 
 /** Experts dealt to the GPUs in turn. */
 export const roundRobinEp = combination('round-robin', 'standard EP with experts dealt to the GPUs in turn', {
   placement: 'round-robin',
   dispatch: 'home',
+  movement: null,
   history: 'calibration',
 });
 
@@ -21,6 +22,7 @@ export const eplb = combination(
   {
     placement: 'eplb',
     dispatch: 'even',
+    movement: null,
     history: 'calibration',
   },
 );

@@ -1,5 +1,11 @@
 import { Argument, Command } from '@commander-js/extra-typings';
-import { dispatchRules, historyRules, placementRules, policies } from '../../balancing/index.js';
+import {
+  dispatchRules,
+  historyRules,
+  movementRules,
+  placementRules,
+  policies,
+} from '../../balancing/index.js';
 import { runtimes } from '../../execution/index.js';
 import { clusterPresets, gpuPresets, shippedProfiles } from '../../hardware/index.js';
 import { modelPresets } from '../../model/index.js';
@@ -11,6 +17,7 @@ const lists: Record<string, () => [string, string][]> = {
   policies: () => summaries(policies),
   placements: () => summaries(placementRules),
   dispatch: () => summaries(dispatchRules),
+  movement: () => summaries(movementRules),
   history: () => summaries(historyRules),
   models: () =>
     Object.entries(modelPresets).map(([name, m]) => [

@@ -1,5 +1,6 @@
 import { Executor, TaskGraphBuilder } from '../../engine/index.js';
 import { bitsOf, PortLoads, type ExpertLayout, type ExpertStage } from '../../hardware/index.js';
+import { BackgroundMovement } from '../background-movement.js';
 import { combineBytes, ExpertTimer, type Machine } from '../machine.js';
 import { accountOf, expertBytes, type MemoryCategory } from '../memory.js';
 import { labelOf, type Phase } from '../phases.js';
@@ -148,6 +149,7 @@ export class LlepLayer {
       reads: [input[gpu], replicated[gpu], ordered[gpu], returned[gpu]],
     }));
 
+    const background = traits.movesInBackground ? new BackgroundMovement(graph, machine, network) : null;
     const executor = new Executor(graph.compile(), network.fabric, ledger);
     const { duration, bufferBytes } = executor;
     const timer = new ExpertTimer(machine, traits.movesWeights ? costs.layout : 'fused', costs.stack);
@@ -178,12 +180,13 @@ export class LlepLayer {
       ],
       metadataBytes: (plan ? 2 : 1) * everyone.ports.total * experts * COUNT_BYTES,
       weightTransfers: () => messages.count,
-      weightBytes: () => messages.total,
+      weightBytes: () => messages.total + (background?.bytes ?? 0),
       fill({ plan: decided, work, ports, tokensBySource }: LayerInput): void {
         const sent = { copies: work.send, ports };
         network.setExchange(dispatchTransfer, sent, copy + ROUTING_BYTES, false);
         network.setExchange(combineTransfer, sent, back, true);
         timer.usePlacement(decided.placement);
+        background?.fill(decided.background, duration);
         messages.take(decided);
         for (let gpu = 0; gpu < gpus; gpu++) {
           const rows = work.rows[gpu] + work.rows[gpus + gpu];
