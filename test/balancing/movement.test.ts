@@ -1,6 +1,6 @@
 import { fc, test } from '@fast-check/vitest';
 import { describe, expect, it } from 'vitest';
-import { policies, policyLabel, policyOf, type PolicyOptions } from '../../src/balancing/index.js';
+import { policies, policyLabel, policyOf } from '../../src/balancing/index.js';
 import { alignSlots } from '../../src/balancing/movement/align-slots.js';
 import { changedSlots } from '../../src/balancing/movement/changed-slots.js';
 import { placementOf, slotsByGpu } from '../../src/balancing/placement.js';
