@@ -30,6 +30,9 @@ const variants: Record<PolicyOptions['kind'], object[]> = {
     { history: { kind: 'decay', interval: 2, first: 1 }, movement: { kind: 'async', from: 'host' } },
     { history: { kind: 'decay', interval: 1 }, movement: { kind: 'blocking', alignSlots: false } },
     { history: 'oracle', dispatch: 'lp' },
+    { placement: 'eplb-steps', history: { kind: 'window', interval: 1, steps: 2 } },
+    { placement: 'tensorrt-llm', history: { kind: 'decay', interval: 1 }, dispatch: 'round-robin' },
+    { placement: 'ascend-default', history: { kind: 'window', interval: 1 } },
   ],
   combination: [
     ...dispatchRules.map(({ kind }) => ({ placement: 'eplb', dispatch: kind })),
