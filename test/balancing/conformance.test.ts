@@ -44,6 +44,12 @@ const variants: Record<PolicyOptions['kind'], object[]> = {
     { imbalanceThreshold: 0, minTokensPerGemm: 1, variant: 'paper' },
     { imbalanceThreshold: 1.5, gate: 'expert', helpers: 'intra-node', minTokensPerGemm: 2 },
   ],
+  ultraep: [
+    { minTokensPerReplica: 1 },
+    { minTokensPerReplica: 4, spareSlots: 1, keepOne: false, threshold: 1.2 },
+  ],
+  harmoeny: [{ minTokens: 1 }, { minTokens: 5 }],
+  'fastermoe-shadow': [{ breakEvenTokens: 1 }, { breakEvenTokens: 0.5 }],
   'replicate-quantize': [
     { replicas: 2, split: 'even' },
     { replicas: 2, split: 'least-loaded', replanEvery: 2 },

@@ -61,6 +61,12 @@ const policyArbitrary = fc.oneof(
     ),
     history: fc.constant({ kind: 'window' as const, interval: 3, first: 1 }),
   }),
+  fc.constantFrom(
+    { kind: 'ultraep' as const, minTokensPerReplica: 1 },
+    { kind: 'ultraep' as const, minTokensPerReplica: 16, spareSlots: 1, threshold: 1.1 },
+    { kind: 'harmoeny' as const, minTokens: 4 },
+    { kind: 'fastermoe-shadow' as const, breakEvenTokens: 2 },
+  ),
   fc.record({
     kind: fc.constant('capacity' as const),
     factor: fc.constantFrom(null, 0.5, 1, 1.25),
@@ -124,7 +130,9 @@ export const scenarioArbitrary: fc.Arbitrary<ScenarioInput> = fc
       runtime,
       workload: { phase: 'prefill' as const, tokensPerGpu, steps, routing, layer },
       policies: policies
-        .filter((policy) => possible(policy, gpus, experts, weightDtype, routing.gateWeights))
+        .filter((policy) =>
+          possible(policy, gpus, experts, weightDtype, routing.gateWeights, tokensPerGpu * topK),
+        )
         .concat('ep'),
       seed,
     }),
@@ -137,13 +145,16 @@ function possible(
   experts: number,
   weightDtype: string,
   gateWeights: boolean,
+  copiesPerGpu: number,
 ): boolean {
   if (typeof policy === 'string') return true;
   if (policy.kind === 'replicate-quantize' && policy.replicas! > 0) {
     const affordable = policy.bits === 4 || weightDtype === 'bf16';
     return gpus > 1 && affordable && experts >= 2 * policy.replicas! + 2;
   }
-  return policy.kind !== 'capacity' || policy.order !== 'score' || gateWeights;
+  if (policy.kind !== 'capacity') return true;
+  const nothingLeft = policy.budget === 'gpu' && (policy.factor ?? 1) * copiesPerGpu < 1;
+  return !nothingLeft && (policy.order !== 'score' || gateWeights);
 }
 
 /** Runs a scenario as `epsim run` does, with a look at every simulated layer. */

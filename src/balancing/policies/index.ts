@@ -3,9 +3,12 @@ import type { Policy } from '../policy.js';
 import { balanced } from './balanced.js';
 import { capacity } from './capacity.js';
 import { ep } from './ep.js';
+import { fastermoeShadow } from './fastermoe-shadow.js';
+import { harmoeny } from './harmoeny.js';
 import { llep } from './llep.js';
 import { anyCombination, eplb, roundRobinEp } from './named.js';
 import { replicateAndQuantize } from './replicate-quantize.js';
+import { ultraep } from './ultraep.js';
 
 /** All policies, in the order in which they are listed. To add one, add its file here. */
 export const policies = [
@@ -16,6 +19,9 @@ export const policies = [
   roundRobinEp,
   eplb,
   anyCombination,
+  ultraep,
+  harmoeny,
+  fastermoeShadow,
   balanced,
 ] as const;
 
