@@ -10,11 +10,13 @@ interface Rule {
 type InputOf<Rules extends readonly Rule[]> = Rules[number]['kind'] | z.input<Rules[number]['options']>;
 type OutputOf<Rules extends readonly Rule[]> = Rules[number]['kind'] | z.output<Rules[number]['options']>;
 
-/** A choice among rules as a scenario writes it: a name, or options with `kind`; each described by its summary. */
+/** A choice among rules as a scenario writes it: the name of a rule that needs no options, or options with `kind`; each
+ * described by its summary. */
 export function choiceSchema<const Rules extends readonly Rule[]>(
   rules: Rules,
 ): z.ZodType<OutputOf<Rules>, InputOf<Rules>> {
-  const names = rules.map(({ kind }) => kind) as [string, ...string[]];
+  const complete = rules.filter(({ kind, options }) => options.safeParse({ kind }).success);
+  const names = complete.map(({ kind }) => kind) as [string, ...string[]];
   const described = rules.map(({ options, summary }) => options.describe(summary));
   return z.union([z.enum(names), z.discriminatedUnion('kind', described as never)]);
 }

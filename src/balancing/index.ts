@@ -1,9 +1,11 @@
 export { dispatchRules } from './dispatch/index.js';
 export { historyRules } from './history/index.js';
 export { LayerLoads, LayerWork, QUANTISED, SHIPPED } from './layer-work.js';
-export type { Placement } from './placement.js';
+export { slotsByGpu, type Placement } from './placement.js';
 export { placementRules } from './placements/index.js';
 export { contiguous } from './placements/contiguous.js';
+export { mapFormats, readPlacementMap } from './maps/index.js';
+export type { PlacementMap } from './maps/placement-map.js';
 export { movementRules } from './movement/index.js';
 export type { BackgroundMove, LayerPlan, PlacementMove, WeightTransfers } from './plan.js';
 export { planLayer, planSettingSchema, type PlannedLayer, type PlanSetting } from './plan-layer.js';

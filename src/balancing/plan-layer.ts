@@ -44,6 +44,8 @@ export interface PlannedLayer {
   sendMatrix?: number[][];
   /** Expert of every slot, slots in GPU order. */
   placement: number[];
+  /** The same by GPU. */
+  placementByGpu: number[][];
   /** Copies dropped, source GPU × expert. */
   dropped: number[][];
   /** 1 where a token's copy of an expert is kept, token × expert; where tokens are given. */
@@ -93,6 +95,7 @@ export function planLayer(policy: PolicyInput, setting: PlanSetting): PlannedLay
     gpusPerNode,
     experts,
     layers: 1,
+    layerIds: [0],
     moeLayers: 1,
     weightBits: given.weightBits,
     placement,
@@ -101,6 +104,7 @@ export function planLayer(policy: PolicyInput, setting: PlanSetting): PlannedLay
     hasGateWeights: tokens?.weights != null,
     calibration: () => [base.loads],
     importance: given.importance ? [given.importance] : null,
+    placementMaps: new Map(),
     seed: given.seed,
   };
   const refusal = rule.refusal(options, policySetting);
@@ -215,6 +219,7 @@ function describe(
     gpuLoads: Array.from(work.copies),
     ...(knowsSources ? { sendMatrix: rows(Array.from(work.send), gpus) } : {}),
     placement: slotsByGpu(plan.placement).flat(),
+    placementByGpu: slotsByGpu(plan.placement),
     dropped: rows(
       Array.from(counts, (copies, cell) => copies - kept[cell]),
       gpus,

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import type { TokenTable } from '../routing/index.js';
+import type { PlacementMap } from './maps/placement-map.js';
 import type { Placement } from './placement.js';
 import type { LayerPlan } from './plan.js';
 
@@ -19,6 +20,8 @@ export interface PolicySetting {
   experts: number;
   /** Layers that are simulated. */
   layers: number;
+  /** The model's own number of each of them. */
+  layerIds: readonly number[];
   /** MoE layers of the model, of which they are a sample. */
   moeLayers: number;
   /** Bits per expert weight. */
@@ -33,6 +36,8 @@ export interface PolicySetting {
   calibration: (share: number) => readonly Float64Array[];
   /** Importance by layer and expert, where the routing knows it; larger is more important. */
   importance: readonly (readonly number[])[] | null;
+  /** Placement maps by the paths that policies name. */
+  placementMaps: ReadonlyMap<string, PlacementMap>;
   seed: number | string;
 }
 

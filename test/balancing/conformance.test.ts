@@ -109,6 +109,7 @@ function settingOf({ gpus, experts }: Batch): PolicySetting {
     gpusPerNode: 2,
     experts,
     layers: 1,
+    layerIds: [0],
     moeLayers: 1,
     weightBits: 16,
     placement: contiguous(gpus, experts, 16),
@@ -117,6 +118,7 @@ function settingOf({ gpus, experts }: Batch): PolicySetting {
     hasGateWeights: true,
     calibration: () => [Float64Array.from({ length: experts }, (_, e) => (e * 5) % experts)],
     importance: null,
+    placementMaps: new Map(),
     seed: 1,
   };
 }

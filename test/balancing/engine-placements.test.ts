@@ -30,7 +30,15 @@ const { vectors } = JSON.parse(readFileSync(new URL('../oracles/ascend.json', im
 const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
 
 function site(gpus: number, experts: number, gpusPerNode = gpus) {
-  return { gpus, gpusPerNode, experts, weightBits: 16, placement: contiguous(gpus, experts, 16) };
+  return {
+    gpus,
+    gpusPerNode,
+    experts,
+    weightBits: 16,
+    placement: contiguous(gpus, experts, 16),
+    layerIds: [0],
+    placementMaps: new Map(),
+  };
 }
 
 /** One layer by a rule, from steps. */

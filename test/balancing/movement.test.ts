@@ -111,6 +111,7 @@ function run(change: object, steps: number, layers = 2) {
     gpusPerNode: 4,
     experts: 8,
     layers,
+    layerIds: [0, 1].slice(0, layers),
     moeLayers: 4,
     weightBits: 16,
     placement: contiguous(4, 8, 16),
@@ -119,6 +120,7 @@ function run(change: object, steps: number, layers = 2) {
     hasGateWeights: false,
     calibration: () => Array.from({ length: layers }, () => new Float64Array(8).fill(1)),
     importance: null,
+    placementMaps: new Map(),
     seed: 1,
   };
   expect(policy.refusal(options, setting)).toBeNull();

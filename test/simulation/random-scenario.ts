@@ -160,6 +160,16 @@ function possible(
 /** Runs a scenario as `epsim run` does, with a look at every simulated layer. */
 export async function simulateScenario(scenario: ScenarioInput, onLayer?: SimulationSpec['onLayer']) {
   const { resolved } = await openScenario(scenario);
-  const { machine, runtime, source, policies, warmup, seed } = resolved;
-  return simulate({ machine, runtime, source, policies, warmup, seed, resamples: 0, onLayer });
+  const { machine, runtime, source, policies, warmup, seed, placementMaps } = resolved;
+  return simulate({
+    machine,
+    runtime,
+    source,
+    policies,
+    warmup,
+    seed,
+    placementMaps,
+    resamples: 0,
+    onLayer,
+  });
 }

@@ -3,6 +3,7 @@ import { contiguousSlots } from './contiguous-slots.js';
 import { ascendDefault } from './ascend-default.js';
 import { eplbSteps } from './eplb-steps.js';
 import { eplbPlacement } from './eplb.js';
+import { fromFile } from './from-file.js';
 import { tensorrtLlm } from './tensorrt-llm.js';
 import { roundRobin } from './round-robin.js';
 
@@ -14,6 +15,7 @@ export const placementRules = [
   eplbSteps,
   tensorrtLlm,
   ascendDefault,
+  fromFile,
 ] as const;
 
 export type PlacementOptions = z.output<(typeof placementRules)[number]['options']>;

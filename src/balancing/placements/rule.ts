@@ -6,7 +6,7 @@ import type { PolicySetting, Refusal } from '../policy.js';
 /** What a placement rule knows before the run. */
 export type PlacementSite = Pick<
   PolicySetting,
-  'gpus' | 'gpusPerNode' | 'experts' | 'weightBits' | 'placement'
+  'gpus' | 'gpusPerNode' | 'experts' | 'weightBits' | 'placement' | 'layerIds' | 'placementMaps'
 >;
 
 /** Decides which slots hold what. Rules are plain data and factories; what they keep is in their `Placer`. */

@@ -6,7 +6,7 @@ import { policyOf, type PolicyOptions } from './index.js';
 
 interface Rule {
   kind: string;
-  options: { parse(input: { kind: string }): object };
+  options: { safeParse(input: { kind: string }): { data?: object } };
 }
 
 /** Choices among rules, by the option that makes them. */
@@ -45,14 +45,18 @@ function changedChoice(key: string, choice: Choice, usual: Choice): string[] {
   const name = own === other ? [] : [`${key}=${own}`];
   if (choice === null || typeof choice === 'string') return name;
   const rule = choices[key].find(({ kind }) => kind === own)!;
-  const base =
-    own === other && usual !== null && typeof usual !== 'string' ? usual : rule.options.parse({ kind: own });
+  const base = own === other && usual !== null && typeof usual !== 'string' ? usual : defaultsOf(rule);
   return [
     ...name,
     ...Object.entries(choice).flatMap(([option, value]) =>
       changedValue(`${key}.${option}`, value, (base as Record<string, unknown>)[option]),
     ),
   ];
+}
+
+/** Defaults of a rule's options; nothing where one of them must be given. */
+function defaultsOf({ kind, options }: Rule): object {
+  return options.safeParse({ kind }).data ?? {};
 }
 
 function kindOf(choice: Choice): string {
