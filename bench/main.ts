@@ -14,6 +14,8 @@ const benchmarks: Record<string, string[][]> = {
     ['8', '128', '15'],
     ['64', '256', '80'],
   ],
+  eplb: [[]],
+  'lp-dispatch': [[]],
   'max-min': [[]],
   'layer-steps': [
     ['8', '32', '300000'],

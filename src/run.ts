@@ -1,7 +1,9 @@
 import { dirname } from 'node:path';
+import { readPlacementMap, type PlacementMap } from './balancing/index.js';
 import { hashOf, locate, readBytes, readJson, readTrace } from './files/index.js';
 import {
   filesOf,
+  partsOf,
   parseScenario,
   resolveModel,
   resolveScenario,
@@ -61,9 +63,27 @@ export async function openScenario(input: unknown, options: RunOptions = {}): Pr
     contents.trace = trace;
     hashed.push(hash);
   }
+  const placements = new Map<string, PlacementMap>();
+  for (const path of named.placements) {
+    const bytes = await readBytes(locate(path, baseDir));
+    placements.set(path, await readMap(bytes, locate(path, baseDir)));
+    hashed.push(bytes);
+  }
+  contents.placements = placements;
   const resolved = resolveScenario(scenario, file, contents);
   inFile(file, () => checkPolicies(resolved));
   return { file, scenario, resolved, inputs: hashOf(hashed) };
+}
+
+/** Reads a placement map. @throws ScenarioError that names its file */
+async function readMap(bytes: ArrayBuffer, path: string): Promise<PlacementMap> {
+  try {
+    return await readPlacementMap(bytes);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    const parts = partsOf(error.message, 'this file');
+    throw new ScenarioError(path, parts.path, parts.found, parts.allowed);
+  }
 }
 
 /** Says in which file stands what a simulation refuses. */
@@ -95,10 +115,10 @@ export function runOpened(
   onStep?: RunOptions['onStep'],
 ): { result: Result; latencies: Float64Array[] } {
   const { resolved, inputs } = opened;
-  const { machine, runtime, source, policies, warmup, resamples, seed } = resolved;
+  const { machine, runtime, source, policies, warmup, resamples, seed, placementMaps } = resolved;
   const { cluster, shape } = machine;
   const simulated = inFile(opened.file, () =>
-    simulate({ source, policies, machine, runtime, seed, warmup, resamples, onStep }),
+    simulate({ source, policies, machine, runtime, seed, warmup, resamples, placementMaps, onStep }),
   );
   const { routing } = simulated;
   const result: Result = {

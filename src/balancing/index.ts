@@ -1,14 +1,23 @@
+export { dispatchRules } from './dispatch/index.js';
+export { historyRules } from './history/index.js';
 export { LayerLoads, LayerWork, QUANTISED, SHIPPED } from './layer-work.js';
-export type { Placement } from './placement.js';
+export { slotsByGpu, type Placement } from './placement.js';
+export { placementRules } from './placements/index.js';
 export { contiguous } from './placements/contiguous.js';
-export type { LayerPlan, PlacementMove, WeightTransfers } from './plan.js';
+export { mapFormats, readPlacementMap } from './maps/index.js';
+export type { PlacementMap } from './maps/placement-map.js';
+export { movementRules } from './movement/index.js';
+export type { BackgroundMove, LayerPlan, PlacementMove, WeightTransfers } from './plan.js';
 export { planLayer, planSettingSchema, type PlannedLayer, type PlanSetting } from './plan-layer.js';
 export { policyLabel } from './policies/label.js';
 export {
+  isYardstick,
   policies,
   policyOf,
+  traitsOf,
   type PolicyInput,
   type PolicyKind,
   type PolicyOptions,
+  type PolicyTraits,
 } from './policies/index.js';
 export type { LayerView, Policy, PolicySetting, Refusal } from './policy.js';

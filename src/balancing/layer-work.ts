@@ -1,6 +1,6 @@
 import { addEightRows, ROWS_AT_ONCE } from '../hardware/index.js';
 import type { Placement } from './placement.js';
-import type { LayerPlan } from './plan.js';
+import type { LayerPlan, SlotCopies } from './plan.js';
 
 /** What all policies of a run share of one layer of one step: computed once. */
 export class LayerLoads {
@@ -125,7 +125,7 @@ export class LayerWork {
   readonly rows: Float64Array;
   /** The same, every expert's rows rounded up. */
   readonly roundedRows: Float64Array;
-  /** Experts with rows. */
+  /** Instances of experts with rows. */
   readonly activeExperts: Float64Array;
   /** Rows of the GPU's largest expert. */
   readonly largestExpert: Float64Array;
@@ -154,6 +154,7 @@ export class LayerWork {
   private readonly onGpu: Float64Array;
   private readonly touched: Int32Array;
   private readonly sliced: Uint8Array;
+  private slotLoads = new Float64Array(0);
 
   /**
    * @param rounding rows of an expert are rounded up to a multiple of this
@@ -190,6 +191,7 @@ export class LayerWork {
     this.quantised = 0;
     if (plan.uniform) this.expandUniform(base);
     else if (plan.drop) this.expandDrop(plan, base);
+    else if (plan.slotCopies) this.expandSlots(plan.placement, plan.slotCopies);
     else this.expandSlices(plan, base);
     return this;
   }
@@ -233,6 +235,40 @@ export class LayerWork {
       this.copies[home[e]] += keptLoads[e];
       this.addInstance(keptLoads[e]);
       this.addRows(plan.placement, e, home[e], rows ? rows[e] : sentLoads[e], base);
+    }
+  }
+
+  /** Every slot is an instance with rows of its own, two of one expert on a GPU too. */
+  private expandSlots(placement: Placement, { slots, copies: cells }: SlotCopies): void {
+    const { gpus, ownSend, copies, rounding } = this;
+    const { slotGpu, slotExpert, home, slotBits, mixed } = placement;
+    this.send = ownSend.fill(0);
+    if (this.slotLoads.length < slots) this.slotLoads = new Float64Array(slots);
+    const loads = this.slotLoads.fill(0);
+    for (let source = 0; source < gpus; source++) {
+      const row = source * slots;
+      const out = source * gpus;
+      for (let slot = 0; slot < slots; slot++) {
+        const amount = cells[row + slot];
+        if (amount === 0) continue;
+        loads[slot] += amount;
+        ownSend[out + slotGpu[slot]] += amount;
+      }
+    }
+    for (let slot = 0; slot < slots; slot++) {
+      const load = loads[slot];
+      if (load === 0) continue;
+      const gpu = slotGpu[slot];
+      copies[gpu] += load;
+      this.addInstance(load);
+      if (gpu !== home[slotExpert[slot]]) this.moved += load;
+      const group = mixed && slotBits[slot] < this.weightBits ? QUANTISED : SHIPPED;
+      if (group === QUANTISED) this.quantised += load;
+      const at = group * gpus + gpu;
+      this.rows[at] += load;
+      this.roundedRows[at] += Math.ceil(load / rounding) * rounding;
+      this.activeExperts[at]++;
+      if (load > this.largestExpert[gpu]) this.largestExpert[gpu] = load;
     }
   }
 

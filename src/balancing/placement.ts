@@ -12,6 +12,14 @@ export interface Placement {
   mixed: boolean;
   /** GPU to which the copies of each expert go unless a dispatch rule says otherwise. */
   home: Int32Array;
+  /** GPU of every slot. */
+  slotGpu: Int32Array;
+  /**
+   * Slots that hold each expert, in the order in which dispatch rules count its instances: those of expert e are
+   * `instance[firstInstance[e]]` up to, and without, `instance[firstInstance[e + 1]]`.
+   */
+  firstInstance: Int32Array;
+  instance: Int32Array;
 }
 
 /**
@@ -34,7 +42,51 @@ export function placementOf(
       ? new Float64Array(slotExpert.length).fill(bits)
       : Float64Array.from(bits.flat());
   const mixed = slotBits.some((slot) => slot !== slotBits[0]);
-  return { gpus: slots.length, experts, firstSlot, slotExpert, slotBits, mixed, home };
+  const gpus = slots.length;
+  const slotGpu = new Int32Array(slotExpert.length);
+  for (let gpu = 0; gpu < gpus; gpu++) slotGpu.fill(gpu, firstSlot[gpu], firstSlot[gpu + 1]);
+  const instances = instancesOf(slotExpert, experts);
+  return { gpus, experts, firstSlot, slotExpert, slotBits, mixed, home, slotGpu, ...instances };
+}
+
+/** Slots by expert, in slot order. */
+function instancesOf(slotExpert: Int32Array, experts: number): Pick<Placement, 'firstInstance' | 'instance'> {
+  const firstInstance = new Int32Array(experts + 1);
+  for (const expert of slotExpert) firstInstance[expert + 1]++;
+  for (let e = 0; e < experts; e++) firstInstance[e + 1] += firstInstance[e];
+  const next = firstInstance.slice();
+  const instance = new Int32Array(slotExpert.length);
+  slotExpert.forEach((expert, slot) => (instance[next[expert]++] = slot));
+  return { firstInstance, instance };
+}
+
+/**
+ * A placement of slots in one row, as other programs write it down.
+ * @param slotExpert expert of every slot, slots in GPU order
+ * @param firstSlot first slot of every GPU, and the end; default: equally many on every GPU, which must divide
+ * @throws RangeError where an expert is missing or out of range
+ */
+export function placementOfSlots(
+  slotExpert: ArrayLike<number>,
+  gpus: number,
+  experts: number,
+  bits: number,
+  firstSlot = evenSlots(slotExpert.length, gpus),
+): Placement {
+  const slots = Array.from({ length: gpus }, (_, gpu) =>
+    Array.from({ length: firstSlot[gpu + 1] - firstSlot[gpu] }, (__, i) => slotExpert[firstSlot[gpu] + i]),
+  );
+  return placementOf(slots, experts, bits);
+}
+
+/** First slot of every GPU, and the end, where GPU g starts at slot ⌊g · slots / gpus⌋. */
+export function evenSlots(slots: number, gpus: number): Int32Array {
+  return Int32Array.from({ length: gpus + 1 }, (_, gpu) => Math.floor((gpu * slots) / gpus));
+}
+
+/** Instances of an expert. */
+export function instancesOn({ firstInstance }: Placement, expert: number): number {
+  return firstInstance[expert + 1] - firstInstance[expert];
 }
 
 function firstHolders(slots: readonly (readonly number[])[], experts: number): Int32Array {

@@ -1,9 +1,9 @@
 import { z } from 'zod';
 import type { TokenTable } from '../routing/index.js';
 import { LayerLoads, LayerWork } from './layer-work.js';
-import { placementOf, slotsByGpu } from './placement.js';
+import { placementOf, slotsByGpu, type Placement } from './placement.js';
 import { contiguous } from './placements/contiguous.js';
-import type { LayerPlan } from './plan.js';
+import { Slices, type LayerPlan, type SlotCopies } from './plan.js';
 import { policyOf, policies, type PolicyInput, type PolicyOptions } from './policies/index.js';
 import type { PolicySetting } from './policy.js';
 
@@ -44,6 +44,8 @@ export interface PlannedLayer {
   sendMatrix?: number[][];
   /** Expert of every slot, slots in GPU order. */
   placement: number[];
+  /** The same by GPU. */
+  placementByGpu: number[][];
   /** Copies dropped, source GPU × expert. */
   dropped: number[][];
   /** 1 where a token's copy of an expert is kept, token × expert; where tokens are given. */
@@ -93,6 +95,8 @@ export function planLayer(policy: PolicyInput, setting: PlanSetting): PlannedLay
     gpusPerNode,
     experts,
     layers: 1,
+    layerIds: [0],
+    moeLayers: 1,
     weightBits: given.weightBits,
     placement,
     copiesPerGpu: null,
@@ -100,6 +104,7 @@ export function planLayer(policy: PolicyInput, setting: PlanSetting): PlannedLay
     hasGateWeights: tokens?.weights != null,
     calibration: () => [base.loads],
     importance: given.importance ? [given.importance] : null,
+    placementMaps: new Map(),
     seed: given.seed,
   };
   const refusal = rule.refusal(options, policySetting);
@@ -205,14 +210,16 @@ function describe(
   knowsSources: boolean,
 ): PlannedLayer {
   const { gpus, experts, counts } = base;
+  const slices = plan.slotCopies ? slicesOfSlots(plan.placement, plan.slotCopies) : plan.slices;
   const work = new LayerWork(gpus, experts, 1, weightBits).expand(plan, base);
   const kept = plan.drop?.kept ?? counts;
   return {
-    slices: slicesOf(plan, kept, experts),
+    slices: slicesOf(plan.placement, slices, kept, experts),
     transfers: transfersOf(plan),
     gpuLoads: Array.from(work.copies),
     ...(knowsSources ? { sendMatrix: rows(Array.from(work.send), gpus) } : {}),
     placement: slotsByGpu(plan.placement).flat(),
+    placementByGpu: slotsByGpu(plan.placement),
     dropped: rows(
       Array.from(counts, (copies, cell) => copies - kept[cell]),
       gpus,
@@ -222,8 +229,30 @@ function describe(
   };
 }
 
+/** Copies by slot as ranges: those of a source GPU go to the expert's instances in their order. */
+function slicesOfSlots(placement: Placement, { gpus, slots, copies }: SlotCopies): Slices {
+  const { experts, firstInstance, instance, slotGpu } = placement;
+  const slices = new Slices(slots);
+  for (let e = 0; e < experts; e++) {
+    let position = 0;
+    for (let source = 0; source < gpus; source++) {
+      for (let i = firstInstance[e]; i < firstInstance[e + 1]; i++) {
+        const amount = copies[source * slots + instance[i]];
+        if (amount === 0) continue;
+        const gpu = slotGpu[instance[i]];
+        const last = slices.count - 1;
+        if (position > 0 && slices.gpu[last] === gpu) slices.end[last] += amount;
+        else slices.add(e, gpu, position, position + amount);
+        position += amount;
+      }
+    }
+  }
+  return slices;
+}
+
 function slicesOf(
-  { slices, placement }: LayerPlan,
+  placement: Placement,
+  slices: Slices | null,
   kept: Int32Array,
   experts: number,
 ): PlannedLayer['slices'] {

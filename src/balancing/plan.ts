@@ -42,6 +42,26 @@ export class Slices {
   }
 }
 
+/**
+ * Copies that every slot computes, by the GPU they come from: what a dispatch rule decides where experts have
+ * several instances. Reused from layer to layer.
+ */
+export class SlotCopies {
+  slots = 0;
+  /** [source · slots + slot]. */
+  copies = new Int32Array(0);
+
+  constructor(readonly gpus: number) {}
+
+  /** Makes room for a number of slots and clears it. */
+  reset(slots: number): this {
+    if (slots === this.slots) this.copies.fill(0);
+    else this.copies = new Int32Array(this.gpus * slots);
+    this.slots = slots;
+    return this;
+  }
+}
+
 /** Weights that must travel within a step, as raw as the policy asks for them: a pair may repeat. */
 export class WeightTransfers {
   count = 0;
@@ -105,17 +125,28 @@ export interface PlacementMove {
   conversions: { expert: number; gpu: number; fromBits: number; toBits: number }[];
 }
 
+/** A part of a movement that travels while a layer runs. */
+export interface BackgroundMove {
+  move: PlacementMove;
+  /** Share of the bytes of the whole movement that travels beside this layer. */
+  share: number;
+}
+
 /** What a policy decides for one layer of one step. */
 export interface LayerPlan {
   placement: Placement;
   /** Who computes which copies; an expert without slices is computed at its home; null: all are. */
   slices: Slices | null;
+  /** Copies by slot; null: `slices` or homes say who computes what. At most one of both is set. */
+  slotCopies: SlotCopies | null;
   /** Weights that travel within this step; null: none. */
   transfers: WeightTransfers | null;
   /** What is dropped or padded; null for exact policies. */
   drop: Drop | null;
   /** Set in the step in which a new placement comes into force. */
   move: PlacementMove | null;
+  /** Weights of a coming placement that travel beside this step; null: none. */
+  background: BackgroundMove | null;
   /** True where the policy looked at the batch and left it to standard EP. */
   gated: boolean;
   /** True for the anchor `balanced`: equal loads and uniform traffic whatever the routing. */
@@ -124,5 +155,15 @@ export interface LayerPlan {
 
 /** Standard EP's plan on a placement: every copy at its expert's home. */
 export function homePlan(placement: Placement): LayerPlan {
-  return { placement, slices: null, transfers: null, drop: null, move: null, gated: false, uniform: false };
+  return {
+    placement,
+    slices: null,
+    slotCopies: null,
+    transfers: null,
+    drop: null,
+    move: null,
+    background: null,
+    gated: false,
+    uniform: false,
+  };
 }

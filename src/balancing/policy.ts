@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import type { TokenTable } from '../routing/index.js';
+import type { PlacementMap } from './maps/placement-map.js';
 import type { Placement } from './placement.js';
 import type { LayerPlan } from './plan.js';
 
@@ -19,6 +20,10 @@ export interface PolicySetting {
   experts: number;
   /** Layers that are simulated. */
   layers: number;
+  /** The model's own number of each of them. */
+  layerIds: readonly number[];
+  /** MoE layers of the model, of which they are a sample. */
+  moeLayers: number;
   /** Bits per expert weight. */
   weightBits: number;
   /** Where experts are without the policy's doing. */
@@ -31,6 +36,8 @@ export interface PolicySetting {
   calibration: (share: number) => readonly Float64Array[];
   /** Importance by layer and expert, where the routing knows it; larger is more important. */
   importance: readonly (readonly number[])[] | null;
+  /** Placement maps by the paths that policies name. */
+  placementMaps: ReadonlyMap<string, PlacementMap>;
   seed: number | string;
 }
 
@@ -66,18 +73,22 @@ export interface Policy<Options = unknown, State = unknown, Input = unknown> {
   options: z.ZodType<Options, Input>;
   /** An anchor is a yardstick, not something to run. */
   anchor: boolean;
+  /** Knows what nobody can know, so that it shows a limit and is never recommended. */
+  hypothetical(options: Options): boolean;
   /** Keeps the model's output, up to the order of floating-point sums. */
   exact(options: Options): boolean;
   /** What its placement and its moves of weights depend on. */
-  sees: 'nothing' | 'history' | 'batch';
+  sees(options: Options): 'nothing' | 'history' | 'batch';
   /** No tie is broken by a GPU's number: renaming GPUs renames the plan. */
   symmetric: boolean;
   /** Decides in every step from counts of the whole batch, so that somebody must exchange and read them. */
-  plansEachBatch: boolean;
-  /** Weights may travel within a step. */
-  movesWeights: boolean;
+  plansEachBatch(options: Options): boolean;
+  /** Weights may travel within a step, for use in it. */
+  movesWeights(options: Options): boolean;
+  /** Weights of a coming placement may travel beside a step. */
+  movesInBackground(options: Options): boolean;
   /** Looks at every token where the routing has them. */
-  looksAtTokens: boolean;
+  looksAtTokens(options: Options): boolean;
   /** Share of the recording that the policy calibrates on, or 0. */
   calibrationShare(options: Options): number;
   /** Steps until its history is filled. */
@@ -93,12 +104,14 @@ export interface Policy<Options = unknown, State = unknown, Input = unknown> {
 /** The traits of a policy that has nothing special about it. */
 export const plainTraits = {
   anchor: false,
+  hypothetical: () => false,
   exact: () => true,
-  sees: 'nothing',
+  sees: () => 'nothing',
   symmetric: true,
-  plansEachBatch: false,
-  movesWeights: false,
-  looksAtTokens: false,
+  plansEachBatch: () => false,
+  movesWeights: () => false,
+  movesInBackground: () => false,
+  looksAtTokens: () => false,
   calibrationShare: () => 0,
   warmup: () => 0,
   refusal: () => null,

@@ -11,5 +11,5 @@ export {
 } from './memory.js';
 export { PHASES, SOURCE_OF_PHASE, TIME_SOURCES, type Phase, type TimeSource } from './phases.js';
 export { BlockingMovement } from './placement-movement.js';
-export type { LayerProgram, PolicyTraits, ProgramContext, Runtime, RuntimeDefinition } from './runtime.js';
+export type { LayerProgram, ProgramContext, Runtime, RuntimeDefinition } from './runtime.js';
 export { createRuntime, runtimes, type RuntimeOptions } from './runtimes/index.js';

@@ -8,6 +8,7 @@ export const MEMORY_CATEGORIES = [
   'weights',
   'replicas',
   'borrowedWeights',
+  'staging',
   'activations',
   'dispatchBuffers',
   'intermediates',
@@ -40,7 +41,8 @@ export function expertBytes({ shape }: Machine, bits: number): number {
 
 /**
  * The experts that are resident on every GPU: those of its slots, or (`all`) every expert once plus its
- * replicas, as in a benchmark that loads the whole layer on every GPU.
+ * replicas, as in a benchmark that loads the whole layer on every GPU. With `staging`, beside them a buffer of the
+ * size of one layer's slots, into which the weights of coming placements travel.
  */
 export class Residency {
   private inForce: Placement | null = null;
@@ -50,6 +52,7 @@ export class Residency {
     private readonly machine: Machine,
     private readonly ledger: MemoryLedger,
     private readonly experts: 'home' | 'all',
+    private readonly staging: boolean,
   ) {}
 
   /** Brings the ledger to the resident level of a placement. */
@@ -58,15 +61,16 @@ export class Residency {
     this.inForce = placement;
     const levels = this.levelsOf(placement);
     for (let gpu = 0; gpu < placement.gpus; gpu++) {
-      this.level(accountOf(gpu, 'weights'), levels[2 * gpu], time);
-      this.level(accountOf(gpu, 'replicas'), levels[2 * gpu + 1], time);
+      this.level(accountOf(gpu, 'weights'), levels[3 * gpu], time);
+      this.level(accountOf(gpu, 'replicas'), levels[3 * gpu + 1], time);
+      this.level(accountOf(gpu, 'staging'), levels[3 * gpu + 2], time);
     }
   }
 
   /** Resident bytes of a GPU under a placement. */
   bytesOn(placement: Placement, gpu: number): number {
     const levels = this.levelsOf(placement);
-    return levels[2 * gpu] + levels[2 * gpu + 1];
+    return levels[3 * gpu] + levels[3 * gpu + 1] + levels[3 * gpu + 2];
   }
 
   private level(account: number, bytes: number, time: number): void {
@@ -75,23 +79,27 @@ export class Residency {
     else this.ledger.free(account, -more);
   }
 
-  /** [weights, replicas] by GPU. */
+  /** [weights, replicas, staging] by GPU. */
   private levelsOf(placement: Placement): Float64Array {
     let levels = this.levels.get(placement);
     if (levels) return levels;
-    levels = new Float64Array(2 * placement.gpus);
+    levels = new Float64Array(3 * placement.gpus);
     const { gpus, firstSlot, slotExpert, slotBits, home } = placement;
     let all = 0;
+    const atHome = new Uint8Array(home.length);
     for (let gpu = 0; gpu < gpus; gpu++) {
       for (let slot = firstSlot[gpu]; slot < firstSlot[gpu + 1]; slot++) {
         const bytes = expertBytes(this.machine, slotBits[slot]);
-        if (home[slotExpert[slot]] === gpu) {
-          levels[2 * gpu] += bytes;
+        const expert = slotExpert[slot];
+        if (home[expert] === gpu && !atHome[expert]) {
+          atHome[expert] = 1;
+          levels[3 * gpu] += bytes;
           all += bytes;
-        } else levels[2 * gpu + 1] += bytes;
+        } else levels[3 * gpu + 1] += bytes;
+        if (this.staging) levels[3 * gpu + 2] += bytes;
       }
     }
-    if (this.experts === 'all') for (let gpu = 0; gpu < gpus; gpu++) levels[2 * gpu] = all;
+    if (this.experts === 'all') for (let gpu = 0; gpu < gpus; gpu++) levels[3 * gpu] = all;
     this.levels.set(placement, levels);
     return levels;
   }

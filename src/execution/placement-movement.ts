@@ -8,7 +8,7 @@ import { labelOf } from './phases.js';
 /**
  * Blocking movement: before the step in which a new placement comes into force, new replicas travel between
  * GPUs, lost precision comes back from host memory, and slots are re-quantised in place (read at the old
- * width, written at the new one), all at once. New bytes are allocated when the movement starts.
+ * width, written at the new one), all at once. New bytes arrive in staging buffers that last as long as the movement.
  */
 export class BlockingMovement {
   private readonly executor: Executor;
@@ -25,7 +25,7 @@ export class BlockingMovement {
     const { gpus } = machine.cluster;
     const graph = new TaskGraphBuilder();
     const each = <T>(make: (gpu: number) => T) => Array.from({ length: gpus }, (_, gpu) => make(gpu));
-    this.arriving = each((gpu) => graph.addBuffer(accountOf(gpu, 'replicas')));
+    this.arriving = each((gpu) => graph.addBuffer(accountOf(gpu, 'staging')));
     this.transfer = network.declareMessages(machine.shape.experts * gpus);
     const label = labelOf('move');
     const start = graph.addTask({ streams: [], allocates: this.arriving, label });

@@ -1,11 +1,8 @@
 import type { z } from 'zod';
-import type { LayerPlan, LayerWork, Policy } from '../balancing/index.js';
+import type { LayerPlan, LayerWork, PolicyTraits } from '../balancing/index.js';
 import type { Executor, MemoryLedger } from '../engine/index.js';
 import type { Accuracy, ExpertStage, Network, PortLoads, Range } from '../hardware/index.js';
 import type { Machine } from './machine.js';
-
-/** What of a policy decides which tasks a runtime launches for it. */
-export type PolicyTraits = Pick<Policy, 'plansEachBatch' | 'movesWeights'>;
 
 /** Everything that the tasks of one layer depend on in one step. */
 export interface LayerInput {

@@ -4,12 +4,12 @@ import type { Messages } from '../hardware/index.js';
 /** The weight transfers of a plan as messages; reused from layer to layer. */
 export class WeightMessages implements Messages {
   count = 0;
-  readonly source: Int32Array;
-  readonly destination: Int32Array;
-  readonly bytes: Float64Array;
+  source: Int32Array;
+  destination: Int32Array;
+  bytes: Float64Array;
 
   /**
-   * @param capacity most messages of a layer
+   * @param capacity messages of a layer to begin with
    * @param expertBytes bytes of one expert
    * @param distinct send a pair (expert, destination) once, however often the plan lists it
    */
@@ -32,6 +32,11 @@ export class WeightMessages implements Messages {
     this.count = 0;
     if (transfers === null) return this;
     const { expert, source, destination, count } = transfers;
+    if (count > this.source.length) {
+      this.source = new Int32Array(2 * count);
+      this.destination = new Int32Array(2 * count);
+      this.bytes = new Float64Array(2 * count);
+    }
     for (let i = 0; i < count; i++) {
       if (this.distinct && repeats(expert, destination, i)) continue;
       const at = this.count++;

@@ -70,7 +70,8 @@ export class LayerBound {
     const { gpus } = this.machine.cluster;
     if (gpus === 1) return 0;
     if (this.movesWeights) return this.freeWeightSeconds(base);
-    const units = plan.drop?.sent || plan.slices ? this.unavoidable(plan, base) : ports.units;
+    const units =
+      plan.drop?.sent || plan.slices || plan.slotCopies ? this.unavoidable(plan, base) : ports.units;
     const { capacities } = this;
     const { dispatchBytes, combineBytes } = this.runtime;
     let longest = 0;

@@ -1,10 +1,10 @@
-import { policyLabel } from '../balancing/index.js';
+import { isYardstick, policyLabel } from '../balancing/index.js';
 import type { PolicyResult, Result } from '../simulation/index.js';
 import { formatBytes, formatFactor, formatSecondsRange, formatShare } from './units.js';
 
 /** A yardstick, or run for comparison only. */
 export function isAnchor({ anchor, policy }: PolicyResult): boolean {
-  return anchor || policy.kind === 'balanced';
+  return anchor || isYardstick(policy);
 }
 
 /** A policy's name, marked where nobody asked for it. */

@@ -1,4 +1,4 @@
-import { policyLabel } from '../balancing/index.js';
+import { isYardstick, policyLabel } from '../balancing/index.js';
 import type { PolicyResult, Result } from '../simulation/index.js';
 import { formatBytes, formatFactor, formatSeconds, formatShare } from './units.js';
 
@@ -93,7 +93,7 @@ function tiesOf({ policies, fastest }: Result, best: PolicyResult): string {
 function stay(result: Result, ep: PolicyResult): string {
   const { policies } = result;
   const memory = risk(ep) === '' ? '' : `; the memory of ep is${risk(ep)}`;
-  const others = policies.filter((p) => p.exact && p !== ep && p.policy.kind !== 'balanced');
+  const others = policies.filter((p) => p.exact && p !== ep && !isYardstick(p.policy));
   if (others.length === 0) {
     return `ep takes ${formatSeconds(ep.stepLatency.mean)}; no other exact policy was run${memory}.`;
   }
@@ -106,7 +106,7 @@ function stay(result: Result, ep: PolicyResult): string {
 
 function nothingFits({ policies }: Result): string {
   const least = policies
-    .filter(({ policy }) => policy.kind !== 'balanced')
+    .filter(({ policy }) => !isYardstick(policy))
     .reduce((a, b) => (b.peakMemory.max < a.peakMemory.max ? b : a));
   const { max, nonTensor, capacity } = least.peakMemory;
   return (

@@ -1,4 +1,10 @@
-import { contiguous, policies as knownPolicies, policyOf, type PolicyOptions } from '../balancing/index.js';
+import {
+  contiguous,
+  policies as knownPolicies,
+  policyOf,
+  type PlacementMap,
+  type PolicyOptions,
+} from '../balancing/index.js';
 import { NON_TENSOR_BYTES, runtimes, type Machine, type RuntimeOptions } from '../execution/index.js';
 import {
   clusterPresets,
@@ -31,6 +37,8 @@ export interface ScenarioFiles {
   modelConfig?: string;
   profile?: string;
   trace?: string;
+  /** Placement maps. */
+  placements: string[];
 }
 
 /** What is in those files. */
@@ -39,6 +47,8 @@ export interface ScenarioContents {
   profile?: unknown;
   /** Opened by `readTrace` with the model's topK. */
   trace?: Trace;
+  /** By path. */
+  placements?: ReadonlyMap<string, PlacementMap>;
 }
 
 /** A scenario with everything that a simulation needs. */
@@ -50,19 +60,28 @@ export interface ResolvedScenario {
   warmup: number | null;
   resamples: number | null;
   seed: number | string;
+  placementMaps: ReadonlyMap<string, PlacementMap>;
   /** Things that a reader of the result must know. */
   notes: string[];
 }
 
 /** Which files must be opened. */
-export function filesOf({ model, cluster, workload }: Scenario): ScenarioFiles {
+export function filesOf({ model, cluster, workload, policies }: Scenario): ScenarioFiles {
   const profile = typeof cluster === 'string' ? undefined : cluster.profile;
   return {
     modelConfig: typeof model === 'string' && !(model in modelPresets) ? model : undefined,
     profile:
       profile !== undefined && !shippedProfiles.some(({ name }) => name === profile) ? profile : undefined,
     trace: workload.routing.kind === 'trace' ? workload.routing.path : undefined,
+    placements: [...new Set(policies.flatMap(placementPath))],
   };
+}
+
+/** The placement map that a policy names. */
+function placementPath(policy: Scenario['policies'][number]): string[] {
+  if (typeof policy === 'string' || !('placement' in policy)) return [];
+  const { placement } = policy;
+  return typeof placement !== 'string' && placement.kind === 'file' ? [placement.path] : [];
 }
 
 /**
@@ -182,6 +201,7 @@ export function resolveScenario(
     warmup: scenario.workload.warmupSteps ?? null,
     resamples: scenario.resamples ?? null,
     seed: scenario.seed,
+    placementMaps: contents.placements ?? new Map<string, PlacementMap>(),
     notes,
   };
 }
@@ -245,7 +265,7 @@ function resolveGenerator(
   }
   const redrawn = 'redraw' in routing && routing.redraw === 'step';
   const fixed = routing.kind === 'hot-experts' && routing.pattern === 'llep';
-  if (redrawn && !fixed && policies.some(({ options }) => policyOf(options).sees === 'history')) {
+  if (redrawn && !fixed && policies.some(({ options }) => policyOf(options).sees(options) === 'history')) {
     notes.push(
       "redraw 'step': experts change their popularity in every step, so policies that plan from history see " +
         "nothing of use; redraw: 'run' keeps it",

@@ -9,6 +9,7 @@ export type {
 } from './result.js';
 export {
   checkPolicies,
+  firstPlacements,
   RefusalError,
   simulate,
   type ListedPolicy,

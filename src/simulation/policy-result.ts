@@ -1,4 +1,4 @@
-import { policyOf, type PolicyOptions } from '../balancing/index.js';
+import { isYardstick, policyOf, type PolicyOptions } from '../balancing/index.js';
 import { PHASES, type Phase } from '../execution/index.js';
 import { summariseLatency, type Skew } from '../metrics/index.js';
 import type { RoutingSource } from '../routing/index.js';
@@ -119,7 +119,7 @@ export function fastestOf(
   ratio: (a: number, b: number) => Speedup,
 ): Fastest | null {
   const candidates = [...results.keys()].filter(
-    (i) => results[i].exact && results[i].oom === null && !policyOf(results[i].policy).anchor,
+    (i) => results[i].exact && results[i].oom === null && !isYardstick(results[i].policy),
   );
   if (candidates.length === 0) return null;
   const policy = candidates.reduce((best, i) =>

@@ -1,6 +1,7 @@
 import {
   LayerWork,
   policyOf,
+  traitsOf,
   type LayerLoads,
   type LayerPlan,
   type Policy,
@@ -56,15 +57,16 @@ export class PolicyRun {
   ) {
     const { gpus, gpusPerNode } = machine.cluster;
     this.policy = policyOf(options);
+    const traits = traitsOf(options);
     this.network = createNetwork(machine.cluster);
     this.ledger = newLedger(machine);
     this.program = runtime.program({
       machine,
       network: this.network,
       ledger: this.ledger,
-      traits: this.policy,
+      traits,
     });
-    this.residency = new Residency(machine, this.ledger, runtime.residentExperts);
+    this.residency = new Residency(machine, this.ledger, runtime.residentExperts, traits.movesInBackground);
     this.work = new LayerWork(
       gpus,
       setting.experts,
@@ -72,7 +74,7 @@ export class PolicyRun {
       bitsOf(machine.shape.weightDtype),
     );
     this.ports = new PortLoads(gpus, gpusPerNode);
-    this.bound = this.policy.anchor ? null : new LayerBound(machine, runtime, this.policy.movesWeights);
+    this.bound = this.policy.anchor ? null : new LayerBound(machine, runtime, traits.movesWeights);
     this.totals = new Totals(gpus, setting.experts);
     this.state = this.policy.start(options, setting);
   }

@@ -21,7 +21,7 @@ export function affordableReplicates(source: RoutingSource, policies: readonly P
   const copies = gpus * tokensPerGpu * topK;
   const nanoseconds = policies.reduce(
     (sum, options) =>
-      sum + 1200 * gpus + 3 * gpus * experts + (policyOf(options).looksAtTokens ? 60 : 0) * copies,
+      sum + 1200 * gpus + 3 * gpus * experts + (policyOf(options).looksAtTokens(options) ? 60 : 0) * copies,
     10 * copies,
   );
   const seconds = source.steps * source.layerIds.length * nanoseconds * 1e-9;

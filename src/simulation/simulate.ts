@@ -1,8 +1,11 @@
 import {
   contiguous,
+  LayerLoads,
   policyLabel,
   policyOf,
-  type LayerLoads,
+  slotsByGpu,
+  traitsOf,
+  type PlacementMap,
   type PolicyOptions,
   type PolicySetting,
 } from '../balancing/index.js';
@@ -38,6 +41,8 @@ export interface SimulationSpec {
   warmup: number | null;
   /** Replicates for intervals over sequences; null: as many as a few seconds allow. */
   resamples: number | null;
+  /** Placement maps by the paths that policies name. */
+  placementMaps?: ReadonlyMap<string, PlacementMap>;
   /** Called after every step with the number of steps done and of all steps, replicates included. */
   onStep?: (done: number, of: number) => void;
   /** Called after every simulated layer; for tests and recorders. */
@@ -71,7 +76,7 @@ export class RefusalError extends Error {
  * @throws RefusalError where a policy can't work with this model, cluster or routing
  */
 export function checkPolicies(
-  spec: Pick<SimulationSpec, 'source' | 'policies' | 'machine' | 'seed' | 'warmup'>,
+  spec: Pick<SimulationSpec, 'source' | 'policies' | 'machine' | 'seed' | 'warmup' | 'placementMaps'>,
 ): void {
   const { setting } = policySetting(spec);
   spec.policies.forEach(({ options }, i) => {
@@ -142,15 +147,44 @@ export function simulate(spec: SimulationSpec): SimulationResult {
         ...new Set([
           ...source.notes,
           ...policies.flatMap(({ options }) => policyOf(options).notes(options, setting)),
-          ...policies.flatMap(({ options }) => runtime.notes(policyOf(options))),
+          ...policies.flatMap(({ options }) => runtime.notes(traitsOf(options))),
         ]),
       ],
     },
   };
 }
 
+/**
+ * Which experts a policy's slots hold in the first step, layer by layer.
+ * @throws RefusalError where the policy can't work with this model, cluster or routing
+ */
+export function firstPlacements(
+  spec: Pick<SimulationSpec, 'source' | 'machine' | 'seed' | 'placementMaps'>,
+  options: PolicyOptions,
+): PlacementMap {
+  checkPolicies({ ...spec, policies: [{ options, anchor: false }], warmup: 0 });
+  const { setting } = policySetting(spec);
+  const { source, seed } = spec;
+  const policy = policyOf(options);
+  const { step, tokensBySource, layers } = source.start().next()!;
+  const base = new LayerLoads(source.gpus, source.experts, setting.placement.home);
+  let state = policy.start(options, setting);
+  const placed = layers.map(({ layer, counts, tokens }) => {
+    const { loads } = base.count(counts);
+    const decided = policy.decide(state, { step, layer, counts, loads, tokensBySource, tokens, seed });
+    state = decided.state;
+    return { layer: source.layerIds[layer], slots: slotsByGpu(decided.plan.placement) };
+  });
+  return { experts: source.experts, layers: placed };
+}
+
 /** What policies know, with the calibration drawn once per share and its label kept. */
-function policySetting({ source, machine, seed }: Pick<SimulationSpec, 'source' | 'machine' | 'seed'>): {
+function policySetting({
+  source,
+  machine,
+  seed,
+  placementMaps,
+}: Pick<SimulationSpec, 'source' | 'machine' | 'seed' | 'placementMaps'>): {
   setting: PolicySetting;
   calibration: () => string | null;
 } {
@@ -162,12 +196,15 @@ function policySetting({ source, machine, seed }: Pick<SimulationSpec, 'source' 
     gpusPerNode,
     experts: source.experts,
     layers: source.layerIds.length,
+    layerIds: source.layerIds,
+    moeLayers: machine.shape.moeLayers,
     weightBits,
     placement: contiguous(gpus, source.experts, weightBits),
     copiesPerGpu: source.tokensPerGpu * source.topK,
     hasTokens: source.hasTokens,
     hasGateWeights: source.hasGateWeights,
     importance: source.importance,
+    placementMaps: placementMaps ?? new Map(),
     seed,
     calibration(share) {
       let calibration = drawn.get(share);

@@ -9,6 +9,7 @@ import {
   policyOf,
   type PolicyOptions,
 } from '../../src/balancing/index.js';
+import { dispatchRules } from '../../src/balancing/dispatch/index.js';
 import type { LayerView, PolicySetting } from '../../src/balancing/policy.js';
 import type { TokenTable } from '../../src/routing/index.js';
 
@@ -18,12 +19,37 @@ const TOP_K = 2;
 const variants: Record<PolicyOptions['kind'], object[]> = {
   ep: [],
   balanced: [],
+  'round-robin': [{ placement: { kind: 'round-robin', slots: 21 }, dispatch: 'even' }],
+  eplb: [
+    { placement: { kind: 'eplb', groups: 2 } },
+    { placement: { kind: 'eplb', avoidDuplicates: true }, dispatch: 'home' },
+    { placement: { kind: 'eplb', reorderOnly: true } },
+    { placement: { kind: 'eplb', slots: 32 } },
+    { history: { kind: 'window', interval: 1, steps: 2 } },
+    { history: { kind: 'window', interval: 2, staleness: 1, skipAbove: 0.9 }, movement: 'chunked' },
+    { history: { kind: 'decay', interval: 2, first: 1 }, movement: { kind: 'async', from: 'host' } },
+    { history: { kind: 'decay', interval: 1 }, movement: { kind: 'blocking', alignSlots: false } },
+    { history: 'oracle', dispatch: 'lp' },
+    { placement: 'eplb-steps', history: { kind: 'window', interval: 1, steps: 2 } },
+    { placement: 'tensorrt-llm', history: { kind: 'decay', interval: 1 }, dispatch: 'round-robin' },
+    { placement: 'ascend-default', history: { kind: 'window', interval: 1 } },
+  ],
+  combination: [
+    ...dispatchRules.map(({ kind }) => ({ placement: 'eplb', dispatch: kind })),
+    ...dispatchRules.map(({ kind }) => ({ placement: { kind: 'contiguous', slots: 19 }, dispatch: kind })),
+  ],
   llep: [
     { imbalanceThreshold: 0, minTokensPerGemm: 1 },
     { imbalanceThreshold: 0, minTokensPerGemm: 4, alpha: 1.2 },
     { imbalanceThreshold: 0, minTokensPerGemm: 1, variant: 'paper' },
     { imbalanceThreshold: 1.5, gate: 'expert', helpers: 'intra-node', minTokensPerGemm: 2 },
   ],
+  ultraep: [
+    { minTokensPerReplica: 1 },
+    { minTokensPerReplica: 4, spareSlots: 1, keepOne: false, threshold: 1.2 },
+  ],
+  harmoeny: [{ minTokens: 1 }, { minTokens: 5 }],
+  'fastermoe-shadow': [{ breakEvenTokens: 1 }, { breakEvenTokens: 0.5 }],
   'replicate-quantize': [
     { replicas: 2, split: 'even' },
     { replicas: 2, split: 'least-loaded', replanEvery: 2 },
@@ -83,6 +109,8 @@ function settingOf({ gpus, experts }: Batch): PolicySetting {
     gpusPerNode: 2,
     experts,
     layers: 1,
+    layerIds: [0],
+    moeLayers: 1,
     weightBits: 16,
     placement: contiguous(gpus, experts, 16),
     copiesPerGpu: null,
@@ -90,6 +118,7 @@ function settingOf({ gpus, experts }: Batch): PolicySetting {
     hasGateWeights: true,
     calibration: () => [Float64Array.from({ length: experts }, (_, e) => (e * 5) % experts)],
     importance: null,
+    placementMaps: new Map(),
     seed: 1,
   };
 }
@@ -156,7 +185,28 @@ describe.each(cases)('conformance: %s', (_, options) => {
           expect(sum(arriving)).toBeCloseTo(work.copies[gpu], 9);
         }
       }
-      work.send.forEach((copies) => expect(copies).toBeGreaterThanOrEqual(0));
+      expect(work.send.every((copies) => copies >= 0)).toBe(true);
+    });
+  });
+
+  test.prop([batchArbitrary])('slots get exactly the copies of their experts, source by source', (batch) => {
+    fc.pre(accepted(options, batch));
+    const { gpus, experts } = batch;
+    const plans = plansOf(options, batch);
+    viewsOf(batch).forEach(({ counts }, i) => {
+      const { slotCopies, placement, slices } = plans[i];
+      if (slotCopies === null) return;
+      expect(slices).toBeNull();
+      const { slots, copies } = slotCopies;
+      expect(slots).toBe(placement.slotExpert.length);
+      const given = new Int32Array(gpus * experts);
+      for (let source = 0; source < gpus; source++) {
+        for (let slot = 0; slot < slots; slot++) {
+          given[source * experts + placement.slotExpert[slot]] += copies[source * slots + slot];
+        }
+      }
+      expect(copies.every((copied) => copied >= 0)).toBe(true);
+      expect(given).toEqual(counts);
     });
   });
 
@@ -182,7 +232,7 @@ describe.each(cases)('conformance: %s', (_, options) => {
   test.prop([batchArbitrary])('weights travel exactly for the slices computed without a slot', (batch) => {
     fc.pre(accepted(options, batch));
     for (const { slices, transfers, placement } of plansOf(options, batch)) {
-      if (!policy.movesWeights) expect(transfers).toBeNull();
+      if (!policy.movesWeights(options)) expect(transfers).toBeNull();
       const holds = (gpu: number, expert: number) =>
         placement.slotExpert
           .subarray(placement.firstSlot[gpu], placement.firstSlot[gpu + 1])
@@ -217,7 +267,7 @@ describe.each(cases)('conformance: %s', (_, options) => {
     expect(plansOf(options, batch)).toEqual(plansOf(options, batch));
   });
 
-  const onlyAhead = policy.sees === 'batch' ? null : test;
+  const onlyAhead = policy.sees(options) === 'batch' ? null : test;
   onlyAhead?.prop([batchArbitrary])(
     'sees no more than it says: its placement and moves don’t depend on the rest',
     (batch) => {
@@ -231,14 +281,43 @@ describe.each(cases)('conformance: %s', (_, options) => {
     },
   );
 
+  const onlyMoving = policy.sees(options) === 'history' ? test : null;
+  onlyMoving?.prop([batchArbitrary])(
+    'a new placement comes with the weights of every slot that changed, from where they were',
+    (batch) => {
+      fc.pre(accepted(options, batch));
+      const plans = plansOf(options, batch);
+      plans.forEach(({ placement, move }, i) => {
+        const before = i > 0 ? plans[i - 1].placement : null;
+        if (before === null || move === null) return;
+        const held = (of: typeof placement) => (slot: number) => `${of.slotExpert[slot]}@${of.slotGpu[slot]}`;
+        const loaded = move.loads.map(({ expert, destination }) => `${expert}@${destination}`);
+        const kept = [...before.slotExpert.keys()].map(held(before));
+        const now = [...placement.slotExpert.keys()].map(held(placement));
+        // What is there now was there before, or came.
+        const available = [...kept, ...loaded];
+        for (const instance of now) expect(available).toContain(instance);
+        for (const { expert, source } of move.loads) {
+          if (source >= 0) expect(kept).toContain(`${expert}@${source}`);
+        }
+      });
+    },
+  );
+
   test.prop([batchArbitrary])('every expert has a home, and every slot an expert', (batch) => {
     fc.pre(accepted(options, batch));
     for (const { placement } of plansOf(options, batch)) {
       const { firstSlot, slotExpert, home, gpus, experts } = placement;
       expect([firstSlot[0], firstSlot[gpus], home.length]).toEqual([0, slotExpert.length, experts]);
-      home.forEach((gpu, expert) =>
-        expect(slotExpert.subarray(firstSlot[gpu], firstSlot[gpu + 1])).toContain(expert),
+      const onGpu = (gpu: number) => slotExpert.subarray(firstSlot[gpu], firstSlot[gpu + 1]);
+      expect(home.every((gpu, expert) => onGpu(gpu).includes(expert))).toBe(true);
+      const { slotGpu, firstInstance, instance } = placement;
+      expect(slotGpu.every((gpu, slot) => slot >= firstSlot[gpu] && slot < firstSlot[gpu + 1])).toBe(true);
+      expect([...instance].sort((a, b) => a - b)).toEqual([...slotExpert.keys()]);
+      const listed = Array.from({ length: experts }, (__, e) =>
+        instance.subarray(firstInstance[e], firstInstance[e + 1]).every((slot) => slotExpert[slot] === e),
       );
+      expect(listed).not.toContain(false);
     }
   });
 });

@@ -71,6 +71,7 @@ describe('worked out by hand', () => {
     expect(of('ep').peakMemory.byCategory).toEqual({
       weights: 30_000,
       replicas: 0,
+      staging: 0,
       borrowedWeights: 0,
       activations: 4000,
       dispatchBuffers: 2400,

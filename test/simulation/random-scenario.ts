@@ -21,6 +21,53 @@ const policyArbitrary = fc.oneof(
     replanEvery: fc.constantFrom(null, 2),
   }),
   fc.record({
+    kind: fc.constant('eplb' as const),
+    placement: fc.constantFrom(
+      'eplb' as const,
+      'round-robin' as const,
+      { kind: 'eplb' as const, groups: 2, avoidDuplicates: true },
+      { kind: 'eplb' as const, reorderOnly: true },
+      { kind: 'contiguous' as const, slots: 19 },
+    ),
+    dispatch: fc.constantFrom(
+      'home' as const,
+      'even' as const,
+      'random' as const,
+      'round-robin' as const,
+      'nearest' as const,
+      'least-loaded' as const,
+      'lp' as const,
+      'lp-sampled' as const,
+      'fewest-active' as const,
+    ),
+  }),
+  fc.record({
+    kind: fc.constant('eplb' as const),
+    dispatch: fc.constantFrom('even' as const, 'lp' as const),
+    history: fc.constantFrom(
+      { kind: 'window' as const, interval: 1, steps: 2 },
+      { kind: 'decay' as const, interval: 1, factor: 0.5 },
+      { kind: 'oracle' as const },
+    ),
+  }),
+  fc.record({
+    kind: fc.constant('eplb' as const),
+    movement: fc.constantFrom(
+      'async' as const,
+      { kind: 'async' as const, layersPerStep: 2, from: 'host' as const },
+      'chunked' as const,
+      { kind: 'blocking' as const, alignSlots: false },
+      'free' as const,
+    ),
+    history: fc.constant({ kind: 'window' as const, interval: 3, first: 1 }),
+  }),
+  fc.constantFrom(
+    { kind: 'ultraep' as const, minTokensPerReplica: 1 },
+    { kind: 'ultraep' as const, minTokensPerReplica: 16, spareSlots: 1, threshold: 1.1 },
+    { kind: 'harmoeny' as const, minTokens: 4 },
+    { kind: 'fastermoe-shadow' as const, breakEvenTokens: 2 },
+  ),
+  fc.record({
     kind: fc.constant('capacity' as const),
     factor: fc.constantFrom(null, 0.5, 1, 1.25),
     budget: fc.constantFrom('expert-per-source-gpu' as const, 'expert' as const, 'gpu' as const),
@@ -86,7 +133,9 @@ export const scenarioArbitrary: fc.Arbitrary<ScenarioInput> = fc
       runtime,
       workload: { phase: 'prefill' as const, tokensPerGpu, steps, routing, layer },
       policies: policies
-        .filter((policy) => possible(policy, gpus, experts, weightDtype, routing.gateWeights))
+        .filter((policy) =>
+          possible(policy, gpus, experts, weightDtype, routing.gateWeights, tokensPerGpu * topK),
+        )
         .concat('ep'),
       seed,
     }),
@@ -99,18 +148,31 @@ function possible(
   experts: number,
   weightDtype: string,
   gateWeights: boolean,
+  copiesPerGpu: number,
 ): boolean {
   if (typeof policy === 'string') return true;
   if (policy.kind === 'replicate-quantize' && policy.replicas! > 0) {
     const affordable = policy.bits === 4 || weightDtype === 'bf16';
     return gpus > 1 && affordable && experts >= 2 * policy.replicas! + 2;
   }
-  return policy.kind !== 'capacity' || policy.order !== 'score' || gateWeights;
+  if (policy.kind !== 'capacity') return true;
+  const nothingLeft = policy.budget === 'gpu' && (policy.factor ?? 1) * copiesPerGpu < 1;
+  return !nothingLeft && (policy.order !== 'score' || gateWeights);
 }
 
 /** Runs a scenario as `epsim run` does, with a look at every simulated layer. */
 export async function simulateScenario(scenario: ScenarioInput, onLayer?: SimulationSpec['onLayer']) {
   const { resolved } = await openScenario(scenario);
-  const { machine, runtime, source, policies, warmup, seed } = resolved;
-  return simulate({ machine, runtime, source, policies, warmup, seed, resamples: 0, onLayer });
+  const { machine, runtime, source, policies, warmup, seed, placementMaps } = resolved;
+  return simulate({
+    machine,
+    runtime,
+    source,
+    policies,
+    warmup,
+    seed,
+    placementMaps,
+    resamples: 0,
+    onLayer,
+  });
 }

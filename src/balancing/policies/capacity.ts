@@ -41,9 +41,9 @@ export const capacity: Policy<Options, State, z.input<typeof options>> = {
   summary: 'drops the copies that exceed a capacity; inexact',
   options,
   exact: ({ factor }) => factor === null,
-  sees: 'nothing',
+  sees: () => 'nothing',
   symmetric: false,
-  looksAtTokens: true,
+  looksAtTokens: () => true,
   refusal,
   notes: ({ order, budget, factor }, { hasTokens }) =>
     hasTokens || factor === null || (order === 'position' && budget === 'expert-per-source-gpu')

@@ -3,11 +3,27 @@ import type { Policy } from '../policy.js';
 import { balanced } from './balanced.js';
 import { capacity } from './capacity.js';
 import { ep } from './ep.js';
+import { fastermoeShadow } from './fastermoe-shadow.js';
+import { harmoeny } from './harmoeny.js';
 import { llep } from './llep.js';
+import { anyCombination, eplb, roundRobinEp } from './named.js';
 import { replicateAndQuantize } from './replicate-quantize.js';
+import { ultraep } from './ultraep.js';
 
 /** All policies, in the order in which they are listed. To add one, add its file here. */
-export const policies = [ep, llep, replicateAndQuantize, capacity, balanced] as const;
+export const policies = [
+  ep,
+  llep,
+  replicateAndQuantize,
+  capacity,
+  roundRobinEp,
+  eplb,
+  anyCombination,
+  ultraep,
+  harmoeny,
+  fastermoeShadow,
+  balanced,
+] as const;
 
 export type PolicyOptions = z.output<(typeof policies)[number]['options']>;
 export type PolicyKind = PolicyOptions['kind'];
@@ -17,4 +33,27 @@ export type PolicyInput = PolicyKind | z.input<(typeof policies)[number]['option
 /** The policy of parsed options. */
 export function policyOf({ kind }: PolicyOptions): Policy<PolicyOptions> {
   return policies.find((policy) => policy.kind === kind) as unknown as Policy<PolicyOptions>;
+}
+
+/** What of a policy decides which tasks a runtime launches for it. */
+export interface PolicyTraits {
+  plansEachBatch: boolean;
+  movesWeights: boolean;
+  movesInBackground: boolean;
+}
+
+/** The traits of parsed options. */
+export function traitsOf(options: PolicyOptions): PolicyTraits {
+  const policy = policyOf(options);
+  return {
+    plansEachBatch: policy.plansEachBatch(options),
+    movesWeights: policy.movesWeights(options),
+    movesInBackground: policy.movesInBackground(options),
+  };
+}
+
+/** Whether a policy shows a limit and is nothing to run. */
+export function isYardstick(options: PolicyOptions): boolean {
+  const policy = policyOf(options);
+  return policy.anchor || policy.hypothetical(options);
 }

@@ -43,10 +43,10 @@ export const llep: Policy<Options, State, z.input<typeof options>> = {
   summary:
     'least-loaded EP: spills copies, and the weights they need, to the least loaded GPUs in every batch',
   options,
-  sees: 'batch',
+  sees: () => 'batch',
   symmetric: false,
-  plansEachBatch: true,
-  movesWeights: true,
+  plansEachBatch: () => true,
+  movesWeights: () => true,
   start(chosen, { gpus, gpusPerNode, experts, placement }) {
     const spill = new LeastLoadedSpill(gpus, gpusPerNode, experts, chosen);
     const home = homePlan(placement);

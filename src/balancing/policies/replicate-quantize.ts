@@ -61,7 +61,7 @@ export const replicateAndQuantize: Policy<Options, State, z.input<typeof options
   summary: 'copies hot experts at low precision, paid for by quantising unimportant ones; inexact',
   options,
   exact: ({ replicas }) => replicas === 0,
-  sees: 'history',
+  sees: () => 'history',
   symmetric: false,
   calibrationShare: ({ calibrationShare }) => calibrationShare,
   warmup: ({ replanEvery }) => replanEvery ?? 0,

@@ -1,5 +1,11 @@
 import { Argument, Command } from '@commander-js/extra-typings';
-import { policies } from '../../balancing/index.js';
+import {
+  dispatchRules,
+  historyRules,
+  movementRules,
+  placementRules,
+  policies,
+} from '../../balancing/index.js';
 import { runtimes } from '../../execution/index.js';
 import { clusterPresets, gpuPresets, shippedProfiles } from '../../hardware/index.js';
 import { modelPresets } from '../../model/index.js';
@@ -8,7 +14,11 @@ import { batchings, generators } from '../../routing/index.js';
 
 /** What there is, by kind: names with one line each. */
 const lists: Record<string, () => [string, string][]> = {
-  policies: () => policies.map(({ kind, summary }) => [kind, summary]),
+  policies: () => summaries(policies),
+  placements: () => summaries(placementRules),
+  dispatch: () => summaries(dispatchRules),
+  movement: () => summaries(movementRules),
+  history: () => summaries(historyRules),
   models: () =>
     Object.entries(modelPresets).map(([name, m]) => [
       name,
@@ -36,9 +46,15 @@ const lists: Record<string, () => [string, string][]> = {
   ],
 };
 
+function summaries(rules: readonly { kind: string; summary: string }[]): [string, string][] {
+  return rules.map(({ kind, summary }) => [kind, summary]);
+}
+
 export function listCommand() {
   return new Command('list')
-    .description('list policies, models, GPUs, clusters, profiles, runtimes and workloads')
+    .description(
+      'list policies and the choices they are made of, models, GPUs, clusters, profiles, runtimes and workloads',
+    )
     .addArgument(new Argument('[what]', 'only these').choices(Object.keys(lists)))
     .action((what) => {
       const wanted = what === undefined ? Object.keys(lists) : [what];

@@ -1,30 +1,72 @@
 import { Command, Option } from '@commander-js/extra-typings';
 import Table from 'cli-table3';
-import { planLayer, planSettingSchema, type PlannedLayer, type PlanSetting } from '../../balancing/index.js';
+import {
+  mapFormats,
+  planLayer,
+  planSettingSchema,
+  type PlannedLayer,
+  type PlanSetting,
+} from '../../balancing/index.js';
 import { readJson } from '../../files/index.js';
+import { openScenario } from '../../run.js';
 import { parseInput, parsePolicy, show } from '../../scenario/index.js';
+import { firstPlacements } from '../../simulation/index.js';
 import { UsageError } from '../input-error.js';
 import { parsePolicyArgument } from '../policy-argument.js';
 
 export function planCommand() {
   return new Command('plan')
-    .description("one layer's plan for given loads")
+    .description("one layer's plan for given loads, or a policy's placement as an engine loads it")
+    .argument('[scenario]', 'with --emit: place the layers of this scenario')
     .requiredOption('--policy <policy>', 'llep, llep:alpha=1.1, or JSON')
     .option('--gpus <n>', 'number of GPUs', whole('--gpus'))
     .option('--gpus-per-node <n>', 'GPUs of a node', whole('--gpus-per-node'))
     .option('--loads <list>', 'copies per expert, e.g. 60,4,8,8,4,4,6,6', list)
     .option('--input <file>', 'JSON with gpus, experts, and counts (source GPU × expert), loads or tokens')
     .addOption(
+      new Option('--emit <engine>', 'write the placement as a map for an engine').choices(
+        mapFormats.map(({ name }) => name),
+      ),
+    )
+    .addOption(
       new Option('--format <format>', 'how to print the plan').choices(['table', 'json']).default('table'),
     )
-    .action(async (options) => {
+    .action(async (scenario, options) => {
       const policy = parsePolicy(parsePolicyArgument(options.policy), '--policy');
+      const format = mapFormats.find(({ name }) => name === options.emit);
+      if (scenario !== undefined) {
+        process.stdout.write(await mapOfScenario(scenario, options.policy, format));
+        return;
+      }
       const setting = await readSetting(options);
-      const plan = attempt(options.input ?? 'plan', () => planLayer(policy, setting));
+      const where = options.input ?? 'plan';
+      const plan = attempt(where, () => planLayer(policy, setting));
+      if (format !== undefined) {
+        const map = { experts: setting.experts, layers: [{ layer: 0, slots: plan.placementByGpu }] };
+        process.stdout.write(attempt(where, () => format.write(map)));
+        return;
+      }
       process.stdout.write(
         `${options.format === 'json' ? JSON.stringify(plan, null, 2) : planTable(plan)}\n`,
       );
     });
+}
+
+/** The placement of a policy in the first step of a scenario, as the text of a file. */
+async function mapOfScenario(
+  path: string,
+  policy: string,
+  format: (typeof mapFormats)[number] | undefined,
+): Promise<string> {
+  if (format === undefined) {
+    throw new UsageError(
+      `plan: found a scenario without --emit, allowed: --emit ${mapFormats.map(({ name }) => name).join(' | ')}`,
+    );
+  }
+  const scenario = { ...asObject(await readJson(path), path), policies: [parsePolicyArgument(policy)] };
+  const { resolved } = await openScenario(scenario, { file: path });
+  const [{ options }] = resolved.policies;
+  return attempt(path, () => format.write(firstPlacements(resolved, options)));
 }
 
 interface SettingOptions {

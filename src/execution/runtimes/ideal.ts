@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { bitsOf } from '../../hardware/index.js';
 import { Executor, TaskGraphBuilder } from '../../engine/index.js';
+import { BackgroundMovement } from '../background-movement.js';
 import { combineBytes, dispatchBytes, ExpertTimer, type Machine } from '../machine.js';
 import { accountOf, expertBytes } from '../memory.js';
 import { labelOf } from '../phases.js';
@@ -88,6 +89,7 @@ function idealProgram(machine: Machine, { network, ledger, traits }: ProgramCont
     label: labelOf('combine'),
   });
 
+  const background = traits.movesInBackground ? new BackgroundMovement(graph, machine, network) : null;
   const executor = new Executor(graph.compile(), network.fabric, ledger);
   const timer = new ExpertTimer(machine, 'fused', ideal.stack);
   const { duration, bufferBytes } = executor;
@@ -106,12 +108,13 @@ function idealProgram(machine: Machine, { network, ledger, traits }: ProgramCont
     rendezvous: [{ task: combine, arrivals: stage }],
     metadataBytes: 0,
     weightTransfers: () => messages.count,
-    weightBytes: () => messages.total,
+    weightBytes: () => messages.total + (background?.bytes ?? 0),
     fill({ plan, work, ports, tokensBySource }: LayerInput): void {
       const sent = { copies: work.send, ports };
       network.setExchange(dispatchTransfer, sent, toExpert, false);
       network.setExchange(combineTransfer, sent, back, true);
       timer.usePlacement(plan.placement);
+      background?.fill(plan.background, duration);
       if (weights) {
         messages.take(plan);
         for (let gpu = 0; gpu < gpus; gpu++) {

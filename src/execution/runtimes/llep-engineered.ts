@@ -47,7 +47,7 @@ export const llepEngineered: RuntimeDefinition<z.infer<typeof options>, z.input<
       postSecondsPerTransfer,
       layout: 'fused',
       stack: llepEngineered.stack,
-      perExpert: { planning: false, others: false },
+      perExpert: { borrowing: false, others: false },
       distinctTransfers: true,
     } as const;
     return {

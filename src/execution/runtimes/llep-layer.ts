@@ -1,5 +1,6 @@
 import { Executor, TaskGraphBuilder } from '../../engine/index.js';
 import { bitsOf, PortLoads, type ExpertLayout, type ExpertStage } from '../../hardware/index.js';
+import { BackgroundMovement } from '../background-movement.js';
 import { combineBytes, ExpertTimer, type Machine } from '../machine.js';
 import { accountOf, expertBytes, type MemoryCategory } from '../memory.js';
 import { labelOf, type Phase } from '../phases.js';
@@ -28,12 +29,12 @@ export interface LlepCosts {
   planSeconds: number;
   planSecondsPerExpert: number;
   postSecondsPerTransfer: number;
-  /** Kernel layout of the experts for policies that plan each batch; all others run one grouped product. */
+  /** Kernel layout of the experts for policies that borrow weights; all others run one grouped product. */
   layout: ExpertLayout;
   /** Whose kernels run. */
   stack: ExpertStage['stack'];
-  /** Whether intermediates of one expert at a time are alive, for policies that plan each batch and for others. */
-  perExpert: { planning: boolean; others: boolean };
+  /** Whether intermediates of one expert at a time are alive, for policies that borrow weights and for others. */
+  perExpert: { borrowing: boolean; others: boolean };
   /** Send a pair (expert, GPU) once even where the plan lists it twice. */
   distinctTransfers: boolean;
 }
@@ -148,15 +149,16 @@ export class LlepLayer {
       reads: [input[gpu], replicated[gpu], ordered[gpu], returned[gpu]],
     }));
 
+    const background = traits.movesInBackground ? new BackgroundMovement(graph, machine, network) : null;
     const executor = new Executor(graph.compile(), network.fabric, ledger);
     const { duration, bufferBytes } = executor;
-    const timer = new ExpertTimer(machine, plans ? costs.layout : 'fused', costs.stack);
+    const timer = new ExpertTimer(machine, traits.movesWeights ? costs.layout : 'fused', costs.stack);
     const { profile } = machine.cluster;
     const element = copyBytes(machine) / hiddenSize;
     const copy = copyBytes(machine);
     const back = combineBytes(machine);
     const intermediate = INTERMEDIATE_WIDTHS * machine.shape.expertHiddenSize * element;
-    const perExpert = plans ? costs.perExpert.planning : costs.perExpert.others;
+    const perExpert = traits.movesWeights ? costs.perExpert.borrowing : costs.perExpert.others;
     const weightBytes = expertBytes(machine, bitsOf(machine.shape.weightDtype));
     const messages = new WeightMessages(experts + gpus, weightBytes, costs.distinctTransfers);
     const everyone = uniformExchange(gpus, machine.cluster.gpusPerNode);
@@ -179,12 +181,13 @@ export class LlepLayer {
       ],
       metadataBytes: (plan ? 2 : 1) * everyone.ports.total * experts * COUNT_BYTES,
       weightTransfers: () => messages.count,
-      weightBytes: () => messages.total,
+      weightBytes: () => messages.total + (background?.bytes ?? 0),
       fill({ plan: decided, work, ports, tokensBySource }: LayerInput): void {
         const sent = { copies: work.send, ports };
         network.setExchange(dispatchTransfer, sent, copy + ROUTING_BYTES, false);
         network.setExchange(combineTransfer, sent, back, true);
         timer.usePlacement(decided.placement);
+        background?.fill(decided.background, duration);
         messages.take(decided);
         for (let gpu = 0; gpu < gpus; gpu++) {
           const rows = work.rows[gpu] + work.rows[gpus + gpu];
@@ -218,7 +221,9 @@ export class LlepLayer {
           bufferBytes[received[gpu]] = bufferBytes[byExpert[gpu]] = Math.ceil(rows * copy);
           bufferBytes[intermediates[gpu]] = Math.ceil(largest * intermediate);
           bufferBytes[results[gpu]] = Math.ceil(rows * back);
-          bufferBytes[scratch[gpu]] = plans ? Math.ceil(SCALE_WIDTHS * rows * hiddenSize * element) : 0;
+          bufferBytes[scratch[gpu]] = traits.movesWeights
+            ? Math.ceil(SCALE_WIDTHS * rows * hiddenSize * element)
+            : 0;
           bufferBytes[returned[gpu]] = Math.ceil(own * back);
         }
       },

@@ -76,7 +76,7 @@ export const llepReference: RuntimeDefinition<z.infer<typeof options>, z.input<t
       planner: 'host',
       layout: 'loop',
       stack: llepReference.stack,
-      perExpert: { planning: chunked !== 'all', others: chunked === 'per-expert' },
+      perExpert: { borrowing: chunked !== 'all', others: chunked === 'per-expert' },
     } as const;
     return {
       name: 'llep-reference',
@@ -84,8 +84,13 @@ export const llepReference: RuntimeDefinition<z.infer<typeof options>, z.input<t
       dispatchBytes: llepDispatchBytes(machine),
       combineBytes: combineBytes(machine),
       hostAccuracy: { range: HOST_RANGE, basis: 'fitted' },
-      notes: ({ plansEachBatch }) =>
-        plansEachBatch
+      notes: ({ plansEachBatch, movesWeights }) => [
+        ...(plansEachBatch && !movesWeights
+          ? [
+              "llep-reference: policies that plan each batch without moving weights pay LLEP's planner on the host",
+            ]
+          : []),
+        ...(movesWeights
           ? [
               'llep-reference: policies that plan each batch pay a host planner and loop over experts' +
                 (chunked === 'as-published'
@@ -93,7 +98,8 @@ export const llepReference: RuntimeDefinition<z.infer<typeof options>, z.input<t
                   : '; others run one grouped product: ') +
                 'such rows differ by more than balancing',
             ]
-          : [],
+          : []),
+      ],
       program: (context) => new LlepLayer(costs, machine, context).program(),
     };
   },

@@ -1,0 +1,21 @@
+import type { z } from 'zod';
+import { contiguousSlots } from './contiguous-slots.js';
+import { ascendDefault } from './ascend-default.js';
+import { eplbSteps } from './eplb-steps.js';
+import { eplbPlacement } from './eplb.js';
+import { fromFile } from './from-file.js';
+import { tensorrtLlm } from './tensorrt-llm.js';
+import { roundRobin } from './round-robin.js';
+
+/** All placement rules, in the order in which they are listed. To add one, add its file here. */
+export const placementRules = [
+  contiguousSlots,
+  roundRobin,
+  eplbPlacement,
+  eplbSteps,
+  tensorrtLlm,
+  ascendDefault,
+  fromFile,
+] as const;
+
+export type PlacementOptions = z.output<(typeof placementRules)[number]['options']>;

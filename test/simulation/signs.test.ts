@@ -1,0 +1,77 @@
+/** Published signs of balancers: each scenario in scenarios/signs shows the sentence that is its name. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import type { ScenarioInput } from '../../src/scenario/index.js';
+import { simulateScenario } from './random-scenario.js';
+
+const folder = new URL('../../scenarios/signs/', import.meta.url);
+
+/** Runs a sign's scenario; `of` finds the result of its policies by what tells them apart. */
+async function sign(file: string) {
+  const scenario = JSON.parse(readFileSync(new URL(file, folder), 'utf8')) as ScenarioInput;
+  const { policies } = await simulateScenario(scenario);
+  return {
+    /** Mean step of the policy whose options, as JSON, contain all of these texts. */
+    of: (...texts: string[]) => {
+      const found = policies.filter(({ policy }) =>
+        texts.every((text) => JSON.stringify(policy).includes(text)),
+      );
+      expect(found.length, texts.join(' ')).toBe(1);
+      const [{ stepLatency, imbalance, bytes }] = found;
+      return { seconds: stepLatency.mean, gamma: imbalance.gpu.after.maxOverMean, weights: bytes.weights };
+    },
+  };
+}
+
+describe('signs', () => {
+  it('synchronous rebalancing can cost more than it gains', async () => {
+    const { of } = await sign('blocking-rebalances-cost.json');
+    const ep = of('"kind":"ep"').seconds;
+    // The placements are worth it, their movement every ten steps is not, every hundred it is.
+    expect(of('"free"').seconds).toBeLessThan(0.95 * ep);
+    expect(of('"blocking"', '"interval":10,').seconds).toBeGreaterThan(1.05 * ep);
+    expect(of('"blocking"', '"interval":100').seconds).toBeLessThan(ep);
+    // In the background it costs less than all at once, though it moves oftener than the latter pays.
+    expect(of('"async"').seconds).toBeLessThan(ep);
+    expect(of('"blocking"', '"interval":10,').gamma).toBeCloseTo(of('"free"').gamma, 6);
+  });
+
+  it('EPLB loses to EPLB with oracle load under drift, and only there', async () => {
+    const drift = await sign('drift-beats-history.json');
+    expect(drift.of('"oracle"').seconds).toBeLessThan(0.85 * drift.of('"window"').seconds);
+    const steady = await sign('steady-load-needs-no-oracle.json');
+    expect(steady.of('"oracle"').seconds).toBeGreaterThan(0.98 * steady.of('"window"').seconds);
+    expect(steady.of('"window"').seconds).toBeLessThan(0.85 * steady.of('"kind":"ep"').seconds);
+  });
+
+  it('METRO beats token balance in decode and not in prefill', async () => {
+    const decode = await sign('fewest-active-decode.json');
+    const prefill = await sign('fewest-active-prefill.json');
+    for (const balanced of ['"even"', '"lp"']) {
+      expect(decode.of('"fewest-active"').seconds).toBeLessThan(0.9 * decode.of(balanced).seconds);
+      expect(prefill.of('"fewest-active"').seconds).toBeGreaterThan(1.1 * prefill.of(balanced).seconds);
+    }
+    // Token balance alone is no measure of a decode step.
+    expect(decode.of('"fewest-active"').gamma).toBeGreaterThan(decode.of('"lp"').gamma);
+  });
+
+  it('replica choice by position shows its artefact', async () => {
+    const { of } = await sign('flat-position-artefact.json');
+    expect(of('"flat-position"').gamma).toBeGreaterThan(1.15 * of('"token-hash"').gamma);
+    expect(of('"flat-position"').seconds).toBeGreaterThan(1.1 * of('"token-hash"').seconds);
+  });
+
+  it('hierarchical EPLB cannot mend a one-hot load across nodes', async () => {
+    const { of } = await sign('one-hot-across-nodes.json');
+    const [hierarchical, global] = [of('"groups":8'), of('"groups":1')];
+    // Four nodes: what one of them holds of half the load is at least twice the mean.
+    expect(hierarchical.gamma).toBeGreaterThan(2);
+    expect(global.gamma).toBeLessThan(1.5);
+    expect(hierarchical.seconds).toBeGreaterThan(2 * global.seconds);
+  });
+
+  it('has a test for every scenario', () => {
+    const source = readFileSync(new URL('signs.test.ts', import.meta.url), 'utf8');
+    for (const file of readdirSync(folder)) expect(source).toContain(`'${file}'`);
+  });
+});
