@@ -5,5 +5,6 @@ export { gateTable } from './gates.js';
 export { parseResult } from './parse-result.js';
 export { resultCsv, stepsCsv } from './rows.js';
 export { resultTable } from './table.js';
+export { pointRecord, sweepColumns, sweepRows, type PointRecord } from './sweep-table.js';
 export { formatBytes, formatFactor, formatSeconds, formatShare } from './units.js';
 export { verdict } from './verdict.js';
