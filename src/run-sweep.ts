@@ -138,6 +138,22 @@ async function readManifest(folder: SweepFolder): Promise<Manifest> {
   return parseManifest(await readJson(folder.manifest), folder.manifest);
 }
 
+/**
+ * What is known of a sweep without its files: for those who read its result, of this version or another.
+ * @throws ScenarioError or FileError
+ */
+export async function describeSweep(
+  path: string,
+): Promise<{ manifest: Manifest; points: SweepPoints; folder: SweepFolder }> {
+  const folder = new SweepFolder(resolve(path));
+  const manifest = await readManifest(folder);
+  const points = new SweepPoints(manifest.sweep, manifest.sweep.scenario, manifest.file);
+  if (folder.hasTable()) return { manifest, points, folder };
+  throw new FileError(
+    `${folder.table.parquet}: found no such file, allowed: the table of a finished sweep (epsim sweep status says how far it is)`,
+  );
+}
+
 /** Opens every file that a value of the axes names, so that none is found missing in the middle of a sweep. */
 async function openProbedFiles(points: SweepPoints, file: string, baseDir: string): Promise<FileCache> {
   const files = new FileCache();

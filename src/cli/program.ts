@@ -1,6 +1,7 @@
 import { Command, CommanderError } from '@commander-js/extra-typings';
 import { SchedulerError } from '../submit-sweep.js';
 import { VERSION } from '../version.js';
+import { MissingPackageError } from '../files/index.js';
 import { BackendError } from '../measure/index.js';
 import { calibrateCommand } from './commands/calibrate.js';
 import { diffCommand } from './commands/diff.js';
@@ -65,8 +66,9 @@ export async function main(args: readonly string[]): Promise<number> {
       console.error(error.message);
       return BAD_INPUT;
     }
-    // A device or a scheduler that failed has a message of its own, and no bug to trace.
-    if (error instanceof BackendError || error instanceof SchedulerError) console.error(error.message);
+    // A device or a scheduler that failed, or a package that is missing, has a message of its own, and no bug to trace.
+    const isKnown = [BackendError, SchedulerError, MissingPackageError].some((kind) => error instanceof kind);
+    if (isKnown) console.error((error as Error).message);
     else console.error('epsim failed:', error);
     return FAILURE;
   }

@@ -1,3 +1,5 @@
+export { MissingPackageError, queryTable, type QueryResult } from './query-table.js';
+export { readTable } from './read-table.js';
 export { FileCache, type SharedFiles } from './file-cache.js';
 export { FileError } from './file-error.js';
 export { exists, readJson, readText } from './read.js';

@@ -8,3 +8,6 @@ export { resultTable } from './table.js';
 export { pointRecord, sweepColumns, sweepRows, type PointRecord } from './sweep-table.js';
 export { formatBytes, formatFactor, formatSeconds, formatShare } from './units.js';
 export { verdict } from './verdict.js';
+export { chartKinds } from './charts/index.js';
+export { chartPage, chartSvg } from './charts/render.js';
+export { groupRows, type TableRow } from './charts/selection.js';

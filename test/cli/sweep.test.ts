@@ -390,3 +390,55 @@ describe('--executor slurm', () => {
     expect([status, stderr]).toEqual([2, `${message}\n`]);
   });
 });
+
+describe('the table of a sweep', () => {
+  const path = sweepFolder(whole);
+
+  it('is asked in SQL', () => {
+    const sql =
+      "SELECT seed, count(*) AS rows FROM points WHERE policy_kind = 'llep' GROUP BY seed ORDER BY seed";
+    const { stdout } = epsim(['sweep', 'query', path, sql, '--format', 'csv']);
+    expect(stdout).toBe('seed,rows\n7,6\n8,6\n9,6\n10,6\n');
+    const json = epsim(['sweep', 'query', path, 'SELECT max(point) AS last FROM points', '--format', 'json']);
+    expect(JSON.parse(json.stdout)).toEqual([{ last: 23 }]);
+    const wrong = epsim(['sweep', 'query', path, 'SELEC']);
+    expect([wrong.status, wrong.stderr]).toEqual([2, expect.stringContaining('query: Parser Error')]);
+  });
+
+  it('says what to install where DuckDB is missing', () => {
+    const hooks = `export async function resolve(name, context, next) {
+      if (!name.startsWith('@duckdb')) return next(name, context);
+      throw Object.assign(new Error(name), { code: 'ERR_MODULE_NOT_FOUND' });
+    }`;
+    const loader = join(folder, 'without-duckdb.mjs');
+    writeFileSync(
+      loader,
+      `import { register } from 'node:module';\nregister('data:text/javascript,${encodeURIComponent(hooks).replaceAll("'", '%27')}');\n`,
+    );
+    const { status, stderr } = epsim(['sweep', 'query', path, 'SELECT 1'], {
+      env: { NODE_OPTIONS: `--import ${loader}` },
+    });
+    expect([status, stderr]).toEqual([
+      1,
+      expect.stringMatching(/^the optional package @duckdb\/node-api is not installed: npm install @duckdb/),
+    ]);
+  });
+
+  it('is drawn, the same again, as SVG and HTML', () => {
+    const [svg, html] = ['plot.svg', 'plot.html'].map((name) => join(folder, name));
+    const axes = ['--x', 'workload.tokensPerGpu', '--where', 'policies[1].alpha=1'];
+    const plot = (out: string) => epsim(['sweep', 'plot', path, '--kind', 'lines', ...axes, '--out', out]);
+    expect(plot(svg).stderr).toBe(`wrote ${svg}\n`);
+    const picture = readFileSync(svg, 'utf8');
+    expect(picture).toContain('tokensPerGpu');
+    plot(svg);
+    expect(readFileSync(svg, 'utf8')).toBe(picture);
+    expect(plot(html).status).toBe(0);
+    expect(readFileSync(html, 'utf8')).toContain(picture);
+    const refused = epsim(['sweep', 'plot', path, '--kind', 'lines', '--out', svg]);
+    expect([refused.status, refused.stderr]).toEqual([
+      2,
+      '--x: found nothing, allowed: policies[1].alpha, workload.tokensPerGpu, seed\n',
+    ]);
+  });
+});

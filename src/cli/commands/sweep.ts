@@ -2,6 +2,8 @@ import { Command } from '@commander-js/extra-typings';
 import { manifestCommand } from './sweep/manifest.js';
 import { mergeCommand } from './sweep/merge.js';
 import { missingCommand } from './sweep/missing.js';
+import { plotCommand } from './sweep/plot.js';
+import { queryCommand } from './sweep/query.js';
 import { shardCommand } from './sweep/shard.js';
 import { startCommand } from './sweep/start.js';
 import { statusCommand } from './sweep/status.js';
@@ -15,5 +17,7 @@ export function sweepCommand() {
     .addCommand(shardCommand())
     .addCommand(statusCommand())
     .addCommand(missingCommand())
-    .addCommand(mergeCommand());
+    .addCommand(mergeCommand())
+    .addCommand(queryCommand())
+    .addCommand(plotCommand());
 }
