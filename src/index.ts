@@ -12,4 +12,5 @@ export { TraceError } from './routing/index.js';
 export { run, type RunOptions } from './run.js';
 export { ScenarioError, scenarioJsonSchema, type ScenarioInput } from './scenario/index.js';
 export { RefusalError, type PolicyResult, type Result } from './simulation/index.js';
+export { sweepJsonSchema, type SweepInput } from './sweep/index.js';
 export { VERSION } from './version.js';

@@ -1,9 +1,8 @@
 import { dirname } from 'node:path';
-import { readPlacementMap, type PlacementMap } from './balancing/index.js';
-import { hashOf, locate, readBytes, readJson, readTrace } from './files/index.js';
+import type { PlacementMap } from './balancing/index.js';
+import { FileCache, hashOf } from './files/index.js';
 import {
   filesOf,
-  partsOf,
   parseScenario,
   resolveModel,
   resolveScenario,
@@ -22,6 +21,8 @@ export interface RunOptions {
   baseDir?: string;
   /** Name of the scenario's file, for messages. */
   file?: string;
+  /** Opened files that several scenarios share. */
+  files?: FileCache;
   /** Called with the number of simulated steps, and of all that will be. */
   onStep?: (done: number, of: number) => void;
 }
@@ -44,46 +45,58 @@ export async function openScenario(input: unknown, options: RunOptions = {}): Pr
   const { file = 'scenario' } = options;
   const baseDir = options.baseDir ?? (options.file === undefined ? process.cwd() : dirname(options.file));
   const scenario = parseScenario(input, file);
+  const { contents, hashes } = await openFiles(scenario, file, baseDir, options.files);
+  const resolved = resolveScenario(scenario, file, contents);
+  inFile(file, () => checkPolicies(resolved));
+  return {
+    file,
+    scenario,
+    resolved,
+    inputs: hashOf([...computedBy(), JSON.stringify(withoutSchema(scenario)), ...hashes]),
+  };
+}
+
+/**
+ * Opens the files that a scenario names.
+ * @param file the scenario's name, for messages
+ * @returns what they hold, and their hashes
+ * @throws ScenarioError, TraceError or FileError
+ */
+export async function openFiles(
+  scenario: Scenario,
+  file: string,
+  baseDir: string,
+  files = new FileCache(),
+): Promise<{ contents: ScenarioContents; hashes: string[] }> {
   const named = filesOf(scenario);
   const contents: ScenarioContents = {};
-  const hashed: (string | ArrayBuffer)[] = [
-    VERSION,
-    process.versions.v8,
-    JSON.stringify(withoutSchema(scenario)),
-  ];
+  const hashes: string[] = [];
   for (const kind of ['modelConfig', 'profile'] as const) {
     const path = named[kind];
     if (path === undefined) continue;
-    contents[kind] = await readJson(locate(path, baseDir));
-    hashed.push(await readBytes(locate(path, baseDir)));
+    const { content, sha256 } = await files.json(path, baseDir);
+    contents[kind] = content;
+    hashes.push(sha256);
   }
   if (named.trace !== undefined) {
     const { topK } = resolveModel(scenario, file, contents.modelConfig);
-    const { trace, hash } = await readTrace(named.trace, baseDir, topK);
-    contents.trace = trace;
-    hashed.push(hash);
+    const { content, sha256 } = await files.trace(named.trace, baseDir, topK);
+    contents.trace = content;
+    hashes.push(sha256);
   }
   const placements = new Map<string, PlacementMap>();
   for (const path of named.placements) {
-    const bytes = await readBytes(locate(path, baseDir));
-    placements.set(path, await readMap(bytes, locate(path, baseDir)));
-    hashed.push(bytes);
+    const { content, sha256 } = await files.placementMap(path, baseDir);
+    placements.set(path, content);
+    hashes.push(sha256);
   }
   contents.placements = placements;
-  const resolved = resolveScenario(scenario, file, contents);
-  inFile(file, () => checkPolicies(resolved));
-  return { file, scenario, resolved, inputs: hashOf(hashed) };
+  return { contents, hashes };
 }
 
-/** Reads a placement map. @throws ScenarioError that names its file */
-async function readMap(bytes: ArrayBuffer, path: string): Promise<PlacementMap> {
-  try {
-    return await readPlacementMap(bytes);
-  } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
-    const parts = partsOf(error.message, 'this file');
-    throw new ScenarioError(path, parts.path, parts.found, parts.allowed);
-  }
+/** Versions of what computes a result; others may compute other digits. */
+export function computedBy(): [version: string, v8: string] {
+  return [VERSION, process.versions.v8];
 }
 
 /** Says in which file stands what a simulation refuses. */

@@ -1,6 +1,9 @@
-/** Writes schema/scenario.schema.json, from which editors complete scenarios. Run by `npm run schema`. */
+/** Writes the JSON Schemas that editors complete scenarios and sweeps from. Run by `npm run schema`. */
 import { writeFileSync } from 'node:fs';
-import { scenarioJsonSchema } from '../dist/index.js';
+import { scenarioJsonSchema, sweepJsonSchema } from '../dist/index.js';
 
-const target = new URL('../schema/scenario.schema.json', import.meta.url);
-writeFileSync(target, `${JSON.stringify(scenarioJsonSchema(), null, 2)}\n`);
+const schemas = { scenario: scenarioJsonSchema(), sweep: sweepJsonSchema() };
+for (const [name, schema] of Object.entries(schemas)) {
+  const target = new URL(`../schema/${name}.schema.json`, import.meta.url);
+  writeFileSync(target, `${JSON.stringify(schema, null, 2)}\n`);
+}

@@ -15,3 +15,15 @@ export function isInputError(error: unknown): error is Error {
     (kind) => error instanceof kind,
   );
 }
+
+/** Work that a signal has ended, with the exit code that shells expect then. */
+export class Interrupted extends Error {
+  override name = 'Interrupted';
+
+  constructor(
+    message: string,
+    readonly exitCode: number,
+  ) {
+    super(message);
+  }
+}

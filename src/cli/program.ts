@@ -1,5 +1,7 @@
 import { Command, CommanderError } from '@commander-js/extra-typings';
+import { SchedulerError } from '../submit-sweep.js';
 import { VERSION } from '../version.js';
+import { MissingPackageError } from '../files/index.js';
 import { BackendError } from '../measure/index.js';
 import { calibrateCommand } from './commands/calibrate.js';
 import { diffCommand } from './commands/diff.js';
@@ -7,9 +9,10 @@ import { initCommand } from './commands/init.js';
 import { listCommand } from './commands/list.js';
 import { planCommand } from './commands/plan.js';
 import { runCommand } from './commands/run.js';
+import { sweepCommand } from './commands/sweep.js';
 import { traceCommand } from './commands/trace.js';
 import { validateCommand } from './commands/validate.js';
-import { isInputError } from './input-error.js';
+import { Interrupted, isInputError } from './input-error.js';
 
 /** Exit codes: 0 done, 1 failure inside, 2 bad usage or bad input. */
 const DONE = 0;
@@ -31,6 +34,7 @@ export async function main(args: readonly string[]): Promise<number> {
     .exitOverride();
   for (const command of [
     runCommand,
+    sweepCommand,
     planCommand,
     listCommand,
     initCommand,
@@ -50,15 +54,21 @@ export async function main(args: readonly string[]): Promise<number> {
   }
   try {
     await program.parseAsync(args, { from: 'user' });
-    return DONE;
+    // A command that is done may have found a failure.
+    return typeof process.exitCode === 'number' ? process.exitCode : DONE;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? DONE : BAD_INPUT;
+    if (error instanceof Interrupted) {
+      console.error(error.message);
+      return error.exitCode;
+    }
     if (isInputError(error)) {
       console.error(error.message);
       return BAD_INPUT;
     }
-    // A device that failed has a message of its own, and no bug to trace.
-    if (error instanceof BackendError) console.error(error.message);
+    // A device or a scheduler that failed, or a package that is missing, has a message of its own, and no bug to trace.
+    const isKnown = [BackendError, SchedulerError, MissingPackageError].some((kind) => error instanceof kind);
+    if (isKnown) console.error((error as Error).message);
     else console.error('epsim failed:', error);
     return FAILURE;
   }

@@ -1,5 +1,10 @@
+export { MissingPackageError, queryTable, type QueryResult } from './query-table.js';
+export { readTable } from './read-table.js';
+export { FileCache, type SharedFiles } from './file-cache.js';
 export { FileError } from './file-error.js';
 export { exists, listFiles, locate, readBytes, readJson, readText } from './read.js';
 export { openBytes, type OpenFile } from './open-bytes.js';
 export { readTrace, type OpenedTrace } from './read-trace.js';
+export { SweepFolder } from './sweep-folder.js';
 export { checkFolder, hashOf, writeFolder, writeInPieces, writeWhole } from './write.js';
+export { writeTable } from './write-table.js';

@@ -38,9 +38,13 @@ export async function readBytes(path: string): Promise<ArrayBuffer> {
 
 /** @throws FileError */
 export async function readJson(path: string): Promise<unknown> {
-  const text = new TextDecoder().decode(await readBytes(path));
+  return parseJson(path, await readBytes(path));
+}
+
+/** What the bytes of a JSON file hold. @throws FileError */
+export function parseJson(path: string, bytes: ArrayBuffer): unknown {
   try {
-    return JSON.parse(text);
+    return JSON.parse(new TextDecoder().decode(bytes));
   } catch (error) {
     throw new FileError(`${path}: found ${(error as Error).message}, allowed: JSON`);
   }

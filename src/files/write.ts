@@ -1,13 +1,16 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { closeSync, existsSync, openSync, writeSync } from 'node:fs';
-import { mkdir, rename, rm, rmdir, writeFile } from 'node:fs/promises';
+import { mkdir, open, rename, rm, rmdir, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { ByteSink } from '../routing/index.js';
 import { FileError, reasonOf } from './file-error.js';
 
+/** How the names of files end that are being written. */
+export const ASIDE = '.tmp';
+
 /** Writes a file whole or not at all: aside first, then renamed. @throws FileError */
 export async function writeWhole(path: string, content: string | Uint8Array): Promise<void> {
-  const aside = join(dirname(path), `.${basename(path)}.${process.pid}.tmp`);
+  const aside = asideOf(path);
   try {
     await writeFile(aside, content);
     await rename(aside, path);
@@ -23,7 +26,7 @@ export async function writeWhole(path: string, content: string | Uint8Array): Pr
  * @throws FileError
  */
 export async function writeInPieces<T>(path: string, use: (sink: ByteSink) => Promise<T> | T): Promise<T> {
-  const aside = join(dirname(path), `.${basename(path)}.${process.pid}.tmp`);
+  const aside = asideOf(path);
   const refuse = (error: unknown) =>
     new FileError(`${path}: found ${reasonOf(error)}, allowed: a file that can be written`);
   let file: number;
@@ -55,6 +58,31 @@ export async function writeInPieces<T>(path: string, use: (sink: ByteSink) => Pr
     await rm(aside, { force: true });
     throw error;
   }
+}
+
+/**
+ * Writes a file whole or not at all while others may write the same one, and has it on the disk before it gets
+ * its name, so that a loss of power leaves no empty file behind.
+ * @param write is given the name to write to
+ * @throws FileError
+ */
+export async function writeAside(path: string, write: (aside: string) => Promise<void>): Promise<void> {
+  const aside = asideOf(path);
+  try {
+    await write(aside);
+    const file = await open(aside, 'r+');
+    await file.datasync().finally(() => file.close());
+    await rename(aside, path);
+  } catch (error) {
+    await rm(aside, { force: true });
+    if (error instanceof FileError) throw error;
+    throw new FileError(`${path}: found ${reasonOf(error)}, allowed: a file that can be written`);
+  }
+}
+
+/** A name of its own beside a file: other processes, also of other machines, may be writing the same one. */
+function asideOf(path: string): string {
+  return join(dirname(path), `.${basename(path)}.${process.pid}.${randomUUID()}${ASIDE}`);
 }
 
 /**
@@ -99,7 +127,7 @@ async function inNewFolder(
   use: (aside: string) => Promise<void>,
 ): Promise<string[]> {
   const made: string[] = [];
-  const aside = join(parent, `.${name}.${process.pid}.${randomUUID()}.tmp`);
+  const aside = join(parent, `.${name}.${process.pid}.${randomUUID()}${ASIDE}`);
   try {
     await makeFolders(parent, made);
     await mkdir(aside);
@@ -117,7 +145,7 @@ async function inNewFolder(
  * where a file system refuses with "not found", as /proc does.
  * @param made is given each folder as it is made
  */
-async function makeFolders(path: string, made: string[]): Promise<void> {
+export async function makeFolders(path: string, made: string[] = []): Promise<void> {
   const missing: string[] = [];
   for (let at = resolve(path); !existsSync(at); at = dirname(at)) missing.unshift(at);
   for (const folder of missing) {

@@ -1,5 +1,6 @@
 export { LayerBound } from './bound.js';
 export { effectiveSize, variesBetweenSteps } from './effective-size.js';
+export { meanInterval, type Interval } from './mean-interval.js';
 export { pairedRatio, resampledRatio, type Ratio } from './paired-ratio.js';
 export { summariseLatency, type LatencySummary } from './quantiles.js';
 export { floorOfSkew, skewFrom, skewOf, type Skew } from './skew.js';

@@ -1,56 +1,73 @@
 import { stringify } from 'csv-stringify/sync';
 import { policyLabel } from '../balancing/index.js';
-import type { Result } from '../simulation/index.js';
+import type { PolicyResult, Result } from '../simulation/index.js';
 import { lossOf } from './verdict.js';
+
+/** What stands in a column. */
+export type ColumnType = 'number' | 'boolean' | 'text';
+
+/** A cell: JSON's plain values, so that rows can be kept as JSON. */
+export type Cell = number | boolean | string | null;
+
+/** The columns of a policy's row: seconds, bytes, copies. */
+const COLUMNS: readonly [string, ColumnType, (p: PolicyResult, result: Result) => Cell][] = [
+  ['scenario', 'text', (_, result) => result.scenario.name ?? ''],
+  ['policy', 'text', (p) => policyLabel(p.policy)],
+  ['anchor', 'boolean', (p) => p.anchor],
+  ['exact', 'boolean', (p) => p.exact],
+  ['step_mean_s', 'number', (p) => p.stepLatency.mean],
+  ['step_mean_low_s', 'number', (p) => p.stepLatency.low],
+  ['step_mean_high_s', 'number', (p) => p.stepLatency.high],
+  ['step_p50_s', 'number', (p) => p.stepLatency.p50],
+  ['step_p95_s', 'number', (p) => p.stepLatency.p95],
+  ['step_p99_s', 'number', (p) => p.stepLatency.p99],
+  ['step_max_s', 'number', (p) => p.stepLatency.max],
+  ['steps', 'number', (p) => p.stepLatency.steps],
+  ['effective_steps', 'number', (p) => p.stepLatency.effectiveSteps],
+  ['speedup', 'number', (p) => p.speedup.mean],
+  ['speedup_low', 'number', (p) => p.speedup.low],
+  ['speedup_high', 'number', (p) => p.speedup.high],
+  ['tokens_per_second_per_gpu', 'number', (p) => p.tokensPerSecondPerGpu],
+  ['peak_memory_bytes', 'number', (p) => p.peakMemory.max],
+  ['memory_verdict', 'text', (p) => p.peakMemory.verdict],
+  ['gamma_gpu_before', 'number', (p) => p.imbalance.gpu.before.maxOverMean],
+  ['gamma_gpu_after', 'number', (p) => p.imbalance.gpu.after.maxOverMean],
+  ['gamma_gpu_floor', 'number', (p) => p.imbalance.gpu.floor],
+  ['gamma_expert_before', 'number', (p) => p.imbalance.expert.before.maxOverMean],
+  ['gamma_expert_after', 'number', (p) => p.imbalance.expert.after.maxOverMean],
+  ['copies_routed', 'number', (p) => p.copies.routed],
+  ['copies_dropped', 'number', (p) => p.copies.dropped],
+  ['copies_moved', 'number', (p) => p.copies.moved],
+  ['loss_share', 'number', (p) => lossOf(p)],
+  ['dispatch_bytes', 'number', (p) => p.bytes.dispatch],
+  ['combine_bytes', 'number', (p) => p.bytes.combine],
+  ['weight_bytes', 'number', (p) => p.bytes.weights],
+  ['metadata_bytes', 'number', (p) => p.bytes.metadata],
+  ['bound_s', 'number', (p) => p.bound?.stepLatency ?? null],
+  ['bound_gap', 'number', (p) => p.bound?.gap ?? null],
+  ['dropped_share', 'number', (p) => p.copies.dropped / p.copies.routed],
+  ['quantised_share', 'number', (p) => (p.loss?.quantisedCopies ?? 0) / p.copies.routed],
+  ['gate_mass_left', 'number', (p) => p.loss?.keptGateMass ?? null],
+  ['interval', 'text', (_, result) => result.routing.interval],
+  ['profile', 'text', (_, result) => result.profile.name],
+  ['profile_status', 'text', (_, result) => result.profile.status],
+  ['notes', 'text', (_, result) => result.routing.notes.join(' | ')],
+];
+
+export const resultColumns: readonly { name: string; type: ColumnType }[] = COLUMNS.map(([name, type]) => ({
+  name,
+  type,
+}));
+
+/** The row of one policy, in the order of `resultColumns`. */
+export function resultRow(result: Result, policy: PolicyResult): Cell[] {
+  return COLUMNS.map(([, , cell]) => cell(policy, result));
+}
 
 /** One row per policy: seconds, bytes, copies. */
 export function resultCsv(results: readonly Result[]): string {
-  const rows = results.flatMap((result) =>
-    result.policies.map((p) => ({
-      scenario: result.scenario.name ?? '',
-      policy: policyLabel(p.policy),
-      anchor: p.anchor,
-      exact: p.exact,
-      step_mean_s: p.stepLatency.mean,
-      step_mean_low_s: p.stepLatency.low,
-      step_mean_high_s: p.stepLatency.high,
-      step_p50_s: p.stepLatency.p50,
-      step_p95_s: p.stepLatency.p95,
-      step_p99_s: p.stepLatency.p99,
-      step_max_s: p.stepLatency.max,
-      steps: p.stepLatency.steps,
-      effective_steps: p.stepLatency.effectiveSteps,
-      speedup: p.speedup.mean,
-      speedup_low: p.speedup.low,
-      speedup_high: p.speedup.high,
-      tokens_per_second_per_gpu: p.tokensPerSecondPerGpu,
-      peak_memory_bytes: p.peakMemory.max,
-      memory_verdict: p.peakMemory.verdict,
-      gamma_gpu_before: p.imbalance.gpu.before.maxOverMean,
-      gamma_gpu_after: p.imbalance.gpu.after.maxOverMean,
-      gamma_gpu_floor: p.imbalance.gpu.floor,
-      gamma_expert_before: p.imbalance.expert.before.maxOverMean,
-      gamma_expert_after: p.imbalance.expert.after.maxOverMean,
-      copies_routed: p.copies.routed,
-      copies_dropped: p.copies.dropped,
-      copies_moved: p.copies.moved,
-      loss_share: lossOf(p),
-      dispatch_bytes: p.bytes.dispatch,
-      combine_bytes: p.bytes.combine,
-      weight_bytes: p.bytes.weights,
-      metadata_bytes: p.bytes.metadata,
-      bound_s: p.bound?.stepLatency ?? null,
-      bound_gap: p.bound?.gap ?? null,
-      dropped_share: p.copies.dropped / p.copies.routed,
-      quantised_share: (p.loss?.quantisedCopies ?? 0) / p.copies.routed,
-      gate_mass_left: p.loss?.keptGateMass ?? null,
-      interval: result.routing.interval,
-      profile: result.profile.name,
-      profile_status: result.profile.status,
-      notes: result.routing.notes.join(' | '),
-    })),
-  );
-  return stringify(rows, { header: true, cast: { boolean: String } });
+  const rows = results.flatMap((result) => result.policies.map((policy) => resultRow(result, policy)));
+  return stringify([resultColumns.map(({ name }) => name), ...rows], { cast: { boolean: String } });
 }
 
 /**

@@ -31,3 +31,4 @@ export {
   type Trace,
   type TraceHeader,
 } from './trace/trace.js';
+export { packTrace, unpackTrace, type PackedTrace } from './trace/packed-trace.js';

@@ -1,5 +1,5 @@
 export { describeIssue, pathText, show, type DescribedIssue } from './describe-issue.js';
-export { parseInput, parsePolicy, parseScenario, setPath } from './parse.js';
+export { parseInput, parsePath, parsePolicy, parseScenario, setPath, setValue } from './parse.js';
 export {
   filesOf,
   resolveModel,

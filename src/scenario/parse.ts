@@ -51,11 +51,35 @@ export function setPath(input: unknown, assignment: string): unknown {
   if (path === undefined) {
     throw new ScenarioError('--set', '', `'${assignment}'`, 'path=value, e.g. workload.steps=8');
   }
-  const parts = path.split(/\.|\[(\d+)\]\.?/).filter((part) => part !== undefined && part !== '');
+  return setValue(input, parsePath(path, '--set'), parseValue(text), '--set');
+}
+
+/**
+ * Takes a path of a scenario apart: `policies[1].alpha`, `policies.1.alpha` or, as a JSON pointer (RFC 6901),
+ * `/policies/1/alpha`.
+ * @param where what messages name as the place of the path
+ * @throws ScenarioError
+ */
+export function parsePath(path: string, where: string): string[] {
+  const parts = path.startsWith('/')
+    ? path
+        .slice(1)
+        .split('/')
+        .map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~'))
+    : path.split(/\.|\[(\d+)\]\.?/).filter((part) => part !== undefined && part !== '');
   if (parts.some((part) => ['__proto__', 'constructor', 'prototype'].includes(part))) {
-    throw new ScenarioError('--set', path, 'a name with a meaning of its own', 'a path of the scenario');
+    throw new ScenarioError(where, path, 'a name with a meaning of its own', 'a path of the scenario');
   }
-  return withValue(input, [], parts, parseValue(text));
+  return parts;
+}
+
+/**
+ * A copy of a scenario with one value set; what `setPath` does, of a path in parts.
+ * @param where what messages name as the place of the path
+ * @throws ScenarioError
+ */
+export function setValue(input: unknown, path: readonly string[], value: unknown, where: string): unknown {
+  return withValue(input, { where, before: [] }, path, value);
 }
 
 function parseValue(text: string): unknown {
@@ -66,16 +90,21 @@ function parseValue(text: string): unknown {
   }
 }
 
-/** @param before the path that leads to `input` */
-function withValue(input: unknown, before: string[], [part, ...rest]: string[], value: unknown): unknown {
+/** How a value was reached, for messages. */
+interface Way {
+  where: string;
+  before: readonly string[];
+}
+
+function withValue(input: unknown, way: Way, [part, ...rest]: readonly string[], value: unknown): unknown {
   if (part === undefined) return value;
-  const inside = [...before, part];
+  const inside: Way = { ...way, before: [...way.before, part] };
   if (Array.isArray(input)) {
     const index = Number(part);
     if (!(Number.isInteger(index) && index <= input.length)) {
       throw new ScenarioError(
-        '--set',
-        textOf(inside),
+        way.where,
+        textOf(inside.before),
         `no item ${part}`,
         `an index from 0 to ${input.length}`,
       );
@@ -84,7 +113,7 @@ function withValue(input: unknown, before: string[], [part, ...rest]: string[], 
     copy[index] = withValue(copy[index], inside, rest, value);
     return copy;
   }
-  const object = asObject(input, before);
+  const object = asObject(input, way);
   return { ...object, [part]: withValue(object[part], inside, rest, value) };
 }
 
@@ -92,21 +121,21 @@ function withValue(input: unknown, before: string[], [part, ...rest]: string[], 
  * What a value is set inside of: an object as it is, what is missing as an empty one, and a preset's name as
  * the object that it stands for.
  */
-function asObject(input: unknown, path: string[]): Record<string, unknown> {
+function asObject(input: unknown, { where, before }: Way): Record<string, unknown> {
   if (typeof input === 'object' && input !== null) return input as Record<string, unknown>;
   if (input === undefined || input === null) return {};
-  const promoted = typeof input === 'string' ? promote(input, path) : undefined;
+  const promoted = typeof input === 'string' ? promote(input, before) : undefined;
   if (promoted !== undefined) return { ...promoted };
   throw new ScenarioError(
-    '--set',
-    textOf(path),
+    where,
+    textOf(before),
     show(input),
     "an object, or a preset's name, to set a value in",
   );
 }
 
 /** The object that a string at `path` is short for; undefined where it is none. */
-function promote(name: string, path: string[]): object | undefined {
+function promote(name: string, path: readonly string[]): object | undefined {
   switch (path.join('.').replace(/\.\d+$/, '')) {
     case 'model':
       return name in modelPresets ? { preset: name } : undefined;
@@ -123,6 +152,6 @@ function promote(name: string, path: string[]): object | undefined {
   }
 }
 
-function textOf(path: string[]): string {
+function textOf(path: readonly string[]): string {
   return pathText(path.map((part) => (/^\d+$/.test(part) ? Number(part) : part)));
 }

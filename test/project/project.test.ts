@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { scenarioJsonSchema, VERSION } from '../../src/index.js';
+import { scenarioJsonSchema, sweepJsonSchema, VERSION } from '../../src/index.js';
 import { epsim, root } from '../cli/epsim.js';
 import { shared } from '../shared.js';
 
@@ -13,9 +13,12 @@ describe('the project', () => {
   });
 
   it('ships the schema that its code has: npm run schema writes it', () => {
-    expect(JSON.parse(read('schema/scenario.schema.json'))).toEqual(
-      JSON.parse(JSON.stringify(scenarioJsonSchema())),
-    );
+    for (const [name, schema] of Object.entries({
+      scenario: scenarioJsonSchema(),
+      sweep: sweepJsonSchema(),
+    })) {
+      expect(JSON.parse(read(`schema/${name}.schema.json`))).toEqual(JSON.parse(JSON.stringify(schema)));
+    }
   });
 
   it('pins every dependency, and its lock file names no registry', () => {
@@ -36,6 +39,15 @@ describe('the project', () => {
       expect(scenario.$schema).toMatch(/^(\.\.\/)+schema\/scenario\.schema\.json$/);
       const { stderr, status } = epsim(['run', `scenarios/${file}`, '--set', 'nonsense=1']);
       expect([status, stderr]).toEqual([2, expect.stringContaining("found unknown key 'nonsense'")]);
+    }
+  });
+
+  it('every sweep that it ships is valid', () => {
+    for (const file of readdirSync(join(root, 'sweeps'))) {
+      const { $schema } = JSON.parse(read(`sweeps/${file}`)) as { $schema: string };
+      expect($schema).toBe('../schema/sweep.schema.json');
+      const { status, stderr } = epsim(['sweep', 'manifest', `sweeps/${file}`, '--out', '/dev/null/nowhere']);
+      expect([status, stderr]).toEqual([2, expect.stringContaining('a folder that can be written')]);
     }
   });
 

@@ -1,0 +1,6 @@
+export type { SweptPlace } from './axes/axis.js';
+export { parseManifest, type Manifest, type SweptFile } from './manifest.js';
+export { parseSweep, SweepPoints } from './points.js';
+export { sweepJsonSchema, type Sweep, type SweepInput } from './schema.js';
+export { arrayExpression, defaultPointsPerShard, shardAt, shardCount, type Shard } from './shards.js';
+export { maxArraySize, queuedTasks, slurmScript, type SlurmOptions } from './slurm-job.js';
