@@ -10,6 +10,8 @@ export interface Predicted {
   /** What skewed rows and the balanced one that they are compared with have in common, where there is one. */
   setting?: string;
   balanced?: boolean;
+  /** Rows that differ in their size alone: one kernel was tuned for them. */
+  series?: string;
   /** Seconds. */
   predicted: number;
   measured: number;
@@ -74,13 +76,28 @@ function shapeErrors(own: readonly Predicted[]): ShapeErrors {
   return { shared, rest: logs.map((log) => log - shared) };
 }
 
-/** ln(measured / predicted) of the time of a skewed over that of the balanced row of its setting. */
+/** A series that is slower than the form by more than this, at its median, has a badly tuned kernel. */
+const BADLY_TUNED = 1.5;
+
+/**
+ * ln(measured / predicted) of the time of a skewed over that of the balanced row of its setting. Pairs of which
+ * one has a badly tuned kernel are left out: benchmarks tune a kernel for each series, while the policies of a run
+ * share one.
+ */
 export function skewErrors(rows: readonly Predicted[]): number[] {
-  const balanced = new Map(rows.filter((row) => row.balanced).map((row) => [row.setting, logError(row)]));
-  return rows.flatMap((row) => {
+  const tuned = wellTuned(rows);
+  const balanced = new Map(tuned.filter((row) => row.balanced).map((row) => [row.setting, logError(row)]));
+  return tuned.flatMap((row) => {
     const other = row.balanced ? undefined : balanced.get(row.setting);
     return other === undefined ? [] : logError(row) - other;
   });
+}
+
+/** Rows of series whose kernel is not badly tuned. */
+export function wellTuned(rows: readonly Predicted[]): Predicted[] {
+  return [...groupBy(rows, ({ series }) => series)].flatMap(([series, own]) =>
+    series === undefined || median(own, logError)! <= Math.log(BADLY_TUNED) ? own : [],
+  );
 }
 
 /** ln(measured / predicted). */

@@ -14,6 +14,8 @@ export interface StageRow {
   /** Expert-parallel size and distribution, by which accuracy is told apart. */
   group: string;
   balanced: boolean;
+  /** All that rows of different sizes have in common. */
+  series: string;
   /** All that rows of one batch and sharding have in common, however their tokens are spread. */
   setting: string;
   hiddenSize: number;
@@ -59,6 +61,7 @@ export function stageRowsOf(rows: readonly MoeLayerRow[]): StageRow[] {
   return rows.map((row) => {
     const { tokens, experts, topK, expertParallel, distribution, hiddenSize, expertHiddenSize } = row;
     const key = [tokens, experts, topK, expertParallel, distribution].join();
+    const sharding = [hiddenSize, expertHiddenSize, experts, topK, row.tensorParallel, expertParallel];
     let work = known.get(key);
     if (work === undefined) known.set(key, (work = expectedWork(row, key)));
     return {
@@ -66,15 +69,8 @@ export function stageRowsOf(rows: readonly MoeLayerRow[]): StageRow[] {
       shape: `${hiddenSize}×${expertHiddenSize}, ${topK} of ${experts}`,
       group: `EP ${expertParallel}, ${distribution}`,
       balanced: distribution === 'balanced',
-      setting: [
-        hiddenSize,
-        expertHiddenSize,
-        experts,
-        topK,
-        row.tensorParallel,
-        expertParallel,
-        tokens,
-      ].join(),
+      series: [...sharding, distribution].join(),
+      setting: [...sharding, tokens].join(),
       hiddenSize,
       expertHiddenSize: expertHiddenSize / row.tensorParallel,
       slots: experts / expertParallel,
@@ -96,6 +92,7 @@ export function stageRowsOfTimed(rows: readonly Timed[]): StageRow[] {
       shape: `${hiddenSize}×${expertHiddenSize}`,
       group: routing,
       balanced: routing === 'balanced',
+      series: [hiddenSize, expertHiddenSize, counts.length, routing].join(),
       // The busiest GPU of a skewed batch has more rows than that of a balanced one: about as many will do.
       setting: [hiddenSize, expertHiddenSize, counts.length, Math.round(Math.log2(work.rows))].join(),
       hiddenSize,

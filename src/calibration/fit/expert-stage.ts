@@ -169,9 +169,10 @@ export function predictRows(
 ): Predicted[] {
   const predicted = new Float64Array(rows.length);
   new StagePredictor(rows, formats).predict(stage, predicted);
-  return rows.map(({ shape, group, setting, balanced, seconds }, i) => ({
+  return rows.map(({ shape, group, series, setting, balanced, seconds }, i) => ({
     shape,
     group,
+    series,
     setting,
     balanced,
     predicted: predicted[i],

@@ -1,6 +1,6 @@
 import { group as groupBy, mean } from 'd3-array';
 import { gpuPresets, stageCost } from '../../hardware/index.js';
-import { errorsOf, skewErrors, type Predicted } from '../fit/accuracy.js';
+import { errorsOf, skewErrors, wellTuned, type Predicted } from '../fit/accuracy.js';
 import { heldRows, heldSkews } from '../fit/coverage.js';
 import { stageRowsOf, type StageRow } from '../fit/expert-rows.js';
 import { crossValidate, fitExpertStage, predictRows, type StageSetting } from '../fit/expert-stage.js';
@@ -102,7 +102,10 @@ export function kernelGates(
   return gates;
 }
 
-/** How many times of left-out shapes, and ratios of skewed to balanced ones, lie in their intervals. */
+/**
+ * How many times of left-out shapes, and ratios of skewed to balanced ones, lie in their intervals; and how many
+ * rows the latter leave out because their kernel is badly tuned.
+ */
 function kernelCoverage(table: string, predicted: readonly Predicted[]): Gate[] {
   return [
     coverageGate('kernels', `${table}, shapes left out, times`, predicted.length, heldRows(predicted)),
@@ -111,6 +114,13 @@ function kernelCoverage(table: string, predicted: readonly Predicted[]): Gate[] 
       `${table}, shapes left out, ratios of skewed to balanced`,
       skewErrors(predicted).length,
       heldSkews(predicted),
+    ),
+    gate(
+      `${table}, rows with a badly tuned kernel, left out of the ratios`,
+      predicted.length,
+      'share',
+      1 - wellTuned(predicted).length / predicted.length,
+      null,
     ),
   ];
 }
