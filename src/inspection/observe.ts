@@ -20,9 +20,9 @@ export interface Observed {
 }
 
 /** Numbers that loads of parts may take. */
-const MOST_PART_LOADS = 2 ** 25;
+const MOST_PART_LOADS = 2 ** 23;
 /** Numbers that the transitions between layers may take. */
-const MOST_TRANSITIONS = 2 ** 25;
+const MOST_TRANSITIONS = 2 ** 24;
 /** Tokens among which a stranger's choices are drawn. */
 const STRANGERS = 1024;
 

@@ -1,5 +1,6 @@
 import { TraceError, type Phase } from '../trace/trace.js';
 import type { ImportJob, KnownHeader, OpenTrace } from './format.js';
+import type { CountColumns } from '../trace/native-columns.js';
 import type { CountTraceWriter } from '../trace/native-writer.js';
 
 /** Writes whole steps of counts, leaving out those in which nothing was routed. */
@@ -11,8 +12,9 @@ export class CountSteps {
   constructor(
     private readonly job: ImportJob,
     header: KnownHeader,
+    has: CountColumns = { phases: false, padding: false },
   ) {
-    this.trace = job.counts(header, { phases: false, padding: false });
+    this.trace = job.counts(header, has);
   }
 
   /** Number of the next step. */
@@ -23,8 +25,13 @@ export class CountSteps {
   /**
    * @param place what the step is called in the recording, for messages
    * @param layers copies by layer, [source · experts + expert]
+   * @param marks copies of padding in the same order, and the step's phase, where the trace has them
    */
-  add(place: string, layers: readonly ArrayLike<number>[]): void {
+  add(
+    place: string,
+    layers: readonly ArrayLike<number>[],
+    marks: { padding?: readonly ArrayLike<number>[]; phase?: Phase } = {},
+  ): void {
     const empty = layers.findIndex((counts) => !hasCopies(counts));
     if (empty >= 0) {
       if (!layers.some(hasCopies)) {
@@ -37,7 +44,9 @@ export class CountSteps {
         'copies in every layer',
       );
     }
-    layers.forEach((counts, layer) => this.trace.writer.add({ step: this.steps, layer }, counts));
+    layers.forEach((counts, layer) =>
+      this.trace.writer.add({ step: this.steps, layer, phase: marks.phase }, counts, marks.padding?.[layer]),
+    );
     this.steps++;
   }
 

@@ -704,6 +704,37 @@ describe('plain files', () => {
     expect(countsOf(trace)).toEqual([[[0, 5, 6, 0]], [[0, 0, 0, 7]]]);
   });
 
+  it('CSV: tokens with all that the native format holds', async () => {
+    const rows = [
+      'token,layer,expert_0,sequence,domain,phase,step,source_gpu,padding',
+      '0,0,1,5,prose,prefill,10,0,false',
+      '1,0,2,5,prose,decode,10,1,0',
+      '2,0,3,9,code,decode,12,1,True',
+    ];
+    const { trace } = await imported({ 'x.csv': textFile(rows.join('\n')) }, { experts: 4 });
+    const { header, sequenceStarts, sequenceDomains, phase, padding, batches } = trace as TokenTrace;
+    expect(header).toMatchObject({ domains: ['code', 'prose'], gpus: 2, steps: 2 });
+    expect([...sequenceStarts!, ...sequenceDomains!]).toEqual([0, 2, 3, 1, 0]);
+    expect([...phase!, ...padding!]).toEqual([0, 1, 1, 0, 0, 1]);
+    expect([...batches!.starts, ...batches!.source]).toEqual([0, 2, 3, 0, 1, 1]);
+  });
+
+  it('CSV: counts with padding and phases', async () => {
+    const rows = [
+      'step,phase,layer,expert,copies,padding_copies',
+      '0,prefill,0,0,5,1',
+      '0,prefill,0,1,0,2',
+      '1,decode,0,1,7,0',
+    ];
+    const { trace } = await imported({ 'x.csv': textFile(rows.join('\n')) }, { topK: 1 });
+    const { steps } = trace as CountTrace;
+    expect(steps.map(({ phase, padding }) => [phase, [...padding![0]]])).toEqual([
+      ['prefill', [1, 2]],
+      ['decode', [0, 0]],
+    ]);
+    expect(countsOf(trace)).toEqual([[[5, 0]], [[0, 7]]]);
+  });
+
   it('numpy arrays: experts or copies, as their name or --as says', async () => {
     const picks = new Uint8Array(dump(Uint8Array.of(0, 1, 2, 3, 1, 0, 3, 2), [2, 2, 2]));
     expect(picksOf((await imported({ 'topk.npy': picks })).trace)).toEqual([
@@ -763,6 +794,8 @@ describe('plain files', () => {
     ['no number', 'token,layer,expert_0\n0,0,x', /line 2, column expert_0: found NaN/],
     ['a layer too few', 'token,layer,expert_0\n0,0,1\n0,1,1\n1,0,1', /found no layer 1 of token 1/],
     ['tokens that fall', 'token,layer,expert_0\n1,0,1\n0,0,1', /line 3: found token 0 after 1/],
+    ['a phase that is none', 'token,layer,expert_0,phase\n0,0,1,later', /line 2, column phase: found later/],
+    ['steps without sources', 'token,layer,expert_0,step\n0,0,1,0', /columns: found step without source_gpu/],
     ['ragged counts', '1,2\n3', /line 2: found 1 numbers/],
     ['negative counts', '1,-2', /line 1: found -2 as number 1/],
     ['an empty file', '', /found an empty file/],

@@ -3,7 +3,7 @@ import { TraceError, type TraceHeader } from '../../trace/trace.js';
 import { lines } from '../containers/lines.js';
 import { CountSteps } from '../count-steps.js';
 import { inFile, type ImportJob, type TraceFormat } from '../format.js';
-import { readTable, type Table } from './columns.js';
+import { readTable, TEXT_COLUMNS, type Table } from './columns.js';
 
 /** A plain table: with the names of columns in its first line, or numbers alone, layers × experts. */
 export const csv: TraceFormat = {
@@ -48,7 +48,7 @@ function tableOf(file: ByteSource, columns: readonly string[]): Table {
           place,
           values: places.map((at, i) => {
             const cell = cells[at];
-            return wanted[i] === 'phase' || cell === '' ? cell : Number(cell);
+            return TEXT_COLUMNS.includes(wanted[i]) || cell === '' ? cell : Number(cell);
           }),
         };
       }
