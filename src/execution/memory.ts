@@ -15,6 +15,9 @@ export const MEMORY_CATEGORIES = [
   'combineBuffers',
 ] as const;
 
+/** Categories of what lasts from layer to layer. */
+const RESIDENT = ['weights', 'replicas', 'staging'] as const;
+
 export type MemoryCategory = (typeof MEMORY_CATEGORIES)[number];
 
 /** Ledger account of a GPU's category. */
@@ -60,10 +63,15 @@ export class Residency {
     if (placement === this.inForce) return;
     this.inForce = placement;
     const levels = this.levelsOf(placement);
-    for (let gpu = 0; gpu < placement.gpus; gpu++) {
-      this.level(accountOf(gpu, 'weights'), levels[3 * gpu], time);
-      this.level(accountOf(gpu, 'replicas'), levels[3 * gpu + 1], time);
-      this.level(accountOf(gpu, 'staging'), levels[3 * gpu + 2], time);
+    // Slots are overwritten in place: what a category loses is free before another one grows.
+    for (const grows of [false, true]) {
+      for (let gpu = 0; gpu < placement.gpus; gpu++) {
+        RESIDENT.forEach((category, i) => {
+          const account = accountOf(gpu, category);
+          const more = levels[RESIDENT.length * gpu + i] - this.ledger.usedBy(account);
+          if (more > 0 === grows) this.level(account, more, time);
+        });
+      }
     }
   }
 
@@ -73,8 +81,7 @@ export class Residency {
     return levels[3 * gpu] + levels[3 * gpu + 1] + levels[3 * gpu + 2];
   }
 
-  private level(account: number, bytes: number, time: number): void {
-    const more = bytes - this.ledger.usedBy(account);
+  private level(account: number, more: number, time: number): void {
     if (more > 0) this.ledger.allocate(account, more, time);
     else this.ledger.free(account, -more);
   }

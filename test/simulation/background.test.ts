@@ -60,6 +60,16 @@ describe.each(['ports', 'max-min'] as const)('movement in the background, %s', (
     expect(free).toBe(0);
   });
 
+  it('never counts a slot twice while it changes hands', async () => {
+    const { policies } = await simulateScenario(scenarioOf(fabric, 'gpus'));
+    const [, background] = policies;
+    for (const peak of background.peakMemory.perGpu) {
+      // Slots and staging, and what a layer of 64 tokens of 512 times a few bytes needs besides.
+      expect(peak).toBeGreaterThan(10 * EXPERT_BYTES);
+      expect(peak).toBeLessThan(11.5 * EXPERT_BYTES);
+    }
+  });
+
   it('from host memory: nothing on the network', async () => {
     const { policies } = await simulateScenario(scenarioOf(fabric, 'host'));
     const [blocking, background, free] = policies;

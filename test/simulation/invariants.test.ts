@@ -148,6 +148,8 @@ describe('invariants', () => {
         { kind: 'llep', imbalanceThreshold: 1e9 },
         { kind: 'capacity', factor: null },
         { kind: 'replicate-quantize', replicas: 0 },
+        'combination',
+        { kind: 'ultraep', threshold: 1e9 },
       ];
       const sends: string[] = [];
       const { policies } = await simulateScenario(
@@ -166,7 +168,7 @@ describe('invariants', () => {
           );
         },
       );
-      for (let i = 0; i < sends.length; i++) expect(sends[i]).toBe(sends[i - (i % 4)]);
+      for (let i = 0; i < sends.length; i++) expect(sends[i]).toBe(sends[i - (i % neutral.length)]);
       const [ep, ...others] = policies.filter(({ policy }) => policy.kind !== 'balanced');
       for (const other of others) {
         expect(other.stepLatency).toEqual(ep.stepLatency);
@@ -278,6 +280,47 @@ describe('invariants', () => {
       fc.pre(one.gpuLoads.every((load) => load <= Math.floor(alpha * Math.floor(sum(loads) / gpus))));
       const sorted = (values: number[]) => [...values].sort((a, b) => a - b);
       expect(sorted(plan(moved).gpuLoads)).toEqual(sorted(one.gpuLoads));
+    },
+  );
+
+  test.prop(
+    [
+      // Not ascend-default: it weighs its tables against the first one, whose spare slots repeat the first experts.
+      fc.constantFrom('eplb', 'eplb-steps', 'tensorrt-llm'),
+      fc.constantFrom([2, 8], [4, 16], [8, 32]).chain(([gpus, experts]) =>
+        fc.tuple(
+          fc.constant(gpus),
+          fc.uniqueArray(fc.integer({ min: 1, max: 1_000_000 }), { minLength: experts, maxLength: experts }),
+          fc.shuffledSubarray(
+            Array.from({ length: gpus }, (_, gpu) => gpu),
+            { minLength: gpus, maxLength: gpus },
+          ),
+        ),
+      ),
+    ],
+    { numRuns: 1000 },
+  )(
+    '10 symmetry: renaming GPUs leaves the sorted loads of a placement where nothing ties',
+    (placement, [gpus, loads, order]) => {
+      const perGpu = loads.length / gpus;
+      // Loads of GPUs if every instance gets the same share.
+      const sorted = (given: number[]) => {
+        const { placementByGpu } = planLayer(
+          { kind: 'eplb', placement: placement as 'eplb' },
+          { gpus, experts: loads.length, loads: given },
+        );
+        const held = placementByGpu.flat();
+        const instances = given.map((_, expert) => held.filter((one) => one === expert).length);
+        return placementByGpu
+          .map((own) => sum(own.map((expert) => given[expert] / instances[expert])))
+          .sort((a, b) => a - b);
+      };
+      // Shares of different experts that meet while planning must not tie either: then the number decides.
+      const shares = loads.flatMap((load) => [1, 2, 3, 4, 5].map((parts) => load / parts));
+      fc.pre(new Set(shares).size === shares.length);
+      const moved = order.flatMap((gpu) => loads.slice(gpu * perGpu, (gpu + 1) * perGpu));
+      const [one, two] = [sorted(loads), sorted(moved)];
+      one.forEach((load, i) => expect(Math.abs(load - two[i])).toBeLessThanOrEqual(1e-6 * load));
     },
   );
 

@@ -27,11 +27,13 @@ export function byQuota(
   solve: (flow: BalancedFlow, view: LayerView, placement: Placement) => void,
 ): Dispatcher {
   const flows = new FlowCache();
+  let room = new Float64Array(0);
   return {
     divide(placement, view, into) {
       const flow = flows.of(placement);
+      if (room.length < into.slots) room = new Float64Array(into.slots);
       solve(flow, view, placement);
-      fillSlots(placement, view, flow, gpusPerNode, sharing, into);
+      fillSlots(placement, view, flow, gpusPerNode, sharing, room, into);
     },
   };
 }
@@ -42,10 +44,11 @@ function fillSlots(
   { experts: replicated, firstEdge, edgeGpu, share }: BalancedFlow,
   gpusPerNode: number,
   sharing: 'even' | 'first',
+  /** Copies that every slot may still take; written before it is read. */
+  room: Float64Array,
   { copies, slots }: SlotCopies,
 ): void {
   const { gpus, experts, firstInstance, instance, slotGpu } = placement;
-  const room = new Float64Array(slots);
   let next = 0;
   for (let e = 0; e < experts; e++) {
     const first = firstInstance[e];
