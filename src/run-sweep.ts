@@ -53,12 +53,26 @@ export interface PointTask {
 export type PointOutcome = { failed: boolean } | { stop: string };
 
 /**
- * Checks a sweep and opens the files that its scenarios name.
+ * Opens a sweep's file.
  * @param pointsPerShard null: as `defaultPointsPerShard` says
  * @throws ScenarioError, TraceError or FileError
  */
 export async function openSweep(file: string, pointsPerShard: number | null = null): Promise<OpenedSweep> {
-  const sweep = parseSweep(await readJson(file), file);
+  return prepareSweep(await readJson(file), file, pointsPerShard);
+}
+
+/**
+ * Checks a sweep and opens the files that its scenarios name.
+ * @param file the sweep's name, for messages, whose folder paths start at
+ * @param pointsPerShard null: as `defaultPointsPerShard` says
+ * @throws ScenarioError, TraceError or FileError
+ */
+export async function prepareSweep(
+  input: unknown,
+  file: string,
+  pointsPerShard: number | null = null,
+): Promise<OpenedSweep> {
+  const sweep = parseSweep(input, file);
   const scenarioFile =
     typeof sweep.scenario === 'string' ? resolve(dirname(file), sweep.scenario) : resolve(file);
   const scenario = withoutSchema(
@@ -332,7 +346,7 @@ class SweepWork {
   private async keepCrash({ shard, point }: PointTask, hash: string, error: Error): Promise<PointOutcome> {
     const scenario = this.sweep.points.scenarioAt(point);
     const message = `the thread that simulated it ended: ${error.message}`;
-    const record: PointRecord = { point, hash, inputs: null, scenario, policies: [], error: message };
+    const record: PointRecord = { hash, inputs: null, scenario, policies: [], error: message };
     await this.sweep.folder.keepPoint(shard, hash, recordLine(record));
     return { failed: true };
   }
@@ -364,12 +378,13 @@ export async function mergeSweep({ manifest, points, folder }: StartedSweep): Pr
         shardName(manifest, shard),
         shard.to - shard.from,
       )) as PointRecord[];
-      yield records.flatMap((record) => {
+      yield records.flatMap((record, i) => {
+        const point = shard.from + i;
         if (record.error !== null) {
           merged.failed++;
-          merged.error ??= { point: record.point, message: record.error };
+          merged.error ??= { point, message: record.error };
         }
-        return sweepRows(record, points.places, points.valuesAt(record.point));
+        return sweepRows(point, record, points.places, points.valuesAt(point));
       });
     }
   }

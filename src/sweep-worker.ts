@@ -31,10 +31,10 @@ async function simulate(point: number): Promise<PointRecord> {
   const scenario = points.scenarioAt(point);
   const hash = pointHash(manifest, scenario);
   try {
-    const opened = await openScenario(scenario, { file: `point ${point}`, baseDir, files });
-    return pointRecord(point, hash, runOpened(opened).result);
+    const opened = await openScenario(scenario, { file: 'scenario', baseDir, files });
+    return pointRecord(hash, runOpened(opened).result);
   } catch (error) {
     if (error instanceof FileError) throw error;
-    return { point, hash, inputs: null, scenario, policies: [], error: (error as Error).message };
+    return { hash, inputs: null, scenario, policies: [], error: (error as Error).message };
   }
 }

@@ -10,6 +10,7 @@ import { listCommand } from './commands/list.js';
 import { planCommand } from './commands/plan.js';
 import { runCommand } from './commands/run.js';
 import { sweepCommand } from './commands/sweep.js';
+import { tuneCommand } from './commands/tune.js';
 import { traceCommand } from './commands/trace.js';
 import { validateCommand } from './commands/validate.js';
 import { Interrupted, isInputError } from './input-error.js';
@@ -35,6 +36,7 @@ export async function main(args: readonly string[]): Promise<number> {
   for (const command of [
     runCommand,
     sweepCommand,
+    tuneCommand,
     planCommand,
     listCommand,
     initCommand,

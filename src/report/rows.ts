@@ -43,6 +43,11 @@ const COLUMNS: readonly [string, ColumnType, (p: PolicyResult, result: Result) =
   ['combine_bytes', 'number', (p) => p.bytes.combine],
   ['weight_bytes', 'number', (p) => p.bytes.weights],
   ['metadata_bytes', 'number', (p) => p.bytes.metadata],
+  [
+    'gated_share',
+    'number',
+    (p, result) => p.gatedLayers / (result.routing.steps * result.routing.layers.length),
+  ],
   ['bound_s', 'number', (p) => p.bound?.stepLatency ?? null],
   ['bound_gap', 'number', (p) => p.bound?.gap ?? null],
   ['dropped_share', 'number', (p) => p.copies.dropped / p.copies.routed],

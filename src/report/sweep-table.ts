@@ -4,7 +4,6 @@ import { resultColumns, resultRow, type Cell, type ColumnType } from './rows.js'
 
 /** What a sweep keeps of one point: a row per policy, or the error that it failed with. */
 export interface PointRecord {
-  point: number;
   /** Hash of what the point depends on: its name. */
   hash: string;
   /** The result's own hash of its inputs; null where the point failed. */
@@ -17,9 +16,8 @@ export interface PointRecord {
 }
 
 /** The record of a point that ran. */
-export function pointRecord(point: number, hash: string, result: Result): PointRecord {
+export function pointRecord(hash: string, result: Result): PointRecord {
   return {
-    point,
     hash,
     inputs: result.inputs,
     scenario: result.scenario,
@@ -45,10 +43,12 @@ export function sweepColumns(places: readonly SweptPlace[]): { name: string; typ
 
 /**
  * The rows of a point in the order of `sweepColumns`; one row without a policy where it failed.
+ * @param point its number; its record has none, since equal points of a sweep share one
  * @param values of the swept places
  */
 export function sweepRows(
-  { point, inputs, scenario, policies, error }: PointRecord,
+  point: number,
+  { inputs, scenario, policies, error }: PointRecord,
   places: readonly SweptPlace[],
   values: readonly unknown[],
 ): Cell[][] {

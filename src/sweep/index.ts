@@ -4,3 +4,15 @@ export { parseSweep, SweepPoints } from './points.js';
 export { sweepJsonSchema, type Sweep, type SweepInput } from './schema.js';
 export { arrayExpression, defaultPointsPerShard, shardAt, shardCount, type Shard } from './shards.js';
 export { maxArraySize, queuedTasks, slurmScript, type SlurmOptions } from './slurm-job.js';
+export {
+  defaultSpace,
+  dominates,
+  flatness,
+  halvingRounds,
+  objectives,
+  settingsOf,
+  survivors,
+  type ObjectiveName,
+  type Setting,
+  type TuneSpace,
+} from './tuning.js';

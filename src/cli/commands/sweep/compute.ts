@@ -60,7 +60,7 @@ export async function merge(sweep: StartedSweep): Promise<void> {
   process.stdout.write(`${sweep.manifest.points} points, ${rows} rows:\n  ${parquet}\n  ${csv}\n`);
   if (error === null) return;
   process.stdout.write(
-    `${failed} points failed; they stand in the table with their error. The first: ${error.message}\n`,
+    `${failed} points failed; they stand in the table with their error. The first: point ${error.point}: ${error.message}\n`,
   );
   process.exitCode = 1;
 }

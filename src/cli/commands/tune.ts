@@ -1,0 +1,106 @@
+import { Command, Option } from '@commander-js/extra-typings';
+import { availableParallelism } from 'node:os';
+import { policies } from '../../balancing/index.js';
+import { readJson } from '../../files/index.js';
+import { tuneText } from '../../report/index.js';
+import { tune } from '../../run-tune.js';
+import { setPath } from '../../scenario/index.js';
+import { defaultSpace, objectives, type ObjectiveName, type TuneSpace } from '../../sweep/index.js';
+import { UsageError } from '../input-error.js';
+import { untilSignal } from './sweep/compute.js';
+import { jobsOption, outOption, wholeNumber } from './sweep/options.js';
+
+const collect = (value: string, before: string[]) => [...before, value];
+const names = Object.keys(objectives) as ObjectiveName[];
+
+export function tuneCommand() {
+  return new Command('tune')
+    .description("search a policy's options on a scenario, and say which to use")
+    .argument('<scenario>', 'scenario file')
+    .addOption(
+      new Option('--policy <kind>', 'policy to tune')
+        .choices(policies.map(({ kind }) => kind))
+        .makeOptionMandatory(),
+    )
+    .option(
+      '--minimise <names>',
+      `what to make small, the most important first: ${names.join(', ')}`,
+      'step,peak-memory',
+    )
+    .option(
+      '--over <option=values>',
+      'values to try, as alpha=1,1.25,1.5 (repeatable; default: a grid per policy)',
+      collect,
+      [],
+    )
+    .option('--set <path=value>', 'change one value of the scenario (repeatable)', collect, [])
+    .option('--seeds <n>', 'seeds of the last round', wholeNumber('--seeds', 1), 5)
+    .option('--no-break-even', 'leave out the search for the batch from which the policy beats ep')
+    .option('--slo <limits>', 'latency limits, as tpot=30ms,ttft=500ms (needs scope model)')
+    .option('--maximise <name>', 'what to make large under --slo (needs scope model)')
+    .addOption(new Option('--format <format>', 'how to print it').choices(['table', 'json']).default('table'))
+    .addOption(outOption())
+    .addOption(jobsOption())
+    .action(async (file, options) => {
+      if (options.slo !== undefined || options.maximise !== undefined) {
+        throw new UsageError(
+          `--${options.slo === undefined ? 'maximise' : 'slo'}: found a limit or a rate of a whole model, allowed: what one ` +
+            'MoE layer knows (--minimise). Time per token, time to first token and tokens per second need attention, all ' +
+            'layers and a scheduler, which scope model will simulate and this version does not',
+        );
+      }
+      const { policy, seeds, out, jobs = availableParallelism(), breakEven } = options;
+      let scenario = await readJson(file);
+      for (const assignment of options.set) scenario = setPath(scenario, assignment);
+      const stopped = `stopped; what is finished is kept in ${out}, and the same command goes on from there`;
+      await untilSignal(stopped, async (signal) => {
+        const found = await tune(scenario as object, file, {
+          policy,
+          space: spaceOf(policy, options.over),
+          minimise: objectivesOf(options.minimise),
+          seeds,
+          out,
+          jobs,
+          breakEven,
+          signal,
+          onPart: (text) => console.error(text),
+        });
+        process.stdout.write(
+          `${options.format === 'json' ? JSON.stringify(found, null, 2) : tuneText(found)}\n`,
+        );
+      });
+    });
+}
+
+function objectivesOf(text: string): ObjectiveName[] {
+  return text.split(',').map((name) => {
+    const found = names.find((known) => known === name.trim());
+    if (found !== undefined) return found;
+    throw new UsageError(`--minimise: found '${name}', allowed: ${names.join(', ')}`);
+  });
+}
+
+function spaceOf(policy: string, over: readonly string[]): TuneSpace {
+  if (over.length === 0) {
+    const space = defaultSpace(policy);
+    if (space !== null) return space;
+    throw new UsageError(
+      `--over: found nothing, allowed: options of ${policy} to try, as option=value,value`,
+    );
+  }
+  return Object.fromEntries(
+    over.map((text) => {
+      const [, option, values] = /^(\w+)=(.+)$/s.exec(text) ?? [];
+      if (option === undefined) throw new UsageError(`--over: found '${text}', allowed: option=value,value`);
+      return [option, values.split(',').map(parseValue)];
+    }),
+  );
+}
+
+function parseValue(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
