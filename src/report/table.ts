@@ -1,4 +1,3 @@
-import Table from 'cli-table3';
 import { policyLabel } from '../balancing/index.js';
 import type { PolicyResult, Result } from '../simulation/index.js';
 import {
@@ -12,6 +11,7 @@ import {
   settingLines,
   speedupCell,
 } from './cells.js';
+import { plainTable } from './plain-table.js';
 import { formatBytes, formatFactor, formatSeconds } from './units.js';
 import { verdict } from './verdict.js';
 
@@ -50,30 +50,10 @@ function table(title: string, policies: readonly PolicyResult[], result: Result)
     'weights moved',
     'vs bound',
   ];
-  const grid = new Table({
+  return `${title}\n${plainTable(
     head,
-    colAligns: ['left', ...head.slice(1).map(() => 'right' as const)],
-    chars: {
-      top: '',
-      'top-mid': '',
-      'top-left': '',
-      'top-right': '',
-      bottom: '',
-      'bottom-mid': '',
-      'bottom-left': '',
-      'bottom-right': '',
-      left: '',
-      'left-mid': '',
-      right: '',
-      'right-mid': '',
-      mid: '',
-      'mid-mid': '',
-      middle: '  ',
-    },
-    style: { 'padding-left': 0, 'padding-right': 0, head: [], border: [] },
-  });
-  for (const p of policies) grid.push(row(p, lossy, tail));
-  return `${title}\n${grid.toString().replace(/ +$/gm, '')}`;
+    policies.map((p) => row(p, lossy, tail)),
+  )}`;
 }
 
 /** Decided by `ep`, which every run has, whatever the order of its policies. */
