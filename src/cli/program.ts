@@ -68,8 +68,12 @@ export async function main(args: readonly string[]): Promise<number> {
       console.error(error.message);
       return BAD_INPUT;
     }
-    // A device or a scheduler that failed, or a package that is missing, has a message of its own, and no bug to trace.
-    const isKnown = [BackendError, SchedulerError, MissingPackageError].some((kind) => error instanceof kind);
+    if (error instanceof MissingPackageError) {
+      console.error(error.message);
+      return BAD_INPUT;
+    }
+    // A device or a scheduler that failed has a message of its own, and no bug to trace.
+    const isKnown = [BackendError, SchedulerError].some((kind) => error instanceof kind);
     if (isKnown) console.error((error as Error).message);
     else console.error('epsim failed:', error);
     return FAILURE;

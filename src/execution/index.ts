@@ -1,4 +1,4 @@
-export { combineBytes, dispatchBytes, type Machine } from './machine.js';
+export { combineBytes, dispatchBytes, type Machine, type TimedKernel } from './machine.js';
 export {
   accountOf,
   expertBytes,

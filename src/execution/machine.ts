@@ -29,11 +29,16 @@ export function combineBytes({ shape }: Machine): number {
   return (shape.hiddenSize * Math.max(16, bitsOf(shape.activationDtype))) / 8;
 }
 
+/** The kernel of the experts, and how good its times are for the shape, where that was measured. */
+export interface TimedKernel {
+  stage: ExpertStage;
+  accuracy: Accuracy | undefined;
+}
+
 /** Time of the expert stage of a GPU that may run two precisions, each as a product of its own. */
 export class ExpertTimer {
   readonly cost: ExpertStageCost;
-  /** How good the kernel is, where that was measured. */
-  readonly accuracy: Accuracy | undefined;
+  readonly kernel: TimedKernel;
   private quantised: ExpertStageCost;
   private placement: Placement | null = null;
 
@@ -43,8 +48,9 @@ export class ExpertTimer {
     stack: ExpertStage['stack'],
   ) {
     const kernel = findStage(machine.cluster.profile, machine.shape, layout, stack);
-    this.accuracy = stageAccuracy(kernel, machine.shape, machine.shape.experts / machine.cluster.gpus);
-    this.cost = this.quantised = stageCost(kernel, machine.shape);
+    const homeSlots = machine.shape.experts / machine.cluster.gpus;
+    this.kernel = { stage: kernel, accuracy: stageAccuracy(kernel, machine.shape, homeSlots) };
+    this.cost = this.quantised = stageCost(kernel, machine.shape, homeSlots);
   }
 
   /** Takes the precisions of a placement: quantised experts read fewer bytes and compute at the same rate. */

@@ -23,11 +23,11 @@ export function labelOf(phase: Phase): number {
 }
 
 /** Whose numbers a phase's time hangs on. */
-export const TIME_SOURCES = ['experts', 'copies', 'network', 'host'] as const;
+export const TIME_SOURCES = ['experts', 'copies', 'network', 'movement', 'host'] as const;
 
 export type TimeSource = (typeof TIME_SOURCES)[number];
 
-/** Expert kernels; copies and gathers on a GPU; links; launches, blocking reads and plans. */
+/** Expert kernels; copies and gathers on a GPU; links; new placements, over any link; launches, reads and plans. */
 export const SOURCE_OF_PHASE: Readonly<Record<Phase, TimeSource>> = {
   host: 'host',
   count: 'copies',
@@ -41,5 +41,5 @@ export const SOURCE_OF_PHASE: Readonly<Record<Phase, TimeSource>> = {
   scale: 'copies',
   combine: 'network',
   unpermute: 'copies',
-  move: 'network',
+  move: 'movement',
 };

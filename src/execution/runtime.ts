@@ -1,8 +1,8 @@
 import type { z } from 'zod';
 import type { LayerPlan, LayerWork, PolicyTraits } from '../balancing/index.js';
 import type { Executor, MemoryLedger } from '../engine/index.js';
-import type { Accuracy, ExpertStage, Network, PortLoads, Range } from '../hardware/index.js';
-import type { Machine } from './machine.js';
+import type { ExpertStage, Network, PortLoads, Range } from '../hardware/index.js';
+import type { Machine, TimedKernel } from './machine.js';
 
 /** Everything that the tasks of one layer depend on in one step. */
 export interface LayerInput {
@@ -19,8 +19,7 @@ export interface LayerProgram {
   executor: Executor;
   /** Rows of an expert are rounded up to a multiple of this. */
   rowRounding: number;
-  /** How good the kernel of the experts is, where that was measured. */
-  expertAccuracy: Accuracy | undefined;
+  kernel: TimedKernel;
   /**
    * For every exchange that all GPUs wait for each other at: its task, and the task after which each GPU
    * is ready for it. What lies between is waiting.

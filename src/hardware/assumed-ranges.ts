@@ -9,8 +9,9 @@ export const ASSUMED_RANGES = {
   expertStage: [0.8, 4],
   /** The same rows, as ratios of a skewed to the balanced row (fp8_block). */
   skew: [0.88, 1.36],
-  /** Links, copies and gathers by datasheet: assumed. */
+  /** Links by datasheet or below the sizes that they were fitted on, moves of placements, copies and gathers: assumed. */
   link: [1 / 1.5, 1.5],
+  movement: [1 / 1.5, 1.5],
   copies: [1 / 1.5, 1.5],
   /** Exchanges whose busiest port carries twice the mean or more; less skew, less range. No measurement exists. */
   skewedTraffic: [1 / 1.5, 1.5],

@@ -30,8 +30,8 @@ export interface ExpertStageCost {
   inputSecondsPerToken: number;
   /** Activation traffic of one row, and what its token costs on entering. */
   activationSecondsPerRow: number;
-  /** What was measured of this very shape, by number of slots. */
-  lookups: readonly StageLookup[];
+  /** What was measured of this very shape on GPUs of as many experts; null: the form alone. */
+  lookup: StageLookup | null;
 }
 
 /** Weights of one expert: gate, up and down, D × H each. */
@@ -58,9 +58,14 @@ export function expertStageCost(
   return stageCost(findStage(profile, shape, layout, stack), shape);
 }
 
-/** The cost of every kernel of a profile that can run a shape. */
-export function expertStageCosts(profile: Profile, shape: ExpertShape): ExpertStageCost[] {
-  return profile.expertStages.filter((stage) => takes(stage, shape)).map((stage) => stageCost(stage, shape));
+/**
+ * The cost of every kernel of a profile that can run a shape.
+ * @param slots experts that a GPU holds at home
+ */
+export function expertStageCosts(profile: Profile, shape: ExpertShape, slots: number): ExpertStageCost[] {
+  return profile.expertStages
+    .filter((stage) => takes(stage, shape))
+    .map((stage) => stageCost(stage, shape, slots));
 }
 
 function takes(stage: ExpertStage, { weightDtype, activationDtype = 'bf16' }: ExpertShape): boolean {
@@ -98,8 +103,13 @@ function tiledFlop({ hiddenSize, expertHiddenSize }: ExpertShape, columnRounding
   return 2 * (hiddenSize * tiled(2 * expertHiddenSize) + expertHiddenSize * tiled(hiddenSize));
 }
 
-/** A kernel's cost for one shape; see `expertStageCost`. */
-export function stageCost(stage: ExpertStage, shape: ExpertShape): ExpertStageCost {
+/**
+ * A kernel's cost for one shape; see `expertStageCost`.
+ * @param slots experts that a GPU holds at home, by which what was measured of the shape is looked up: once for all
+ *   policies of a run, or those with replicas would run another kernel than those without
+ */
+export function stageCost(stage: ExpertStage, shape: ExpertShape, slots?: number): ExpertStageCost {
+  const measured = lookupOf(stage, shape, slots);
   const { hiddenSize, expertHiddenSize, weightDtype, activationDtype = 'bf16' } = shape;
   const weightBytes = (expertWeights(shape) * bitsOf(weightDtype)) / 8;
   const elementSeconds = bitsOf(activationDtype) / 8 / stage.activationBytesPerSecond;
@@ -115,23 +125,30 @@ export function stageCost(stage: ExpertStage, shape: ExpertShape): ExpertStageCo
     softMaxExponent: stage.softMaxExponent,
     inputSecondsPerToken,
     activationSecondsPerRow: perRow * elementSeconds + inputSecondsPerToken + stage.perChoiceSeconds,
-    lookups: lookupsFor(stage, shape).map(stageLookup),
+    lookup: measured === undefined ? null : stageLookup(measured),
   };
 }
 
-function lookupsFor({ lookups }: ExpertStage, { hiddenSize, expertHiddenSize }: ExpertShape): Lookup[] {
-  return lookups.filter((own) => own.hiddenSize === hiddenSize && own.expertHiddenSize === expertHiddenSize);
+/** What was measured of a shape on GPUs of so many experts. */
+function lookupOf(
+  { lookups }: ExpertStage,
+  { hiddenSize, expertHiddenSize }: ExpertShape,
+  slots: number | undefined,
+): Lookup | undefined {
+  return lookups.find(
+    (own) =>
+      own.hiddenSize === hiddenSize && own.expertHiddenSize === expertHiddenSize && own.slots === slots,
+  );
 }
 
 /** How good a kernel's times are for a shape on GPUs of so many slots: better where that was measured itself. */
 export function stageAccuracy(stage: ExpertStage, shape: ExpertShape, slots: number): Accuracy | undefined {
-  const measured = lookupsFor(stage, shape).some((lookup) => lookup.slots === slots);
-  return measured ? (stage.lookupAccuracy ?? stage.accuracy) : stage.accuracy;
+  return lookupOf(stage, shape, slots) ? (stage.lookupAccuracy ?? stage.accuracy) : stage.accuracy;
 }
 
 /** The least factor that what was measured puts on the form: what a lower bound must count with. */
-export function leastFactor({ lookups }: ExpertStageCost): number {
-  return lookups.reduce((least, { logFactors }) => Math.min(least, Math.exp(Math.min(...logFactors))), 1);
+export function leastFactor({ lookup }: ExpertStageCost): number {
+  return lookup === null ? 1 : Math.min(1, Math.exp(Math.min(...lookup.logFactors)));
 }
 
 /**
@@ -159,7 +176,7 @@ export function stageSeconds(
       cost.softMaxExponent,
     ) +
     cost.activationSecondsPerRow * rows;
-  return cost.lookups.length === 0 ? form : form * lookupFactor(cost.lookups, slots, rows);
+  return cost.lookup === null ? form : form * lookupFactor(cost.lookup, rows);
 }
 
 /** The q-norm of two numbers ≥ 0: their maximum for large q, their sum for q = 1. */
@@ -190,7 +207,8 @@ export function expertStageSeconds(
   copiesPerSlot: readonly number[],
   layout: ExpertLayout = 'fused',
 ): number {
-  const cost = expertStageCost(typeof profile === 'string' ? findProfile(profile) : profile, shape, layout);
+  const known = typeof profile === 'string' ? findProfile(profile) : profile;
+  const cost = stageCost(findStage(known, shape, layout, 'serving'), shape, copiesPerSlot.length);
   let rounded = 0;
   let active = 0;
   let rows = 0;

@@ -2,35 +2,23 @@ import type { Lookup } from './profile.js';
 
 /** A measured shape, ready to be asked for the factor on the form at a number of rows. */
 export interface StageLookup {
-  slots: number;
   logRows: Float64Array;
   logFactors: Float64Array;
 }
 
-export function stageLookup({ slots, rows, factors }: Lookup): StageLookup {
-  return {
-    slots,
-    logRows: Float64Array.from(rows, Math.log),
-    logFactors: Float64Array.from(factors, Math.log),
-  };
+export function stageLookup({ rows, factors }: Lookup): StageLookup {
+  return { logRows: Float64Array.from(rows, Math.log), logFactors: Float64Array.from(factors, Math.log) };
 }
 
 /**
- * Factor on the form's time for a GPU with so many slots and rows: that of the measured size; between two sizes
- * linear in the logarithms; beyond the ends that of the end, so that rows are computed at the boundary's
- * rate; 1 where no GPU with as many slots was measured.
+ * Factor on the form's time at so many rows: that of the measured size; between two sizes linear in the
+ * logarithms; beyond the ends that of the end, so that rows are computed at the boundary's rate.
  */
-export function lookupFactor(lookups: readonly StageLookup[], slots: number, rows: number): number {
-  for (const lookup of lookups) {
-    if (lookup.slots === slots) return Math.exp(interpolated(lookup, Math.log(rows)));
-  }
-  return 1;
-}
-
-function interpolated({ logRows, logFactors }: StageLookup, at: number): number {
+export function lookupFactor({ logRows, logFactors }: StageLookup, rows: number): number {
+  const at = Math.log(rows);
   const last = logRows.length - 1;
-  if (at <= logRows[0]) return logFactors[0];
-  if (at >= logRows[last]) return logFactors[last];
+  if (at <= logRows[0]) return Math.exp(logFactors[0]);
+  if (at >= logRows[last]) return Math.exp(logFactors[last]);
   let low = 0;
   let high = last;
   while (high - low > 1) {
@@ -39,5 +27,5 @@ function interpolated({ logRows, logFactors }: StageLookup, at: number): number 
     else high = middle;
   }
   const share = (at - logRows[low]) / (logRows[high] - logRows[low]);
-  return logFactors[low] + share * (logFactors[high] - logFactors[low]);
+  return Math.exp(logFactors[low] + share * (logFactors[high] - logFactors[low]));
 }

@@ -35,7 +35,7 @@ export class LayerBound {
     private readonly movesWeights: boolean,
   ) {
     const { cluster, shape } = machine;
-    const costs = expertStageCosts(cluster.profile, shape);
+    const costs = expertStageCosts(cluster.profile, shape, shape.experts / cluster.gpus);
     this.secondsPerCopy = Math.min(
       ...costs.map((cost) => leastFactor(cost) * (cost.flopSecondsPerRow + cost.activationSecondsPerRow)),
     );

@@ -4,4 +4,13 @@ export { meanInterval, type Interval } from './mean-interval.js';
 export { pairedRatio, resampledRatio, type Ratio } from './paired-ratio.js';
 export { summariseLatency, type LatencySummary } from './quantiles.js';
 export { floorOfSkew, skewFrom, skewOf, type Skew } from './skew.js';
-export { combinedSpread, intervalAround, NO_SPREAD, scaledSpread, spreadOf, type Spread } from './spread.js';
+export {
+  combinedSpread,
+  effectSpread,
+  intervalAround,
+  scaledSpread,
+  sharedErrorSpread,
+  spreadOf,
+  turnedSpread,
+  type Spread,
+} from './spread.js';

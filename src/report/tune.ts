@@ -59,7 +59,7 @@ function roundsLine({ policy, tried, rounds }: TunedFigures): string {
 function frontTable({ minimise, finalists }: TunedFigures): string {
   const options = Object.keys(finalists[0].setting);
   const grid = new Table({
-    head: ['', ...options, ...minimise, 'vs ep [90 %]', ''],
+    head: ['', ...options, ...minimise, 'vs ep [90 % over seeds]', ''],
     style: { head: [], border: [] },
   });
   for (const { setting, scores, speedup, onFront, refused } of finalists) {

@@ -156,8 +156,10 @@ export function resolveCluster({ cluster }: Scenario, file: string, profileFile?
 /** What stands behind the times of a run. */
 function profileNote({ cluster, shape }: Machine, { preset }: RuntimeOptions): string {
   const { name, status } = cluster.profile;
-  if (status === 'first-guess')
-    return `profile ${name}: kernel and link times are first guesses, not measured`;
+  if (status === 'first-guess') {
+    const guessed = cluster.profile.nvlink.accuracy === undefined ? 'kernel and link times' : 'kernel times';
+    return `profile ${name}: ${guessed} are first guesses, not measured`;
+  }
   if (status === 'software') return `profile ${name}: timed without a GPU; its seconds mean nothing`;
   const { stack } = runtimes.find((runtime) => runtime.name === preset)!;
   const { kernel, accuracy } = findStage(cluster.profile, shape, 'fused', stack);
@@ -269,6 +271,11 @@ function resolveGenerator(
     notes.push(
       "redraw 'step': experts change their popularity in every step, so policies that plan from history see " +
         "nothing of use; redraw: 'run' keeps it",
+    );
+  }
+  if ('redraw' in routing && !redrawn && !fixed) {
+    notes.push(
+      "redraw 'run': popularity is drawn once; other seeds give other loads, which no interval here holds",
     );
   }
   return attempt(file, 'workload.routing', routing, () =>

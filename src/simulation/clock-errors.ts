@@ -1,6 +1,20 @@
-import { TIME_SOURCES, type Machine, type Runtime, type TimeSource } from '../execution/index.js';
+import {
+  TIME_SOURCES,
+  type Machine,
+  type Runtime,
+  type TimedKernel,
+  type TimeSource,
+} from '../execution/index.js';
 import { ASSUMED_RANGES, type Accuracy } from '../hardware/index.js';
-import { combinedSpread, NO_SPREAD, scaledSpread, spreadOf, type Spread } from '../metrics/index.js';
+import {
+  combinedSpread,
+  effectSpread,
+  scaledSpread,
+  sharedErrorSpread,
+  spreadOf,
+  turnedSpread,
+  type Spread,
+} from '../metrics/index.js';
 
 /**
  * What stands behind a spread: rows that a fit has not seen; a guess; nothing at all (skewed traffic); or how
@@ -12,10 +26,15 @@ export type Basis = 'fitted' | 'assumed' | 'unvalidated' | 'sampled';
 export interface Exposure {
   /** Seconds of a layer's critical path, by source. */
   critical: Readonly<Record<TimeSource, number>>;
-  /** How good the expert kernel is that the policy runs. */
-  kernel: Accuracy | undefined;
+  kernel: TimedKernel;
+  /** Whether experts ran at a precision that no kernel was timed at. */
+  quantised: boolean;
+  /** Mean over layers of γ of the GPUs' copies after balancing. */
+  skew: number;
   /** Mean over layers of the busiest port's copies over the mean. */
   portSkew: number;
+  /** Mean bytes that a GPU sends in an exchange. */
+  exchangeBytes: number;
 }
 
 /** One cause of uncertainty and what it does to a logarithm. */
@@ -25,119 +44,136 @@ export interface ErrorPart {
   spread: Spread;
 }
 
-/** Kernel times of two policies that differ by less than this are of the same work. */
+type Known = Omit<ErrorPart, 'source'>;
+
+/** γ, or kernel times, of two policies that differ by less than this are of the same work. */
 const SAME_WORK = 0.01;
+/** Links are fitted on exchanges from here on; below, time is latency, and chance. */
+const FITTED_BYTES = 2 ** 20;
+
+const LINK: Known = { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.link) };
+const MOVEMENT: Known = { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.movement) };
+const SKEWED_TRAFFIC = spreadOf(ASSUMED_RANGES.skewedTraffic);
 
 /**
- * Errors of the clock to first order: a source whose seconds are the share s of the critical path moves the
- * latency by the s-th power of its own factor. In a ratio of two policies a factor that both share counts
- * by the difference of their shares; that unequal work errs unequally is what a kernel's `skewRange` says.
+ * Errors of the clock: a factor f on a source that takes the share s of the critical path makes the latency
+ * s · f + 1 − s times as long, as long as the path stays the same. In a ratio of two policies a factor that both
+ * share counts by the difference of what it does to each; that unequal work errs unequally is what a kernel's
+ * `skewRange` says.
  */
 export class ClockErrors {
-  private readonly copies: { basis: Basis; spread: Spread };
-  private readonly network: { basis: Basis; spread: Spread };
-  private readonly host: { basis: Basis; spread: Spread };
+  private readonly copies: Known;
+  private readonly link: Known;
+  private readonly host: Known;
 
   constructor({ cluster: { profile, gpus, gpusPerNode } }: Machine, { hostAccuracy }: Runtime) {
-    const { accuracy } = gpus > gpusPerNode ? profile.nic : profile.nvlink;
-    this.network =
-      accuracy === undefined
-        ? { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.link) }
-        : { basis: 'fitted', spread: ownSpread(accuracy) };
-    const { copyAccuracy } = profile;
-    this.copies =
-      copyAccuracy === undefined
-        ? { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.copies) }
-        : { basis: 'fitted', spread: ownSpread(copyAccuracy) };
+    // Between nodes the NIC stands for all of an exchange: it is the slower link.
+    this.link = knownBy((gpus > gpusPerNode ? profile.nic : profile.nvlink).accuracy) ?? LINK;
+    this.copies = knownBy(profile.copyAccuracy) ?? {
+      basis: 'assumed',
+      spread: spreadOf(ASSUMED_RANGES.copies),
+    };
     this.host = { basis: hostAccuracy.basis, spread: spreadOf(hostAccuracy.range) };
   }
 
   /** Parts of the error of a policy's mean latency. */
   ofLatency(exposure: Exposure): ErrorPart[] {
     const shares = sharesOf(exposure);
-    const { basis, spread } = kernelError(exposure);
-    return present([
-      { source: 'experts', basis, spread: scaledSpread(spread, shares.experts) },
-      ...this.commonParts((source) => shares[source]),
+    const part = (source: TimeSource, { basis, spread }: Known): ErrorPart => ({
+      source,
+      basis,
+      spread: effectSpread(spread, shares[source]),
+    });
+    const parts: ErrorPart[] = [
+      part('experts', kernelError(exposure)),
+      part('copies', this.copies),
+      part('network', this.linkError(exposure.exchangeBytes)),
+      part('movement', MOVEMENT),
+      part('host', this.host),
       {
         source: 'skewed traffic',
         basis: 'unvalidated',
-        spread: scaledSpread(SKEWED_TRAFFIC, shares.network * unvalidated(exposure)),
+        spread: effectSpread(skewedTraffic(exposure), shares.network),
       },
-    ]);
+    ];
+    return parts.filter(({ spread: { below, above } }) => below > 0 || above > 0);
   }
 
-  /** Parts of the error of one policy's mean latency over another's. */
-  ofRatio(a: Exposure, b: Exposure): ErrorPart[] {
+  /** Spreads that together make the error of one policy's mean latency over another's. */
+  ofRatio(a: Exposure, b: Exposure): Spread[] {
     const [sharesA, sharesB] = [sharesOf(a), sharesOf(b)];
-    const difference = (source: TimeSource) => sharesA[source] - sharesB[source];
-    const { basis, spread } = kernelError(a);
-    const skew = spreadOf(a.kernel?.skewRange ?? ASSUMED_RANGES.skew);
-    const both = Math.min(sharesA.experts, sharesB.experts);
-    return present([
-      {
-        source: 'experts',
-        basis,
-        spread: combinedSpread([
-          scaledSpread(spread, difference('experts')),
-          both > 0 ? scaledSpread(skew, both * unequal(a, b)) : NO_SPREAD,
-        ]),
-      },
-      ...this.commonParts(difference),
-      {
-        source: 'skewed traffic',
-        basis: 'unvalidated',
-        spread: scaledSpread(
-          SKEWED_TRAFFIC,
-          sharesA.network * unvalidated(a) - sharesB.network * unvalidated(b),
-        ),
-      },
-    ]);
-  }
-
-  /** Copies, network and host, to the power that `by` gives. */
-  private commonParts(by: (source: TimeSource) => number): ErrorPart[] {
+    const common = (source: TimeSource, { spread }: Known) =>
+      sharedErrorSpread(spread, sharesA[source], spread, sharesB[source]);
     return [
-      { source: 'copies', ...this.copies, spread: scaledSpread(this.copies.spread, by('copies')) },
-      { source: 'network', ...this.network, spread: scaledSpread(this.network.spread, by('network')) },
-      { source: 'host', ...this.host, spread: scaledSpread(this.host.spread, by('host')) },
+      ...expertSpreads(a, sharesA.experts, b, sharesB.experts),
+      common('copies', this.copies),
+      common('network', this.linkError(Math.min(a.exchangeBytes, b.exchangeBytes))),
+      common('movement', MOVEMENT),
+      common('host', this.host),
+      sharedErrorSpread(skewedTraffic(a), sharesA.network, skewedTraffic(b), sharesB.network),
     ];
   }
+
+  private linkError(exchangeBytes: number): Known {
+    return exchangeBytes >= FITTED_BYTES ? this.link : LINK;
+  }
 }
 
-const SKEWED_TRAFFIC = spreadOf(ASSUMED_RANGES.skewedTraffic);
-
-function ownSpread({ sharedRange, rowRange }: Accuracy): Spread {
-  return combinedSpread([spreadOf(sharedRange), spreadOf(rowRange)]);
+function knownBy(accuracy: Accuracy | undefined): Known | undefined {
+  if (accuracy === undefined) return undefined;
+  const { sharedRange, rowRange } = accuracy;
+  return { basis: 'fitted', spread: combinedSpread([spreadOf(sharedRange), spreadOf(rowRange)]) };
 }
 
-function kernelError({ kernel }: Exposure): { basis: Basis; spread: Spread } {
-  return kernel === undefined
-    ? { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.expertStage) }
-    : { basis: 'fitted', spread: ownSpread(kernel) };
+function kernelError({ kernel, quantised }: Exposure): Known {
+  const known = knownBy(kernel.accuracy);
+  if (known === undefined) return { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.expertStage) };
+  return quantised ? { ...known, basis: 'assumed' } : known;
 }
 
-/** From −1 to 1: positive where a's kernels take longer than b's, as those of the more skewed work do. */
-function unequal(a: Exposure, b: Exposure): number {
-  return Math.max(-1, Math.min(1, Math.log(a.critical.experts / b.critical.experts) / SAME_WORK));
+/** Of expert kernels in a ratio: two errors for two kernels, else what one does to both, and to unequal work. */
+function expertSpreads(a: Exposure, shareA: number, b: Exposure, shareB: number): Spread[] {
+  const [errorA, errorB] = [kernelError(a).spread, kernelError(b).spread];
+  if (!isFittedTogether(a.kernel, b.kernel)) {
+    return [effectSpread(errorA, shareA), turnedSpread(effectSpread(errorB, shareB))];
+  }
+  return [sharedErrorSpread(errorA, shareA, errorB, shareB), unequalWork(a, b, Math.min(shareA, shareB))];
 }
 
-/** Share of the exchanges' time that measurements of uniform traffic do not cover. */
-function unvalidated({ portSkew }: Exposure): number {
-  return Math.min(1, portSkew - 1);
+/** One kernel, or two whose numbers come from the same measurements of both. */
+function isFittedTogether(a: TimedKernel, b: TimedKernel): boolean {
+  return a.stage === b.stage || (a.accuracy !== undefined && a.accuracy.how === b.accuracy?.how);
+}
+
+/**
+ * How unequal work errs: the more skewed work lies on the side of the range that skewed rows lie on. Where γ and
+ * the time of the kernels disagree on which that is, as in decode, either side is possible.
+ */
+function unequalWork(a: Exposure, b: Exposure, share: number): Spread {
+  const { experts: timeA } = a.critical;
+  const { experts: timeB } = b.critical;
+  const byTime = timeA > 0 && timeB > 0 ? Math.log(timeA / timeB) : 0;
+  const bySkew = Math.log(a.skew / b.skew);
+  const unequal = Math.min(1, Math.max(Math.abs(byTime), Math.abs(bySkew)) / SAME_WORK);
+  const range = spreadOf(a.kernel.accuracy?.skewRange ?? ASSUMED_RANGES.skew);
+  const spread = effectSpread(scaledSpread(range, unequal), share);
+  if (byTime * bySkew < 0) {
+    const most = Math.max(spread.below, spread.above);
+    return { below: most, above: most };
+  }
+  return byTime + bySkew >= 0 ? spread : turnedSpread(spread);
+}
+
+/** What measurements of uniform traffic leave open: the more, the more the busiest port carries. */
+function skewedTraffic({ portSkew }: Exposure): Spread {
+  return scaledSpread(SKEWED_TRAFFIC, Math.min(1, portSkew - 1));
 }
 
 function sharesOf({ critical }: Exposure): Record<TimeSource, number> {
   const total = TIME_SOURCES.reduce((sum, source) => sum + critical[source], 0);
   const share = (source: TimeSource) => (total > 0 ? critical[source] / total : 0);
-  return {
-    experts: share('experts'),
-    copies: share('copies'),
-    network: share('network'),
-    host: share('host'),
-  };
-}
-
-function present(parts: ErrorPart[]): ErrorPart[] {
-  return parts.filter(({ spread: { below, above } }) => below > 0 || above > 0);
+  return Object.fromEntries(TIME_SOURCES.map((source) => [source, share(source)])) as Record<
+    TimeSource,
+    number
+  >;
 }

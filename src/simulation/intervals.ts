@@ -14,7 +14,14 @@ export class Intervals {
   /** Mean latency of a policy, and what makes its interval. */
   latency(policy: number): { low: number; high: number; parts: UncertaintyPart[] } {
     const sampled = this.sampling.latency(policy);
-    const parts = withSampling(this.errors.ofLatency(this.exposures[policy]), sampled);
+    const parts: ErrorPart[] = [
+      ...this.errors.ofLatency(this.exposures[policy]),
+      ...samplingSpread(sampled).map((spread): ErrorPart => ({
+        source: 'sampling',
+        basis: 'sampled',
+        spread,
+      })),
+    ];
     return {
       ...intervalAround(sampled.mean, combinedSpread(parts.map(({ spread }) => spread))),
       parts: parts.map(({ source, basis, spread }) => {
@@ -28,18 +35,18 @@ export class Intervals {
   ratio(a: number, b: number): Speedup {
     if (a === b) return { mean: 1, low: 1, high: 1, sampling: { low: 1, high: 1 } };
     const sampled = this.sampling.ratio(a, b);
-    const parts = withSampling(this.errors.ofRatio(this.exposures[a], this.exposures[b]), sampled);
+    const spreads = this.errors.ofRatio(this.exposures[a], this.exposures[b]);
     const { low, high } = sampled;
     return {
       mean: sampled.mean,
-      ...intervalAround(sampled.mean, combinedSpread(parts.map(({ spread }) => spread))),
+      ...intervalAround(sampled.mean, combinedSpread([...spreads, ...samplingSpread(sampled)])),
       sampling: low === null || high === null ? null : { low, high },
     };
   }
 }
 
-function withSampling(parts: ErrorPart[], { mean, low, high }: Ratio): ErrorPart[] {
-  if (low === null || high === null || low === high) return parts;
-  const spread: Spread = { below: Math.log(mean / low), above: Math.log(high / mean) };
-  return [...parts, { source: 'sampling', basis: 'sampled', spread }];
+/** How the steps scatter; none where they do not, or are too few to say. */
+function samplingSpread({ mean, low, high }: Ratio): Spread[] {
+  if (low === null || high === null || low === high) return [];
+  return [{ below: Math.log(mean / low), above: Math.log(high / mean) }];
 }

@@ -86,13 +86,20 @@ export class PolicyRun {
 
   /** What the latency counted so far hangs on. */
   get exposure(): Exposure {
-    const { critical, layers, portSkew } = this.totals;
+    const { critical, layers, portSkew, gpuSkew, quantised, dispatchBytes, combineBytes } = this.totals;
     const seconds = Object.fromEntries(TIME_SOURCES.map((source) => [source, 0])) as Record<
       TimeSource,
       number
     >;
     PHASES.forEach((phase, p) => (seconds[SOURCE_OF_PHASE[phase]] += critical[p] / layers));
-    return { critical: seconds, kernel: this.program.expertAccuracy, portSkew: portSkew / layers };
+    return {
+      critical: seconds,
+      kernel: this.program.kernel,
+      quantised: quantised > 0,
+      skew: gpuSkew.maxOverMean / layers,
+      portSkew: portSkew / layers,
+      exchangeBytes: (dispatchBytes + combineBytes) / 2 / layers / this.machine.cluster.gpus,
+    };
   }
 
   /** Step and layer that a tag of the ledger stands for. */

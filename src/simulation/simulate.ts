@@ -105,7 +105,7 @@ export function simulate(spec: SimulationSpec): SimulationResult {
         policies.map(({ options }) => options),
       ))
     : 0;
-  const onStep = progressOf(spec, replicates);
+  const onStep = progressOf(spec, replicates > 1 ? replicates : 0);
 
   const pass = runPass(runs, source, { warmup, seed, onStep, onLayer: spec.onLayer });
   const counted = runs.map((run) => ({

@@ -31,8 +31,9 @@ export function withLookups(stage: ExpertStage, rows: readonly StageRow[], forma
   });
   if (dense.length === 0) return stage;
   const tested = dense.flatMap(({ own, balanced }) => {
-    const even = lookupOf(balanced.filter((_, i) => i % 2 === 0));
-    const odd = balanced.filter((_, i) => i % 2 === 1);
+    const sizes = [...groupBy(balanced, ({ row }) => row.rows).values()];
+    const even = lookupOf(sizes.filter((_, i) => i % 2 === 0).flat());
+    const odd = sizes.filter((_, i) => i % 2 === 1).flat();
     return [
       ...odd.map((each) => corrected(each, even)),
       ...own.filter(({ row }) => !row.balanced).map((each) => corrected(each, lookupOf(balanced))),
@@ -62,6 +63,6 @@ function lookupOf(balanced: readonly Placed[]): Lookup {
 }
 
 function corrected({ row, predicted }: Placed, lookup: Lookup): Predicted {
-  const factor = lookupFactor([stageLookup(lookup)], row.slots, row.rows);
+  const factor = lookupFactor(stageLookup(lookup), row.rows);
   return { ...predicted, predicted: factor * predicted.predicted };
 }

@@ -3,9 +3,10 @@ import Table from 'cli-table3';
 import {
   mapFormats,
   planLayer,
-  planSettingSchema,
   type PlannedLayer,
   type PlanSetting,
+  planSettingSchema,
+  policyOf,
 } from '../../balancing/index.js';
 import { readJson } from '../../files/index.js';
 import { openScenario } from '../../run.js';
@@ -35,6 +36,7 @@ export function planCommand() {
       const policy = parsePolicy(parsePolicyArgument(options.policy), '--policy');
       const format = mapFormats.find(({ name }) => name === options.emit);
       if (scenario !== undefined) {
+        refuseBeside(scenario, options);
         process.stdout.write(await mapOfScenario(scenario, options.policy, format));
         return;
       }
@@ -66,7 +68,28 @@ async function mapOfScenario(
   const scenario = { ...asObject(await readJson(path), path), policies: [parsePolicyArgument(policy)] };
   const { resolved } = await openScenario(scenario, { file: path });
   const [{ options }] = resolved.policies;
+  if (policyOf(options).anchor) {
+    throw new UsageError(`--policy: found ${options.kind}, an anchor, allowed: a policy that places experts`);
+  }
+  if (policyOf(options).plansEachBatch(options)) {
+    console.error(`${options.kind} decides batch by batch: this is the placement that it starts from`);
+  }
   return attempt(path, () => format.write(firstPlacements(resolved, options)));
+}
+
+/** A scenario says itself what these options say. */
+function refuseBeside(scenario: string, { gpus, gpusPerNode, loads, input }: SettingOptions): void {
+  const given = Object.entries({
+    '--gpus': gpus,
+    '--gpus-per-node': gpusPerNode,
+    '--loads': loads,
+    '--input': input,
+  });
+  const [option] = given.find(([, value]) => value !== undefined) ?? [];
+  if (option === undefined) return;
+  throw new UsageError(
+    `plan: found ${option} beside ${scenario}, allowed: a scenario, or options that say what it says`,
+  );
 }
 
 interface SettingOptions {

@@ -104,7 +104,7 @@ function idealProgram(machine: Machine, { network, ledger, traits }: ProgramCont
   return {
     executor,
     rowRounding: timer.cost.rowRounding,
-    expertAccuracy: timer.accuracy,
+    kernel: timer.kernel,
     rendezvous: [{ task: combine, arrivals: stage }],
     metadataBytes: 0,
     weightTransfers: () => messages.count,

@@ -174,7 +174,7 @@ export class LlepLayer {
     return {
       executor,
       rowRounding: timer.cost.rowRounding,
-      expertAccuracy: timer.accuracy,
+      kernel: timer.kernel,
       rendezvous: [
         { task: dispatch, arrivals: permute },
         { task: combine, arrivals: scale },
