@@ -36,7 +36,15 @@ const accuracySchema = z.strictObject({
         'were measured.',
     ),
   groups: z
-    .array(z.strictObject({ group: z.string(), rows: z.int().min(1), mape: fraction, bias: fraction }))
+    .array(
+      z.strictObject({
+        group: z.string(),
+        rows: z.int().min(1),
+        mape: fraction,
+        median: fraction,
+        bias: fraction,
+      }),
+    )
     .default([]),
 });
 

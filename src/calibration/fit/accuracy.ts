@@ -57,10 +57,11 @@ export function accuracyOf(how: string, rows: readonly Predicted[]): Accuracy {
     sharedRange: rangeOfNext(shapes.map(({ shared }) => shared)),
     rowRange: rangeOf(shapes.flatMap(({ rest }) => rest)),
     skewRange: skews.length >= FEWEST_PAIRS ? rangeOf(skews) : null,
-    groups: [...groupBy(rows, ({ group }) => group)].map(([group, own]) => {
-      const { mape, bias } = errorsOf(own);
-      return { group, rows: own.length, mape, bias };
-    }),
+    groups: [...groupBy(rows, ({ group }) => group)].map(([group, own]) => ({
+      group,
+      rows: own.length,
+      ...errorsOf(own),
+    })),
   };
 }
 
