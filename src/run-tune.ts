@@ -1,3 +1,4 @@
+import { mean } from 'd3-array';
 import { resolve } from 'node:path';
 import { readTable } from './files/index.js';
 import { meanInterval, type Interval } from './metrics/index.js';
@@ -10,9 +11,11 @@ import {
   objectives,
   settingsOf,
   survivors,
+  type Finalist,
   type ObjectiveName,
   type Setting,
   type SweepInput,
+  type TuneResult,
   type TuneSpace,
 } from './sweep/index.js';
 
@@ -33,47 +36,6 @@ export interface TuneRequest {
   /** Called before each part of the search. */
   onPart?: (text: string) => void;
   onPoints?: (count: number) => void;
-}
-
-/** A setting of the last round. */
-export interface Finalist {
-  setting: Setting;
-  /** By objective, over the seeds. */
-  scores: Interval[];
-  /** Of plain EP's mean step over this one's, seed by seed. */
-  speedup: Interval;
-  onFront: boolean;
-  /** Why it is not recommended; null where it may be. */
-  refused: string | null;
-}
-
-export interface TuneResult {
-  policy: string;
-  minimise: readonly ObjectiveName[];
-  tried: number;
-  /** Settings that can't run here, with the first error. */
-  failed: { count: number; error: string } | null;
-  rounds: { settings: number; steps: number | null; seeds: number }[];
-  /** Those of the last round, best first. */
-  finalists: Finalist[];
-  /** The recommended one, scored anew on seeds that the search has not seen; null where none may be recommended. */
-  recommended: {
-    setting: Setting;
-    seeds: number;
-    speedup: Interval;
-    /** Share of the layers that its gate leaves to plain EP. */
-    gatedShare: number;
-    /** Of the first objective with the policy's defaults over that with this setting. */
-    overDefaults: Interval;
-    /** Of the first objective of the next best setting over that of this one; null where it is the only one. */
-    overNext: Interval | null;
-  } | null;
-  /** Values of each option within 2 % of the best in the first round. */
-  flat: Record<string, unknown[]>;
-  /** Tokens per GPU, and what the speed-up is there with the recommended setting. */
-  batches: { tokensPerGpu: number; speedup: Interval }[];
-  /** Whether other seeds give other batches at all. */
-  seedsMatter: boolean;
 }
 
 /** Within this much of the best a setting counts as good as it. */
@@ -323,7 +285,7 @@ function numbers(rows: readonly Row[], column: string): number[] {
 }
 
 function meanOf(rows: readonly Row[], column: string): number {
-  return meanInterval(numbers(rows, column)).mean;
+  return mean(numbers(rows, column))!;
 }
 
 /** The ratio of a column of two runs over the same seeds: geometric mean and interval of the paired log-ratios. */

@@ -167,3 +167,12 @@ export function homePlan(placement: Placement): LayerPlan {
     uniform: false,
   };
 }
+
+/** Plans of a policy that looks at every batch: it leaves the batch to standard EP, or divides it by slices. */
+export function homeOrDivided(
+  placement: Placement,
+  { slices, transfers }: { slices: Slices; transfers: WeightTransfers },
+): { home: LayerPlan; balanced: LayerPlan } {
+  const home = homePlan(placement);
+  return { home: { ...home, gated: true }, balanced: { ...home, slices, transfers } };
+}

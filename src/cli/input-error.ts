@@ -1,5 +1,5 @@
 import { MeasurementError } from '../calibration/index.js';
-import { FileError } from '../files/index.js';
+import { FileError, MissingPackageError } from '../files/index.js';
 import { TraceError } from '../routing/index.js';
 import { ScenarioError } from '../scenario/index.js';
 import { RefusalError } from '../simulation/index.js';
@@ -9,11 +9,19 @@ export class UsageError extends Error {
   override name = 'UsageError';
 }
 
+const INPUT_ERRORS = [
+  FileError,
+  TraceError,
+  ScenarioError,
+  RefusalError,
+  MeasurementError,
+  MissingPackageError,
+  UsageError,
+];
+
 /** Whether an error is the user's to mend, with a message that says how. */
 export function isInputError(error: unknown): error is Error {
-  return [FileError, TraceError, ScenarioError, RefusalError, MeasurementError, UsageError].some(
-    (kind) => error instanceof kind,
-  );
+  return INPUT_ERRORS.some((kind) => error instanceof kind);
 }
 
 /** Work that a signal has ended, with the exit code that shells expect then. */

@@ -1,7 +1,6 @@
 import { Command, CommanderError } from '@commander-js/extra-typings';
 import { SchedulerError } from '../submit-sweep.js';
 import { VERSION } from '../version.js';
-import { MissingPackageError } from '../files/index.js';
 import { BackendError } from '../measure/index.js';
 import { calibrateCommand } from './commands/calibrate.js';
 import { diffCommand } from './commands/diff.js';
@@ -65,10 +64,6 @@ export async function main(args: readonly string[]): Promise<number> {
       return error.exitCode;
     }
     if (isInputError(error)) {
-      console.error(error.message);
-      return BAD_INPUT;
-    }
-    if (error instanceof MissingPackageError) {
       console.error(error.message);
       return BAD_INPUT;
     }

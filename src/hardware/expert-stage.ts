@@ -45,20 +45,6 @@ export function expertFlop(shape: Pick<ExpertShape, 'hiddenSize' | 'expertHidden
 }
 
 /**
- * The cost form of a profile for one shape, where every row comes as a token of its own, as a dispatch per
- * copy delivers it.
- * @throws RangeError that says what to measure where the profile has no such kernel
- */
-export function expertStageCost(
-  profile: Profile,
-  shape: ExpertShape,
-  layout: ExpertLayout,
-  stack: ExpertStage['stack'] = 'serving',
-): ExpertStageCost {
-  return stageCost(findStage(profile, shape, layout, stack), shape);
-}
-
-/**
  * The cost of every kernel of a profile that can run a shape.
  * @param slots experts that a GPU holds at home
  */
@@ -104,7 +90,7 @@ function tiledFlop({ hiddenSize, expertHiddenSize }: ExpertShape, columnRounding
 }
 
 /**
- * A kernel's cost for one shape; see `expertStageCost`.
+ * A kernel's cost for one shape, where every row comes as a token of its own, as a dispatch per copy delivers it.
  * @param slots experts that a GPU holds at home, by which what was measured of the shape is looked up: once for all
  *   policies of a run, or those with replicas would run another kernel than those without
  */

@@ -3,7 +3,6 @@ export { clusterPresets, clusterSchema, defaultProfile, type Cluster, type Clust
 export { bitsOf, DTYPES, type Dtype } from './dtype.js';
 export {
   expertFlop,
-  expertStageCost,
   expertStageCosts,
   expertStageSeconds,
   expertWeights,

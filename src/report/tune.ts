@@ -1,37 +1,10 @@
 import Table from 'cli-table3';
 import type { Interval } from '../metrics/index.js';
-import { objectives, type ObjectiveName, type Setting } from '../sweep/index.js';
+import { objectives, type ObjectiveName, type TuneResult } from '../sweep/index.js';
 import { formatBytes, formatFactor, formatSeconds, formatShare } from './units.js';
 
-/** What a search has found, as far as it is printed. */
-export interface TunedFigures {
-  policy: string;
-  minimise: readonly ObjectiveName[];
-  tried: number;
-  failed: { count: number; error: string } | null;
-  rounds: readonly { settings: number; steps: number | null; seeds: number }[];
-  finalists: readonly {
-    setting: Setting;
-    scores: readonly Interval[];
-    speedup: Interval;
-    onFront: boolean;
-    refused: string | null;
-  }[];
-  recommended: {
-    setting: Setting;
-    seeds: number;
-    speedup: Interval;
-    gatedShare: number;
-    overDefaults: Interval;
-    overNext: Interval | null;
-  } | null;
-  flat: Readonly<Record<string, readonly unknown[]>>;
-  batches: readonly { tokensPerGpu: number; speedup: Interval }[];
-  seedsMatter: boolean;
-}
-
 /** The front as a table, how sure and how flat the optimum is, the break-even batch, and the sentence to act on. */
-export function tuneText(found: TunedFigures): string {
+export function tuneText(found: TuneResult): string {
   return [
     roundsLine(found),
     '',
@@ -48,7 +21,7 @@ export function tuneText(found: TunedFigures): string {
   ].join('\n');
 }
 
-function roundsLine({ policy, tried, rounds }: TunedFigures): string {
+function roundsLine({ policy, tried, rounds }: TuneResult): string {
   const parts = rounds.map(
     ({ settings, steps, seeds }) =>
       `${settings} on ${steps === null ? 'all' : steps} steps × ${seeds} ${seeds === 1 ? 'seed' : 'seeds'}`,
@@ -56,7 +29,7 @@ function roundsLine({ policy, tried, rounds }: TunedFigures): string {
   return `${policy}: ${tried} settings; ${parts.join(', then ')}`;
 }
 
-function frontTable({ minimise, finalists }: TunedFigures): string {
+function frontTable({ minimise, finalists }: TuneResult): string {
   const options = Object.keys(finalists[0].setting);
   const grid = new Table({
     head: ['', ...options, ...minimise, 'vs ep [90 % over seeds]', ''],
@@ -85,14 +58,14 @@ function formatRatio({ mean, low, high }: Interval): string {
   return `${formatFactor(mean)} [${low.toFixed(2)}, ${high.toFixed(2)}]`;
 }
 
-function flatLines({ flat, minimise }: TunedFigures): string[] {
+function flatLines({ flat, minimise }: TuneResult): string[] {
   const values = Object.entries(flat).map(([option, near]) => `${option} ${near.map(String).join(', ')}`);
   return [
     `Within 2 % of the best ${minimise[0]} in the first round, each with some value of the others: ${values.join('; ')}.`,
   ];
 }
 
-function sureLines({ recommended, minimise, seedsMatter }: TunedFigures): string[] {
+function sureLines({ recommended, minimise, seedsMatter }: TuneResult): string[] {
   if (recommended === null) return [];
   const { overDefaults, overNext, seeds, gatedShare } = recommended;
   const next = overNext === null ? '' : `, ${formatRatio(overNext)} as good as the next best setting`;
@@ -106,7 +79,7 @@ function sureLines({ recommended, minimise, seedsMatter }: TunedFigures): string
 }
 
 /** Between which batches the policy starts to beat plain EP. */
-function batchLines({ batches, policy }: TunedFigures): string[] {
+function batchLines({ batches, policy }: TuneResult): string[] {
   if (batches.length === 0) return [];
   const tokens = (index: number) => batches[index].tokensPerGpu.toLocaleString('en');
   const wins = batches.map(({ speedup }) => (speedup.low ?? speedup.mean) > 1);
@@ -124,7 +97,7 @@ function batchLines({ batches, policy }: TunedFigures): string[] {
   ];
 }
 
-function sentence({ recommended, policy, finalists }: TunedFigures): string {
+function sentence({ recommended, policy, finalists }: TuneResult): string {
   if (recommended === null) {
     const [{ refused }] = finalists;
     return `Stay with ep here: no setting of ${policy} may be recommended; the best one ${refused}.`;

@@ -10,7 +10,6 @@ import {
   clusterPresets,
   clusterSchema,
   defaultProfile,
-  expertStageCost,
   findStage,
   gpuPresets,
   profileSchema,
@@ -187,9 +186,9 @@ export function resolveScenario(
   attempt(file, 'cluster.gpus', cluster.gpus, () => contiguous(cluster.gpus, shape.experts, 16));
   const machine: Machine = { cluster, shape };
   const runtime = resolveRuntime(scenario);
-  // The cost of the model's experts must be known before anything runs.
+  // A kernel for the model's experts must be known before anything runs.
   attempt(file, 'model.weightDtype', shape.weightDtype, () =>
-    expertStageCost(cluster.profile, shape, 'fused'),
+    findStage(cluster.profile, shape, 'fused', 'serving'),
   );
   const policies = resolvePolicies(scenario);
   const notes: string[] = [];

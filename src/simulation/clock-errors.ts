@@ -22,6 +22,9 @@ import {
  */
 export type Basis = 'fitted' | 'assumed' | 'unvalidated' | 'sampled';
 
+/** Where an error of a latency comes from. */
+export type ErrorSource = TimeSource | 'skewed traffic' | 'sampling';
+
 /** What of a policy's mean latency hangs on which numbers. */
 export interface Exposure {
   /** Seconds of a layer's critical path, by source. */
@@ -39,7 +42,7 @@ export interface Exposure {
 
 /** One cause of uncertainty and what it does to a logarithm. */
 export interface ErrorPart {
-  source: TimeSource | 'skewed traffic' | 'sampling';
+  source: ErrorSource;
   basis: Basis;
   spread: Spread;
 }
@@ -52,6 +55,7 @@ const SAME_WORK = 0.01;
 const FITTED_BYTES = 2 ** 20;
 
 const LINK: Known = { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.link) };
+const COPIES: Known = { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.copies) };
 const MOVEMENT: Known = { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.movement) };
 const SKEWED_TRAFFIC = spreadOf(ASSUMED_RANGES.skewedTraffic);
 
@@ -69,10 +73,7 @@ export class ClockErrors {
   constructor({ cluster: { profile, gpus, gpusPerNode } }: Machine, { hostAccuracy }: Runtime) {
     // Between nodes the NIC stands for all of an exchange: it is the slower link.
     this.link = knownBy((gpus > gpusPerNode ? profile.nic : profile.nvlink).accuracy) ?? LINK;
-    this.copies = knownBy(profile.copyAccuracy) ?? {
-      basis: 'assumed',
-      spread: spreadOf(ASSUMED_RANGES.copies),
-    };
+    this.copies = knownBy(profile.copyAccuracy) ?? COPIES;
     this.host = { basis: hostAccuracy.basis, spread: spreadOf(hostAccuracy.range) };
   }
 

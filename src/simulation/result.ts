@@ -1,7 +1,7 @@
 import type { PolicyOptions } from '../balancing/index.js';
-import type { MemoryCategory, Phase, TimeSource } from '../execution/index.js';
+import type { MemoryCategory, Phase } from '../execution/index.js';
 import type { LatencySummary, Skew } from '../metrics/index.js';
-import type { Basis } from './clock-errors.js';
+import type { Basis, ErrorSource } from './clock-errors.js';
 
 /** Whether a policy's peak fits: also with what a caching allocator holds, or only just. */
 export type Verdict = 'fits' | 'at risk' | 'does not fit';
@@ -50,7 +50,7 @@ export interface Speedup {
 
 /** A cause of uncertainty, alone. */
 export interface UncertaintyPart {
-  source: TimeSource | 'skewed traffic' | 'sampling';
+  source: ErrorSource;
   basis: Basis;
   /** Factors on the mean latency (90 %). */
   range: [number, number];

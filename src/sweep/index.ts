@@ -12,7 +12,9 @@ export {
   objectives,
   settingsOf,
   survivors,
+  type Finalist,
   type ObjectiveName,
   type Setting,
+  type TuneResult,
   type TuneSpace,
 } from './tuning.js';

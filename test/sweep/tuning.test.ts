@@ -1,7 +1,7 @@
 import { fc, test } from '@fast-check/vitest';
 import { describe, expect, it } from 'vitest';
 import { policies } from '../../src/balancing/index.js';
-import { tuneText, type TunedFigures } from '../../src/report/index.js';
+import { tuneText } from '../../src/report/index.js';
 import {
   defaultSpace,
   dominates,
@@ -9,6 +9,7 @@ import {
   halvingRounds,
   settingsOf,
   survivors,
+  type TuneResult,
 } from '../../src/sweep/index.js';
 
 describe('successive halving', () => {
@@ -87,7 +88,7 @@ it('tries only what the policies allow', () => {
 
 describe('what is said of a search', () => {
   const interval = (mean: number) => ({ mean, low: mean - 0.05, high: mean + 0.05 });
-  const figures: TunedFigures = {
+  const figures: TuneResult = {
     policy: 'llep',
     minimise: ['step', 'peak-memory'],
     tried: 4,
@@ -114,7 +115,7 @@ describe('what is said of a search', () => {
     batches: [],
     seedsMatter: true,
   };
-  const last = (changes: Partial<TunedFigures>) =>
+  const last = (changes: Partial<TuneResult>) =>
     tuneText({ ...figures, ...changes })
       .split('\n')
       .at(-1);

@@ -43,8 +43,8 @@ export class LentWork {
   }
 
   /**
-   * Writes slices, and one transfer for every pair of an expert and a helper. A source's copies are computed on its own GPU as far as that has a quota, then go to
-   * the GPUs with quotas left, in their order.
+   * Writes slices, and one transfer for every pair of an expert and a helper. A source's copies are computed on its
+   * own GPU as far as that has a quota, then go to the GPUs with quotas left, in their order.
    * @param counts [source · experts + expert]
    * @param home GPU by expert
    * @returns whether anything was lent

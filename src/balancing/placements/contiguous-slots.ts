@@ -1,17 +1,10 @@
 import { z } from 'zod';
 import { evenSlots, placementOfSlots } from '../placement.js';
-import { refuseSlots, type PlacementRule } from './rule.js';
+import { repeatingSlots, repeatingSlotsRule, type PlacementRule } from './rule.js';
 
 const options = z.strictObject({
   kind: z.literal('contiguous'),
-  slots: z
-    .int()
-    .min(1)
-    .nullable()
-    .default(null)
-    .describe(
-      'Slots of a layer; null: one per expert. Slots beyond the experts repeat them from the first on.',
-    ),
+  slots: repeatingSlots,
 });
 
 type Options = z.output<typeof options>;
@@ -21,12 +14,10 @@ type Options = z.output<typeof options>;
  * where slots are redundant. GPUs differ by one slot where they cannot share them equally.
  */
 export const contiguousSlots: PlacementRule<Options, z.input<typeof options>> = {
+  ...repeatingSlotsRule,
   kind: 'contiguous',
   summary: 'experts in order, GPU after GPU; slots beyond them repeat the first ones',
   options,
-  adapts: false,
-  slots: ({ slots }, { experts }) => slots ?? experts,
-  refusal: ({ slots }, site) => (slots === null ? null : refuseSlots(slots, site, false)),
   start(chosen, site) {
     const slots = contiguousSlots.slots(chosen, site);
     const placement = slots === site.experts ? site.placement : repeated(slots, site);

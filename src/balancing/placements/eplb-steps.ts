@@ -4,19 +4,16 @@ import { placementOfSlots } from '../placement.js';
 import {
   layerByLayer,
   oneSpareSlotPerGpu,
+  refuseGroups,
   refuseSlots,
+  slotsWithSpare,
   type PlacementRule,
   type PlacementSite,
 } from './rule.js';
 
 const options = z.strictObject({
   kind: z.literal('eplb-steps'),
-  slots: z
-    .int()
-    .min(1)
-    .nullable()
-    .default(null)
-    .describe('Slots of a layer, a multiple of the GPUs; null: one more per GPU than its experts need.'),
+  slots: slotsWithSpare,
   groups: z
     .int()
     .min(1)
@@ -43,16 +40,8 @@ export const eplbSteps: PlacementRule<Options, z.input<typeof options>> = {
   options,
   adapts: true,
   slots: ({ slots }, site) => slots ?? oneSpareSlotPerGpu(site),
-  refusal(chosen, site) {
-    if (site.experts % chosen.groups !== 0) {
-      return {
-        option: 'groups',
-        found: `${chosen.groups} for ${site.experts} experts`,
-        allowed: 'a divisor of the experts (groups: 1)',
-      };
-    }
-    return refuseSlots(eplbSteps.slots(chosen, site), site, true);
-  },
+  refusal: (chosen, site) =>
+    refuseGroups(chosen.groups, site) ?? refuseSlots(eplbSteps.slots(chosen, site), site, true),
   start(chosen, site) {
     const { gpus, experts, weightBits } = site;
     const slots = eplbSteps.slots(chosen, site);

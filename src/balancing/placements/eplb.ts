@@ -5,19 +5,16 @@ import { EplbLayer, type EplbShape } from './eplb-layer.js';
 import {
   layerByLayer,
   oneSpareSlotPerGpu,
+  refuseGroups,
   refuseSlots,
+  slotsWithSpare,
   type PlacementRule,
   type PlacementSite,
 } from './rule.js';
 
 const options = z.strictObject({
   kind: z.literal('eplb'),
-  slots: z
-    .int()
-    .min(1)
-    .nullable()
-    .default(null)
-    .describe('Slots of a layer, a multiple of the GPUs; null: one more per GPU than its experts need.'),
+  slots: slotsWithSpare,
   groups: z
     .int()
     .min(1)
@@ -78,13 +75,8 @@ function refusal(chosen: Options, site: PlacementSite): Refusal | null {
       allowed: 'false, or GPUs that divide the experts',
     };
   }
-  if (experts % groups !== 0) {
-    return {
-      option: 'groups',
-      found: `${groups} for ${experts} experts`,
-      allowed: 'a divisor of the experts (groups: 1)',
-    };
-  }
+  const badGroups = refuseGroups(groups, site);
+  if (badGroups !== null) return badGroups;
   const planned = eplbPlacement.slots(chosen, site);
   if (avoidDuplicates && planned > experts * gpus) {
     return {

@@ -1,29 +1,20 @@
 import { z } from 'zod';
 import { placementOf } from '../placement.js';
-import { refuseSlots, type PlacementRule } from './rule.js';
+import { repeatingSlots, repeatingSlotsRule, type PlacementRule } from './rule.js';
 
 const options = z.strictObject({
   kind: z.literal('round-robin'),
-  slots: z
-    .int()
-    .min(1)
-    .nullable()
-    .default(null)
-    .describe(
-      'Slots of a layer; null: one per expert. Slots beyond the experts repeat them from the first on.',
-    ),
+  slots: repeatingSlots,
 });
 
 type Options = z.output<typeof options>;
 
 /** Experts dealt to the GPUs in turn: expert e on GPU e mod GPUs (vLLM's `round_robin` placement). */
 export const roundRobin: PlacementRule<Options, z.input<typeof options>> = {
+  ...repeatingSlotsRule,
   kind: 'round-robin',
   summary: 'experts dealt to the GPUs in turn',
   options,
-  adapts: false,
-  slots: ({ slots }, { experts }) => slots ?? experts,
-  refusal: ({ slots }, site) => (slots === null ? null : refuseSlots(slots, site, false)),
   start(chosen, site) {
     const { gpus, experts, weightBits } = site;
     const dealt: number[][] = Array.from({ length: gpus }, () => []);

@@ -1,4 +1,4 @@
-import type { z } from 'zod';
+import { z } from 'zod';
 import type { LoadHistory } from '../history/estimator.js';
 import type { Placement } from '../placement.js';
 import type { PolicySetting, Refusal } from '../policy.js';
@@ -40,9 +40,45 @@ export function layerByLayer(place: (loads: LoadHistory, current: Placement) => 
   return { place: (loads, current) => loads.map((own, layer) => place(own, current[layer])) };
 }
 
+/** Option of rules that look at no loads. */
+export const repeatingSlots = z
+  .int()
+  .min(1)
+  .nullable()
+  .default(null)
+  .describe(
+    'Slots of a layer; null: one per expert. Slots beyond the experts repeat them from the first on.',
+  );
+
+/** What those rules make of it. */
+export const repeatingSlotsRule = {
+  adapts: false,
+  slots: ({ slots }: { slots: number | null }, { experts }: PlacementSite) => slots ?? experts,
+  refusal: ({ slots }: { slots: number | null }, site: PlacementSite) =>
+    slots === null ? null : refuseSlots(slots, site, false),
+} as const;
+
+/** Option of rules that copy hot experts; see `oneSpareSlotPerGpu`. */
+export const slotsWithSpare = z
+  .int()
+  .min(1)
+  .nullable()
+  .default(null)
+  .describe('Slots of a layer, a multiple of the GPUs; null: one more per GPU than its experts need.');
+
 /** Slots where a rule is told nothing: one more per GPU than the experts need, and no more than every expert once. */
 export function oneSpareSlotPerGpu({ experts, gpus }: PlacementSite): number {
   return Math.min(Math.ceil(experts / gpus) + 1, experts) * gpus;
+}
+
+/** Refuses groups that experts can't be divided into. */
+export function refuseGroups(groups: number, { experts }: PlacementSite): Refusal | null {
+  if (experts % groups === 0) return null;
+  return {
+    option: 'groups',
+    found: `${groups} for ${experts} experts`,
+    allowed: 'a divisor of the experts (groups: 1)',
+  };
 }
 
 /** Refuses a number of slots that leaves an expert without one, or that GPUs cannot share equally. */

@@ -1,15 +1,10 @@
 import { z } from 'zod';
 import { placementOf } from '../placement.js';
-import { layerByLayer, oneSpareSlotPerGpu, refuseSlots, type PlacementRule } from './rule.js';
+import { layerByLayer, oneSpareSlotPerGpu, refuseSlots, slotsWithSpare, type PlacementRule } from './rule.js';
 
 const options = z.strictObject({
   kind: z.literal('tensorrt-llm'),
-  slots: z
-    .int()
-    .min(1)
-    .nullable()
-    .default(null)
-    .describe('Slots of a layer, a multiple of the GPUs; null: one more per GPU than its experts need.'),
+  slots: slotsWithSpare,
 });
 
 type Options = z.output<typeof options>;

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { LentWork } from '../dispatch/lent-work.js';
-import { homePlan, type LayerPlan } from '../plan.js';
+import { homeOrDivided, type LayerPlan } from '../plan.js';
 import { plainTraits, type Policy } from '../policy.js';
 
 const options = z.strictObject({
@@ -22,7 +22,7 @@ export interface State {
   work: LentWork;
   order: Int32Array;
   home: LayerPlan;
-  shadowed: LayerPlan;
+  balanced: LayerPlan;
 }
 
 /**
@@ -46,17 +46,15 @@ export const fastermoeShadow: Policy<Options, State, z.input<typeof options>> = 
   ],
   start(chosen, { gpus, experts, placement }) {
     const work = new LentWork(gpus, experts);
-    const home = homePlan(placement);
     return {
       options: chosen,
       work,
       order: new Int32Array(experts),
-      home: { ...home, gated: true },
-      shadowed: { ...home, slices: work.slices, transfers: work.transfers },
+      ...homeOrDivided(placement, work),
     };
   },
   decide(state, { counts, loads }) {
-    const { work, home, shadowed, order, options: chosen } = state;
+    const { work, home, balanced, order, options: chosen } = state;
     const { home: homeOf, gpus, experts } = home.placement;
     for (let e = 0; e < experts; e++) order[e] = e;
     order.sort((a, b) => loads[b] - loads[a] || a - b);
@@ -67,6 +65,6 @@ export const fastermoeShadow: Policy<Options, State, z.input<typeof options>> = 
         if (gpu !== homeOf[expert]) work.lend(expert, gpu, counts[gpu * experts + expert]);
       }
     }
-    return { state, plan: work.divide(counts, loads, homeOf) ? shadowed : home };
+    return { state, plan: work.divide(counts, loads, homeOf) ? balanced : home };
   },
 };

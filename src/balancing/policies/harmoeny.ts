@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { LentWork } from '../dispatch/lent-work.js';
-import { homePlan, type LayerPlan } from '../plan.js';
+import { homeOrDivided, type LayerPlan } from '../plan.js';
 import { plainTraits, type Policy } from '../policy.js';
 
 const options = z.strictObject({
@@ -43,14 +43,12 @@ export const harmoeny: Policy<Options, State, z.input<typeof options>> = {
   ],
   start(chosen, { gpus, experts, placement }) {
     const work = new LentWork(gpus, experts);
-    const home = homePlan(placement);
     return {
       options: chosen,
       work,
       gpuLoads: new Float64Array(gpus),
       atHome: new Float64Array(experts),
-      home: { ...home, gated: true },
-      balanced: { ...home, slices: work.slices, transfers: work.transfers },
+      ...homeOrDivided(placement, work),
     };
   },
   decide(state, { counts, loads }) {

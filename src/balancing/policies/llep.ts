@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { LeastLoadedSpill } from '../dispatch/least-loaded-spill.js';
-import { homePlan, type LayerPlan } from '../plan.js';
+import { homeOrDivided, type LayerPlan } from '../plan.js';
 import { plainTraits, type Policy } from '../policy.js';
 
 const options = z.strictObject({
@@ -49,13 +49,11 @@ export const llep: Policy<Options, State, z.input<typeof options>> = {
   movesWeights: () => true,
   start(chosen, { gpus, gpusPerNode, experts, placement }) {
     const spill = new LeastLoadedSpill(gpus, gpusPerNode, experts, chosen);
-    const home = homePlan(placement);
     return {
       options: chosen,
       spill,
       gpuLoads: new Float64Array(gpus),
-      home: { ...home, gated: true },
-      balanced: { ...home, slices: spill.slices, transfers: spill.transfers },
+      ...homeOrDivided(placement, spill),
     };
   },
   decide(state, { loads }) {

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { LentWork } from '../dispatch/lent-work.js';
-import { homePlan, type LayerPlan } from '../plan.js';
+import { homeOrDivided, type LayerPlan } from '../plan.js';
 import { plainTraits, type Policy } from '../policy.js';
 
 const options = z.strictObject({
@@ -46,14 +46,7 @@ export const ultraep: Policy<Options, State, z.input<typeof options>> = {
   ],
   start(chosen, { gpus, gpusPerNode, experts, placement }) {
     const planner = new UltraEp(gpus, gpusPerNode, experts, chosen);
-    const home = homePlan(placement);
-    const { slices, transfers } = planner.work;
-    return {
-      options: chosen,
-      planner,
-      home: { ...home, gated: true },
-      balanced: { ...home, slices, transfers },
-    };
+    return { options: chosen, planner, ...homeOrDivided(placement, planner.work) };
   },
   decide(state, { counts, loads }) {
     const { planner, home, balanced } = state;

@@ -160,13 +160,16 @@ export function fitTokenExchanges(
   }));
 }
 
-/** Predictions of the same rows, each by a fit of its kernel on three quarters of the others. */
+/** By kernel: predictions of the same rows, each by a fit on three quarters of the others. */
 export function crossValidateTokenExchanges(
   rows: readonly TokenExchangeRow[],
   nominal: NominalRates,
   fewest = 12,
-): Predicted[] {
-  return kernelsOf(rows, fewest).flatMap((own) => withoutEveryFourth(own, nominal));
+): { mode: TokenExchangeRow['mode']; direction: TokenExchangeRow['direction']; left: Predicted[] }[] {
+  return kernelsOf(rows, fewest).map((own) => {
+    const [{ mode, direction }] = own;
+    return { mode, direction, left: withoutEveryFourth(own, nominal) };
+  });
 }
 
 function kernelsOf(rows: readonly TokenExchangeRow[], fewest: number): TokenExchangeRow[][] {

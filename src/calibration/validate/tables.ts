@@ -4,12 +4,7 @@ import { errorsOf, skewErrors, wellTuned, type Predicted } from '../fit/accuracy
 import { heldRows, heldSkews } from '../fit/coverage.js';
 import { stageRowsOf, type StageRow } from '../fit/expert-rows.js';
 import { crossValidate, fitExpertStage, predictRows, type StageSetting } from '../fit/expert-stage.js';
-import {
-  crossValidateNvlink,
-  crossValidateTokenExchanges,
-  fitNvlink,
-  fitTokenExchanges,
-} from '../fit/network.js';
+import { crossValidateNvlink, crossValidateTokenExchanges } from '../fit/network.js';
 import type { CollectiveRow, Measurements, MoeLayerRow, TokenExchangeRow } from '../measurements.js';
 import { coverageGate, type Gate } from './gate.js';
 
@@ -182,28 +177,22 @@ export function networkGates(measured: readonly Measurements[]): Gate[] {
     gates.push({ ...gate(name, points, 'MAPE', mape, allowed), suite: 'network' });
   const collectives = ofOp<CollectiveRow>(measured, 'collective');
   if (collectives.length > 0) {
-    const { accuracy } = fitNvlink(collectives, h100.nvlinkBandwidth);
-    line('NCCL all-to-all ≥ 1 MiB, numbers of GPUs left out', accuracy!.rows, accuracy!.mape, 8);
+    const name = 'NCCL all-to-all ≥ 1 MiB, numbers of GPUs left out';
     const left = crossValidateNvlink(collectives, h100.nvlinkBandwidth);
-    gates.push(
-      coverageGate(
-        'network',
-        'NCCL all-to-all ≥ 1 MiB, numbers of GPUs left out',
-        left.length,
-        heldRows(left),
-      ),
-    );
+    line(name, left.length, errorsOf(left).mape, 8);
+    gates.push(coverageGate('network', name, left.length, heldRows(left)));
   }
   const exchanges = ofOp<TokenExchangeRow>(measured, 'token-exchange');
   const nominal = { nvlink: h100.nvlinkBandwidth, nic: h100.nicBandwidth };
-  for (const { mode, direction, accuracy } of fitTokenExchanges(exchanges, nominal)) {
-    for (const { group, rows, mape } of accuracy.groups) {
+  const kernels = crossValidateTokenExchanges(exchanges, nominal);
+  for (const { mode, direction, left } of kernels) {
+    for (const [group, own] of groupBy(left, (row) => row.group)) {
       const name = `DeepEP ${mode} ${direction}, ${group}, every fourth row left out`;
-      line(name, rows, mape, group === '1 node' ? 8 : 20);
+      line(name, own.length, errorsOf(own).mape, group === '1 node' ? 8 : 20);
     }
   }
   if (exchanges.length > 0) {
-    const left = crossValidateTokenExchanges(exchanges, nominal);
+    const left = kernels.flatMap((kernel) => kernel.left);
     gates.push(coverageGate('network', 'DeepEP, every fourth row left out', left.length, heldRows(left)));
   }
   return gates;

@@ -1,4 +1,4 @@
-import { meanInterval } from '../../metrics/index.js';
+import { mean } from 'd3-array';
 import { ScenarioError } from '../../scenario/index.js';
 import { checkOnePolicy, frame, labelsOf, textOf, titleOf, type ChartKind } from './chart.js';
 import { numbersOf } from './selection.js';
@@ -18,7 +18,7 @@ export const heatMap: ChartKind = {
     checkOnePolicy(groups);
     const values = groups.flatMap(({ key, rows }) => {
       const numbers = numbersOf(rows, value);
-      return numbers.length === 0 ? [] : [{ x: key[x], y: key[y], value: meanInterval(numbers).mean }];
+      return numbers.length === 0 ? [] : [{ x: key[x], y: key[y], value: mean(numbers)! }];
     });
     const columns = new Set(values.map((cell) => cell.x)).size;
     const rows = new Set(values.map((cell) => cell.y)).size;

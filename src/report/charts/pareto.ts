@@ -1,4 +1,4 @@
-import { meanInterval } from '../../metrics/index.js';
+import { mean } from 'd3-array';
 import { ScenarioError } from '../../scenario/index.js';
 import { COLOURS, frame, labelsOf, policyNames, titleOf, type ChartKind } from './chart.js';
 import { numbersOf } from './selection.js';
@@ -43,7 +43,7 @@ export const pareto: ChartKind = {
     const points = groups.flatMap(({ key, rows }) => {
       const [xs, ys] = [numbersOf(rows, x), numbersOf(rows, y)];
       if (xs.length === 0 || ys.length === 0) return [];
-      return [{ x: meanInterval(xs).mean, y: meanInterval(ys).mean, policy: name(key) }];
+      return [{ x: mean(xs)!, y: mean(ys)!, policy: name(key) }];
     });
     const front = paretoFront(points);
     const values = points.map((point, i) => ({ ...point, front: front[i] }));
