@@ -2,7 +2,7 @@ import { mean } from 'd3-array';
 import { resolve } from 'node:path';
 import { readTable } from './files/index.js';
 import { meanInterval, type Interval } from './metrics/index.js';
-import { computeSweep, mergeSweep, prepareSweep, startSweep } from './run-sweep.js';
+import { prepareSweep, runSweep, startSweep } from './run-sweep.js';
 import { parsePolicy, ScenarioError } from './scenario/index.js';
 import {
   dominates,
@@ -249,8 +249,7 @@ class TuneSearch {
     const { out, jobs, signal, onPoints } = this.request;
     const started = await startSweep(await prepareSweep(sweep, this.file), resolve(out), false);
     if (!started.folder.hasTable()) {
-      await computeSweep(started, { jobs, signal, onPoints });
-      await mergeSweep(started);
+      await runSweep(started, { jobs, signal, onPoints });
     }
     const columns = [
       'point',

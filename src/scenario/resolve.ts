@@ -23,6 +23,7 @@ import {
   TraceError,
   tokenTraceSource,
   type GeneratorOptions,
+  type GeneratorSpec,
   type RoutingSource,
   type Trace,
 } from '../routing/index.js';
@@ -174,12 +175,14 @@ function profileNote({ cluster, shape }: Machine, { preset }: RuntimeOptions): s
 
 /**
  * Puts a scenario and the contents of its files together.
+ * @param draw what makes the steps of generated routing
  * @throws ScenarioError
  */
 export function resolveScenario(
   scenario: Scenario,
   file: string,
   contents: ScenarioContents,
+  draw: (spec: GeneratorSpec) => RoutingSource = generatorSource,
 ): ResolvedScenario {
   const shape = resolveModel(scenario, file, contents.modelConfig);
   const cluster = resolveCluster(scenario, file, contents.profile);
@@ -192,7 +195,7 @@ export function resolveScenario(
   );
   const policies = resolvePolicies(scenario);
   const notes: string[] = [];
-  const source = resolveRouting(scenario, file, machine, policies, contents.trace, notes);
+  const source = resolveRouting(scenario, file, machine, policies, contents.trace, draw, notes);
   notes.push(profileNote(machine, runtime));
   return {
     machine,
@@ -235,10 +238,13 @@ function resolveRouting(
   machine: Machine,
   policies: ResolvedScenario['policies'],
   trace: Trace | undefined,
+  draw: (spec: GeneratorSpec) => RoutingSource,
   notes: string[],
 ): RoutingSource {
   const { routing } = scenario.workload;
-  if (routing.kind !== 'trace') return resolveGenerator(scenario, routing, file, machine, policies, notes);
+  if (routing.kind !== 'trace') {
+    return resolveGenerator(scenario, routing, file, machine, policies, draw, notes);
+  }
   checkTraceModel(trace!, machine.shape, file, routing);
   return resolveTrace(scenario, routing, file, machine, policies, trace!, notes);
 }
@@ -249,6 +255,7 @@ function resolveGenerator(
   file: string,
   { cluster, shape }: Machine,
   policies: ResolvedScenario['policies'],
+  draw: (spec: GeneratorSpec) => RoutingSource,
   notes: string[],
 ): RoutingSource {
   const { tokensPerGpu, steps, layer } = workload;
@@ -278,7 +285,7 @@ function resolveGenerator(
     );
   }
   return attempt(file, 'workload.routing', routing, () =>
-    generatorSource({
+    draw({
       options: routing,
       setting: {
         gpus: cluster.gpus,
