@@ -52,6 +52,7 @@ export function frontChart({ finalists, minimise, policy }: TuneResult): Chart {
     const [across, up = across] = scores;
     return {
       row: i + 1,
+      label: '',
       ...setting,
       x: across.mean,
       xLow: across.low ?? across.mean,
@@ -62,6 +63,7 @@ export function frontChart({ finalists, minimise, policy }: TuneResult): Chart {
       front: onFront ? 'on the front' : 'beaten by another',
     };
   });
+  labelOnce(values);
   const axis = (name: ObjectiveName) => ({
     type: 'quantitative',
     title: titleOf(objectives[name].column),
@@ -98,8 +100,25 @@ export function frontChart({ finalists, minimise, policy }: TuneResult): Chart {
       },
       {
         mark: { type: 'text', dx: 9, dy: -9, fontSize: 11 },
-        encoding: { text: { field: 'row', type: 'quantitative' } },
+        encoding: { text: { field: 'label' } },
       },
     ],
   };
+}
+
+/** Points nearer to each other than a label is large have one label together. */
+function labelOnce(values: { row: number; label: string; x: number; y: number }[]): void {
+  const size = (coordinates: number[]) => Math.max(...coordinates) - Math.min(...coordinates) || 1;
+  const [width, height] = [size(values.map(({ x }) => x)), size(values.map(({ y }) => y))];
+  const labelled: typeof values = [];
+  for (const value of values) {
+    const near = labelled.find(
+      ({ x, y }) => Math.abs(x - value.x) < width / 20 && Math.abs(y - value.y) < height / 20,
+    );
+    if (near) near.label += `, ${value.row}`;
+    else {
+      value.label = String(value.row);
+      labelled.push(value);
+    }
+  }
 }
