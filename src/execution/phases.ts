@@ -15,6 +15,7 @@ export const PHASES = [
   'scale',
   'combine',
   'unpermute',
+  'head',
   'move',
 ] as const;
 
@@ -57,5 +58,6 @@ export const SOURCE_OF_PHASE: Readonly<Record<Phase, TimeSource>> = {
   scale: 'copies',
   combine: 'network',
   unpermute: 'copies',
+  head: 'attention and dense',
   move: 'movement',
 };
