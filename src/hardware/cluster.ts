@@ -27,13 +27,17 @@ export const clusterSchema = z.strictObject({
   speed: z
     .array(z.number().positive().max(10))
     .optional()
-    .describe('How fast each GPU runs its kernels, 1 as the profile says; a list of as many as there are GPUs.'),
+    .describe(
+      'How fast each GPU runs its kernels, 1 as the profile says; a list of as many as there are GPUs.',
+    ),
   jitter: z
     .number()
     .min(0)
     .max(2)
     .optional()
-    .describe('Kernels of every (step, layer, GPU) take a drawn factor as long: its standard deviation, mean 1.'),
+    .describe(
+      'Kernels of every (step, layer, GPU) take a drawn factor as long: its standard deviation, mean 1.',
+    ),
   pricePerGpuHour: rate.optional().describe('Price of one GPU for an hour, in any currency; scope model.'),
   forceSoftwareProfile: z.boolean().default(false).describe('Accept a profile that was timed without a GPU.'),
 });

@@ -9,12 +9,7 @@ import {
   type PolicyOptions,
   type PolicySetting,
 } from '../balancing/index.js';
-import {
-  createRuntime,
-  type Contexts,
-  type Machine,
-  type RuntimeOptions,
-} from '../execution/index.js';
+import { createRuntime, type Contexts, type Machine, type RuntimeOptions } from '../execution/index.js';
 import { bitsOf } from '../hardware/index.js';
 import { floorOfSkew, variesBetweenSteps } from '../metrics/index.js';
 import type { Calibration, RoutingSource } from '../routing/index.js';
