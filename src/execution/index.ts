@@ -1,15 +1,19 @@
+export type { LeadingSeconds } from './leading-work.js';
 export { combineBytes, dispatchBytes, type Machine, type TimedKernel } from './machine.js';
 export {
   accountOf,
   expertBytes,
   FRAGMENTATION_SHARE,
+  LAYER_CATEGORIES,
   MEMORY_CATEGORIES,
   newLedger,
   NON_TENSOR_BYTES,
   Residency,
+  type LayerCategory,
   type MemoryCategory,
 } from './memory.js';
+export { ModelParts, type Contexts } from './model-parts.js';
 export { PHASES, SOURCE_OF_PHASE, TIME_SOURCES, type Phase, type TimeSource } from './phases.js';
 export { BlockingMovement } from './placement-movement.js';
-export type { LayerProgram, ProgramContext, Runtime, RuntimeDefinition } from './runtime.js';
+export type { LayerProgram, ProgramContext, Rendezvous, Runtime, RuntimeDefinition } from './runtime.js';
 export { createRuntime, runtimes, type RuntimeOptions } from './runtimes/index.js';

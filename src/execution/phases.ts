@@ -1,5 +1,8 @@
 /** What a task of a layer does; the labels of its graph. */
 export const PHASES = [
+  'dense',
+  'attention',
+  'shared',
   'host',
   'count',
   'exchange-counts',
@@ -12,6 +15,7 @@ export const PHASES = [
   'scale',
   'combine',
   'unpermute',
+  'head',
   'move',
 ] as const;
 
@@ -23,12 +27,25 @@ export function labelOf(phase: Phase): number {
 }
 
 /** Whose numbers a phase's time hangs on. */
-export const TIME_SOURCES = ['experts', 'copies', 'network', 'movement', 'host'] as const;
+export const TIME_SOURCES = [
+  'experts',
+  'copies',
+  'network',
+  'movement',
+  'host',
+  'attention and dense',
+] as const;
 
 export type TimeSource = (typeof TIME_SOURCES)[number];
 
-/** Expert kernels; copies and gathers on a GPU; links; new placements, over any link; launches, reads and plans. */
+/**
+ * Expert kernels; copies and gathers on a GPU; links; new placements, over any link; launches, reads and plans; and
+ * what of the model is no MoE layer.
+ */
 export const SOURCE_OF_PHASE: Readonly<Record<Phase, TimeSource>> = {
+  dense: 'attention and dense',
+  attention: 'attention and dense',
+  shared: 'attention and dense',
   host: 'host',
   count: 'copies',
   'exchange-counts': 'network',
@@ -41,5 +58,6 @@ export const SOURCE_OF_PHASE: Readonly<Record<Phase, TimeSource>> = {
   scale: 'copies',
   combine: 'network',
   unpermute: 'copies',
+  head: 'attention and dense',
   move: 'movement',
 };

@@ -28,9 +28,9 @@ export function speedupCell(p: PolicyResult): string {
   return `${formatFactor(mean)}${hasRange(p) ? ` [${low.toFixed(2)}, ${high.toFixed(2)}]` : ''}`;
 }
 
-/** "674.6 MiB fits (1 layer)": one MoE layer is simulated, and its memory is all that is counted. */
-export function memoryCell({ peakMemory: { max, verdict } }: PolicyResult): string {
-  return `${formatBytes(max)} ${verdict} (1 layer)`;
+/** "674.6 MiB fits (1 layer)": in scope `layer` one MoE layer is simulated, and its memory is all that is counted. */
+export function memoryCell({ peakMemory: { max, verdict }, memory }: PolicyResult): string {
+  return `${formatBytes(max)} ${verdict}${memory === undefined ? ' (1 layer)' : ''}`;
 }
 
 /** "1.99 → 1.00": γ of the GPUs before and after. */
@@ -49,10 +49,19 @@ export function lossCell({ copies, loss }: PolicyResult): string {
 }
 
 /** What was run, in two lines: model and machine, layers and steps. */
-export function settingLines({ model, cluster, runtime, profile, routing }: Result): string[] {
+export function settingLines({
+  model,
+  moeLayers,
+  cluster,
+  runtime,
+  profile,
+  routing,
+  scenario,
+}: Result): string[] {
   const nodes = cluster.gpus > cluster.gpusPerNode ? ` in nodes of ${cluster.gpusPerNode}` : '';
-  const layers =
+  const routed =
     routing.layers.length === 1 ? `MoE layer ${routing.layers[0]}` : `${routing.layers.length} MoE layers`;
+  const layers = scenario.scope === 'model' ? `the whole model with ${moeLayers} MoE layers` : routed;
   return [
     `${model} on ${cluster.gpus} × ${cluster.gpu}${nodes}, runtime ${runtime}, fabric ${cluster.fabric}, ` +
       `profile ${profile.name} (${profile.status})`,
@@ -75,8 +84,8 @@ export function intervalLines({ routing, policies }: Result): string[] {
 }
 
 /** Whether the experts of all MoE layers would fit a GPU beside each other; nothing for a model of one layer. */
-export function allLayersLines({ moeLayers, policies }: Result): string[] {
-  if (moeLayers === 1) return [];
+export function allLayersLines({ moeLayers, policies, scenario }: Result): string[] {
+  if (moeLayers === 1 || scenario.scope === 'model') return [];
   const resident = policies
     .filter((p) => !isAnchor(p) || p.policy.kind === 'ep')
     .map(({ peakMemory: { byCategory } }) => byCategory.weights + byCategory.replicas);

@@ -46,13 +46,21 @@ const COLUMNS: readonly [string, ColumnType, (p: PolicyResult, result: Result) =
   [
     'gated_share',
     'number',
-    (p, result) => p.gatedLayers / (result.routing.steps * result.routing.layers.length),
+    (p, result) =>
+      p.gatedLayers /
+      (result.routing.steps *
+        (result.scenario.scope === 'model' ? result.moeLayers : result.routing.layers.length)),
   ],
   ['bound_s', 'number', (p) => p.bound?.stepLatency ?? null],
   ['bound_gap', 'number', (p) => p.bound?.gap ?? null],
   ['dropped_share', 'number', (p) => p.copies.dropped / p.copies.routed],
   ['quantised_share', 'number', (p) => (p.loss?.quantisedCopies ?? 0) / p.copies.routed],
   ['gate_mass_left', 'number', (p) => p.loss?.keptGateMass ?? null],
+  // Of the whole model; null in scope layer.
+  ['cost_per_million_tokens', 'number', (p) => p.serving?.costPerMillionTokens ?? null],
+  ['kv_tokens_per_gpu', 'number', (p) => p.memory?.kvTokens.room ?? null],
+  ['attention_wait_s', 'number', (p) => p.time.waitingFor?.source ?? null],
+  ['expert_wait_s', 'number', (p) => p.time.waitingFor?.experts ?? null],
   ['interval', 'text', (_, result) => result.routing.interval],
   ['profile', 'text', (_, result) => result.profile.name],
   ['profile_status', 'text', (_, result) => result.profile.status],
@@ -76,11 +84,11 @@ export function resultCsv(results: readonly Result[]): string {
 }
 
 /**
- * One row per (step, layer) and a column of seconds per policy.
- * @param latencies by policy, [step · layers + layer]
+ * One row per (step, layer), in scope `model` per step, and a column of seconds per policy.
+ * @param latencies by policy, [step · layers + layer], or [step]
  */
 export function stepsCsv(result: Result, latencies: readonly Float64Array[]): string {
-  const { layers } = result.routing;
+  const layers = result.scenario.scope === 'model' ? ['all'] : result.routing.layers;
   const columns = ['step', 'layer', ...result.policies.map(({ policy }) => policyLabel(policy))];
   const rows = Array.from(latencies[0], (_, i) => [
     Math.floor(i / layers.length),

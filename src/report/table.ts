@@ -14,6 +14,7 @@ import {
 import { plainTable } from './plain-table.js';
 import { formatBytes, formatFactor, formatSeconds } from './units.js';
 import { verdict } from './verdict.js';
+import { servingTable, wholeModelLines } from './whole-model.js';
 
 /** Below this many effective steps a p99 says little, and the maximum is shown. */
 const ENOUGH_FOR_P99 = 300;
@@ -28,6 +29,7 @@ export function resultTable(result: Result): string {
     '',
     table('Exact policies', exact, result),
     ...(inexact.length > 0 ? ['', table('Inexact policies (they change the output)', inexact, result)] : []),
+    ...servingTable(result),
     '',
     legend(result),
     ...result.routing.notes.map((note) => `* ${note}`),
@@ -89,7 +91,10 @@ function legend(result: Result): string {
   return [
     'step: mean latency. vs ep: mean latency of ep over it, with the interval of the pair.',
     ...intervalLines(result),
-    'peak memory: in use on the fullest GPU, with this one MoE layer resident.',
+    `peak memory: in use on the fullest GPU, with ${
+      result.scenario.scope === 'model' ? 'all weights and the KV cache' : 'this one MoE layer resident'
+    }.`,
+    ...wholeModelLines(result),
     ...allLayersLines(result),
     `γ GPU: max/mean copies per GPU, every copy at home → as planned; a uniform router would show ` +
       `${gpu.floor.toFixed(2)} (per expert ${expert.floor.toFixed(2)}, here ${expert.before.maxOverMean.toFixed(2)}).`,

@@ -55,6 +55,7 @@ const SAME_WORK = 0.01;
 const FITTED_BYTES = 2 ** 20;
 
 const LINK: Known = { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.link) };
+const DENSE: Known = { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.dense) };
 const COPIES: Known = { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.copies) };
 const MOVEMENT: Known = { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.movement) };
 const SKEWED_TRAFFIC = spreadOf(ASSUMED_RANGES.skewedTraffic);
@@ -91,6 +92,7 @@ export class ClockErrors {
       part('network', this.linkError(exposure.exchangeBytes)),
       part('movement', MOVEMENT),
       part('host', this.host),
+      part('attention and dense', DENSE),
       {
         source: 'skewed traffic',
         basis: 'unvalidated',
@@ -111,6 +113,7 @@ export class ClockErrors {
       common('network', this.linkError(Math.min(a.exchangeBytes, b.exchangeBytes))),
       common('movement', MOVEMENT),
       common('host', this.host),
+      common('attention and dense', DENSE),
       sharedErrorSpread(skewedTraffic(a), sharesA.network, skewedTraffic(b), sharesB.network),
     ];
   }

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { planLayer } from '../../src/balancing/index.js';
+import { accountOf } from '../../src/execution/index.js';
 import { writeInPieces } from '../../src/files/index.js';
 import { recordTrace } from '../../src/record-trace.js';
 import { openScenario } from '../../src/run.js';
@@ -76,9 +77,12 @@ describe('invariants', () => {
   test.prop([scenarioArbitrary], RUNS)(
     '4 memory: after every layer only what is resident is left',
     async (scenario) => {
-      const { policies } = await simulateScenario(scenario, ({ ledger, plan, residency }) => {
+      const { policies } = await simulateScenario(scenario, ({ ledger, residency }) => {
         for (let gpu = 0; gpu < ledger.pools; gpu++) {
-          expect(ledger.totalOf(gpu)).toBe(residency.bytesOn(plan!.placement, gpu));
+          const laidOut =
+            ledger.usedBy(accountOf(gpu, 'otherWeights')) + ledger.usedBy(accountOf(gpu, 'kvCache'));
+          expect(laidOut > 0).toBe(scenario.scope === 'model');
+          expect(ledger.totalOf(gpu)).toBe(residency.bytesOn(gpu) + laidOut);
           expect(ledger.peakOf(gpu).bytes).toBeGreaterThanOrEqual(ledger.totalOf(gpu));
         }
       });
@@ -217,7 +221,10 @@ describe('invariants', () => {
         policies: ['ep', 'balanced'],
         runtime: 'llep-reference',
       });
-      const { source, machine, runtime, policies, seed } = resolved;
+      const { source, runtime, policies, seed } = resolved;
+      // A GPU that is slower than others has no twin.
+      const cluster = { ...resolved.machine.cluster, speed: undefined, jitter: undefined };
+      const machine = { ...resolved.machine, cluster };
       const renamed = {
         ...source,
         start() {

@@ -112,6 +112,9 @@ export const scenarioArbitrary: fc.Arbitrary<ScenarioInput> = fc
     routing: routingArbitrary,
     policies: fc.array(policyArbitrary, { minLength: 1, maxLength: 4 }),
     layer: fc.constantFrom(0, 'all' as const),
+    whole: fc.constantFrom(null, null, null, null, 'prefill' as const, 'decode' as const),
+    stragglers: fc.boolean(),
+    mla: fc.boolean(),
     seed: fc.nat(1000),
   })
   .map(
@@ -127,11 +130,39 @@ export const scenarioArbitrary: fc.Arbitrary<ScenarioInput> = fc
       layer,
       runtime,
       seed,
+      whole,
+      stragglers,
+      mla,
     }) => ({
-      model: { hiddenSize: 512, expertHiddenSize: 256, experts, topK, moeLayers: 2, weightDtype },
-      cluster: { gpu: 'h100', gpus, gpusPerNode, fabric },
+      model: {
+        hiddenSize: 512,
+        expertHiddenSize: 256,
+        experts,
+        topK,
+        moeLayers: 2,
+        weightDtype,
+        ...(whole === null ? {} : wholeShape(mla)),
+      },
+      cluster: {
+        gpu: 'h100' as const,
+        gpus,
+        gpusPerNode,
+        fabric,
+        ...(stragglers
+          ? { jitter: 0.3, speed: Array.from({ length: gpus }, (_, gpu) => 1 - 0.05 * gpu) }
+          : {}),
+      },
       runtime,
-      workload: { phase: 'prefill' as const, tokensPerGpu, steps, routing, layer },
+      workload: {
+        phase: whole ?? ('prefill' as const),
+        tokensPerGpu,
+        steps,
+        routing,
+        layer,
+        ...(whole === 'decode' ? { kvTokens: { mean: 1000 * tokensPerGpu, cv: 0.5 } } : {}),
+        ...(whole === 'prefill' ? { promptTokens: [40, 300] } : {}),
+      },
+      ...(whole === null ? {} : { scope: 'model' as const }),
       policies: policies
         .filter((policy) =>
           possible(policy, gpus, experts, weightDtype, routing.gateWeights, tokensPerGpu * topK),
@@ -140,6 +171,27 @@ export const scenarioArbitrary: fc.Arbitrary<ScenarioInput> = fc
       seed,
     }),
   );
+
+/** What scope model needs of a shape. */
+function wholeShape(mla: boolean) {
+  return {
+    attention: mla
+      ? ({
+          kind: 'mla',
+          heads: 8,
+          kvRank: 64,
+          queryRank: null,
+          ropeSize: 16,
+          nopeSize: 32,
+          valueSize: 32,
+        } as const)
+      : ({ kind: 'gqa', heads: 8, kvHeads: 2, headSize: 64, window: 128, windowEvery: 2 } as const),
+    denseLayers: 1,
+    denseHiddenSize: 1024,
+    vocabulary: 4096,
+    sharedExperts: 1,
+  };
+}
 
 /** Leaves out what is refused for good reason. */
 function possible(
@@ -163,7 +215,7 @@ function possible(
 /** Runs a scenario as `epsim run` does, with a look at every simulated layer. */
 export async function simulateScenario(scenario: ScenarioInput, onLayer?: SimulationSpec['onLayer']) {
   const { resolved } = await openScenario(scenario);
-  const { machine, runtime, source, policies, warmup, seed, placementMaps } = resolved;
+  const { machine, runtime, source, policies, warmup, seed, contexts, placementMaps } = resolved;
   return simulate({
     machine,
     runtime,
@@ -171,6 +223,7 @@ export async function simulateScenario(scenario: ScenarioInput, onLayer?: Simula
     policies,
     warmup,
     seed,
+    contexts,
     placementMaps,
     resamples: 0,
     onLayer,
