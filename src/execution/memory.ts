@@ -9,6 +9,7 @@ export const MEMORY_CATEGORIES = [
   'replicas',
   'borrowedWeights',
   'staging',
+  'communicationBuffers',
   'activations',
   'dispatchBuffers',
   'intermediates',
@@ -16,7 +17,7 @@ export const MEMORY_CATEGORIES = [
 ] as const;
 
 /** Categories of what lasts from layer to layer. */
-const RESIDENT = ['weights', 'replicas', 'staging'] as const;
+const RESIDENT = ['weights', 'replicas', 'staging', 'communicationBuffers'] as const;
 
 export type MemoryCategory = (typeof MEMORY_CATEGORIES)[number];
 
@@ -45,7 +46,8 @@ export function expertBytes({ shape }: Machine, bits: number): number {
 /**
  * The experts that are resident on every GPU: those of its slots, or (`all`) every expert once plus its
  * replicas, as in a benchmark that loads the whole layer on every GPU. With `staging`, beside them a buffer of the
- * size of one layer's slots, into which the weights of coming placements travel.
+ * size of one layer's slots, into which the weights of coming placements travel. And static buffers for
+ * communication, where they grow with the slots.
  */
 export class Residency {
   private inForce: Placement | null = null;
@@ -56,6 +58,7 @@ export class Residency {
     private readonly ledger: MemoryLedger,
     private readonly experts: 'home' | 'all',
     private readonly staging: boolean,
+    private readonly communicationBytes: (slots: number) => number = () => 0,
   ) {}
 
   /** Brings the ledger to the resident level of a placement. */
@@ -78,7 +81,7 @@ export class Residency {
   /** Resident bytes of a GPU under a placement. */
   bytesOn(placement: Placement, gpu: number): number {
     const levels = this.levelsOf(placement);
-    return levels[3 * gpu] + levels[3 * gpu + 1] + levels[3 * gpu + 2];
+    return RESIDENT.reduce((sum, _, i) => sum + levels[RESIDENT.length * gpu + i], 0);
   }
 
   private level(account: number, more: number, time: number): void {
@@ -86,27 +89,30 @@ export class Residency {
     else this.ledger.free(account, -more);
   }
 
-  /** [weights, replicas, staging] by GPU. */
+  /** Bytes by GPU and category, in the order of `RESIDENT`. */
   private levelsOf(placement: Placement): Float64Array {
     let levels = this.levels.get(placement);
     if (levels) return levels;
-    levels = new Float64Array(3 * placement.gpus);
     const { gpus, firstSlot, slotExpert, slotBits, home } = placement;
+    const size = RESIDENT.length;
+    levels = new Float64Array(size * gpus);
+    const communication = Math.ceil(this.communicationBytes(slotExpert.length));
     let all = 0;
     const atHome = new Uint8Array(home.length);
     for (let gpu = 0; gpu < gpus; gpu++) {
+      levels[size * gpu + 3] = communication;
       for (let slot = firstSlot[gpu]; slot < firstSlot[gpu + 1]; slot++) {
         const bytes = expertBytes(this.machine, slotBits[slot]);
         const expert = slotExpert[slot];
         if (home[expert] === gpu && !atHome[expert]) {
           atHome[expert] = 1;
-          levels[3 * gpu] += bytes;
+          levels[size * gpu] += bytes;
           all += bytes;
-        } else levels[3 * gpu + 1] += bytes;
-        if (this.staging) levels[3 * gpu + 2] += bytes;
+        } else levels[size * gpu + 1] += bytes;
+        if (this.staging) levels[size * gpu + 2] += bytes;
       }
     }
-    if (this.experts === 'all') for (let gpu = 0; gpu < gpus; gpu++) levels[3 * gpu] = all;
+    if (this.experts === 'all') for (let gpu = 0; gpu < gpus; gpu++) levels[size * gpu] = all;
     this.levels.set(placement, levels);
     return levels;
   }

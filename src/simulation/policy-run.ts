@@ -36,7 +36,7 @@ export class PolicyRun {
   readonly program: LayerProgram;
   readonly work: LayerWork;
   readonly residency: Residency;
-  /** What the last layer's exchange put on the ports, in copies. */
+  /** What the last layer's exchange put on the ports, in messages. */
   readonly ports: PortLoads;
   totals: Totals;
   /** The last layer's plan and lower bound (seconds; 0 for an anchor). */
@@ -58,7 +58,7 @@ export class PolicyRun {
     const { gpus, gpusPerNode } = machine.cluster;
     this.policy = policyOf(options);
     const traits = traitsOf(options);
-    this.network = createNetwork(machine.cluster);
+    this.network = createNetwork(machine.cluster, runtime.rates);
     this.ledger = newLedger(machine);
     this.program = runtime.program({
       machine,
@@ -67,7 +67,13 @@ export class PolicyRun {
       traits,
       leads: false,
     });
-    this.residency = new Residency(machine, this.ledger, runtime.residentExperts, traits.movesInBackground);
+    this.residency = new Residency(
+      machine,
+      this.ledger,
+      runtime.residentExperts,
+      traits.movesInBackground,
+      runtime.communicationBytes,
+    );
     this.work = new LayerWork(
       gpus,
       setting.experts,
@@ -150,8 +156,10 @@ export class PolicyRun {
     }
     this.residency.apply(plan.placement, 0);
     work.expand(plan, base);
-    ports.count(work.send);
-    program.fill({ plan, work, ports, tokensBySource: step.tokensBySource, leading: null });
+    const { tokensBySource } = step;
+    const { tokens } = batch;
+    ports.count(program.messages?.({ plan, work, base, tokens, tokensBySource }) ?? work.send);
+    program.fill({ plan, work, ports, tokensBySource, leading: null });
     seconds += program.executor.run(0);
     if (this.bound) {
       this.lastBound = this.bound.of(plan, work, base, ports);
