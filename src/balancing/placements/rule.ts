@@ -19,6 +19,8 @@ export interface PlacementRule<Options = unknown, Input = unknown> {
   adapts: boolean;
   /** Slots of a layer, of all GPUs together. */
   slots(options: Options, site: PlacementSite): number;
+  /** What is in force before the first plan; default: experts in slot order. */
+  initial?(options: Options, site: PlacementSite): Placement;
   /** Why it can't work here, or null; the option is one of its own. */
   refusal(options: Options, site: PlacementSite): Refusal | null;
   start(options: Options, site: PlacementSite): Placer;
@@ -30,9 +32,15 @@ export interface Placer {
    * Places the experts of some layers at once, since some rules weigh layers against each other.
    * @param loads by layer
    * @param current placements in force, by layer
+   * @param layers which of the simulated layers they are, for rules that keep something of each; default: the first
+   *   ones
    * @returns by layer; null: the placement in force stays
    */
-  place(loads: readonly LoadHistory[], current: readonly Placement[]): (Placement | null)[];
+  place(
+    loads: readonly LoadHistory[],
+    current: readonly Placement[],
+    layers?: readonly number[],
+  ): (Placement | null)[];
 }
 
 /** A placer that looks at one layer at a time. */

@@ -76,7 +76,9 @@ export function startLayers(rules: Rules, setting: PolicySetting): State {
 function firstPlacements({ rules, setting, placer, schedule, estimators }: State): Placement[] {
   const { rule, options } = rules.placement;
   const slots = rule.slots(options, setting);
-  const inOrder = slots === setting.experts ? setting.placement : repeated(slots, setting);
+  const inOrder =
+    rule.initial?.(options, setting) ??
+    (slots === setting.experts ? setting.placement : repeated(slots, setting));
   const current = new Array<Placement>(setting.layers).fill(inOrder);
   if (schedule !== null) return current;
   const nothing: LoadHistory = { sum: new Float64Array(setting.experts), rows: [] };
@@ -149,6 +151,7 @@ function planLayers(
   const placed = placer.place(
     which.map((layer) => estimators[layer].known()),
     which.map((layer) => layers[layer].placement),
+    which,
   );
   const modelLayers = Math.max(setting.moeLayers, setting.layers);
   which.forEach((layer, i) => {
