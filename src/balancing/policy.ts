@@ -87,6 +87,8 @@ export interface Policy<Options = unknown, State = unknown, Input = unknown> {
   movesWeights(options: Options): boolean;
   /** Weights of a coming placement may travel beside a step. */
   movesInBackground(options: Options): boolean;
+  /** Beside them it keeps a staging buffer of one layer's slots all the time; else arriving weights have one each. */
+  keepsStaging(options: Options): boolean;
   /** Looks at every token where the routing has them. */
   looksAtTokens(options: Options): boolean;
   /** Share of the recording that the policy calibrates on, or 0. */
@@ -111,6 +113,7 @@ export const plainTraits = {
   plansEachBatch: () => false,
   movesWeights: () => false,
   movesInBackground: () => false,
+  keepsStaging: () => false,
   looksAtTokens: () => false,
   calibrationShare: () => 0,
   warmup: () => 0,

@@ -1,4 +1,4 @@
-import type { Placement } from '../balancing/index.js';
+import type { BackgroundMove, Placement } from '../balancing/index.js';
 import { MemoryLedger } from '../engine/index.js';
 import { expertWeights } from '../hardware/index.js';
 import type { Machine } from './machine.js';
@@ -50,13 +50,17 @@ export function expertBytes({ shape }: Machine, bits: number): number {
 export class Residency {
   private inForce: Placement | null = null;
   private readonly levels = new WeakMap<Placement, Float64Array>();
+  /** Staging of the layer at hand, bytes by GPU. */
+  private readonly staged: Float64Array;
 
   constructor(
     private readonly machine: Machine,
     private readonly ledger: MemoryLedger,
     private readonly experts: 'home' | 'all',
     private readonly staging: boolean,
-  ) {}
+  ) {
+    this.staged = new Float64Array(machine.cluster.gpus);
+  }
 
   /** Brings the ledger to the resident level of a placement. */
   apply(placement: Placement, time: number): void {
@@ -73,6 +77,24 @@ export class Residency {
         });
       }
     }
+  }
+
+  /** Staging for weights that arrive beside a layer, where no buffer is kept for them; ends with `unstage`. */
+  stage({ move, share }: BackgroundMove, time: number): void {
+    for (const { destination, bits } of move.loads) {
+      this.staged[destination] += Math.ceil(expertBytes(this.machine, bits) * share);
+    }
+    this.staged.forEach((bytes, gpu) => {
+      if (bytes > 0) this.ledger.allocate(accountOf(gpu, 'staging'), bytes, time);
+    });
+  }
+
+  /** Frees what `stage` took. */
+  unstage(): void {
+    this.staged.forEach((bytes, gpu) => {
+      if (bytes > 0) this.ledger.free(accountOf(gpu, 'staging'), bytes);
+    });
+    this.staged.fill(0);
   }
 
   /** Resident bytes of a GPU under a placement. */

@@ -1,5 +1,4 @@
 import {
-  contiguous,
   policies as knownPolicies,
   policyOf,
   type PlacementMap,
@@ -183,7 +182,6 @@ export function resolveScenario(
 ): ResolvedScenario {
   const shape = resolveModel(scenario, file, contents.modelConfig);
   const cluster = resolveCluster(scenario, file, contents.profile);
-  attempt(file, 'cluster.gpus', cluster.gpus, () => contiguous(cluster.gpus, shape.experts, 16));
   const machine: Machine = { cluster, shape };
   const runtime = resolveRuntime(scenario);
   // A kernel for the model's experts must be known before anything runs.

@@ -66,7 +66,12 @@ export class PolicyRun {
       ledger: this.ledger,
       traits,
     });
-    this.residency = new Residency(machine, this.ledger, runtime.residentExperts, traits.movesInBackground);
+    this.residency = new Residency(
+      machine,
+      this.ledger,
+      runtime.residentExperts,
+      this.policy.keepsStaging(options),
+    );
     this.work = new LayerWork(
       gpus,
       setting.experts,
@@ -148,10 +153,13 @@ export class PolicyRun {
       this.totals.critical[MOVE] += moved.seconds;
     }
     this.residency.apply(plan.placement, 0);
+    const stages = plan.background !== null && !policy.keepsStaging(this.options);
+    if (stages) this.residency.stage(plan.background!, 0);
     work.expand(plan, base);
     ports.count(work.send);
     program.fill({ plan, work, ports, tokensBySource: step.tokensBySource });
     seconds += program.executor.run(0);
+    if (stages) this.residency.unstage();
     if (this.bound) {
       this.lastBound = this.bound.of(plan, work, base, ports);
       this.totals.bound += this.lastBound;

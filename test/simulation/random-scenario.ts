@@ -102,6 +102,8 @@ export const scenarioArbitrary: fc.Arbitrary<ScenarioInput> = fc
       [4, 2, 8],
       [4, 4, 16],
       [8, 4, 16],
+      [3, 3, 8],
+      [6, 2, 4],
     ),
     topK: fc.integer({ min: 1, max: 3 }),
     weightDtype: fc.constantFrom('bf16' as const, 'fp8' as const),

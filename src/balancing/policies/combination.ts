@@ -20,7 +20,7 @@ const history = choiceSchema(historyRules);
 export interface Choices {
   placement: z.output<typeof placement>;
   dispatch: z.output<typeof dispatch>;
-  /** Null: blocking; free where an oracle plans. */
+  /** Null: what the history says. */
   movement: z.output<typeof movement> | null;
   history: z.output<typeof history>;
 }
@@ -37,11 +37,13 @@ type Input<Kind extends string> = { kind: Kind } & Partial<{
  * A policy as free choices: which slots hold what, which slot computes a copy, how weights move to a new placement,
  * and what placements are planned from. Named policies are combinations with their own defaults; every one of their
  * choices can be overridden.
+ * @param approximation of a published system: what was assumed of it
  */
 export function combination<Kind extends string>(
   kind: Kind,
   summary: string,
   defaults: Choices,
+  approximation: string | null = null,
 ): Policy<Options<Kind>, State, Input<Kind>> {
   const options = z.strictObject({
     kind: z.literal(kind),
@@ -50,7 +52,9 @@ export function combination<Kind extends string>(
     movement: movement
       .nullable()
       .default(defaults.movement)
-      .describe('How weights move to a new placement; null: blocking, or free where an oracle plans.'),
+      .describe(
+        'How weights move to a new placement; null: blocking, prefetch of what was predicted, free where an oracle plans.',
+      ),
     history: history.default(defaults.history).describe('What placements are planned from, and when.'),
   });
   return {
@@ -60,9 +64,8 @@ export function combination<Kind extends string>(
     options: options,
     hypothetical(chosen) {
       const { placement: where, history: from, movement: how } = rulesOf(chosen);
-      return (
-        where.rule.adapts && (from.rule.from === 'batch' || (from.rule.from === 'steps' && how.rule.free))
-      );
+      const known = from.rule.hypothetical(from.options);
+      return where.rule.adapts && (known || (from.rule.from !== 'calibration' && how.rule.free));
     },
     sees(chosen) {
       const { placement: where, history: from } = rulesOf(chosen);
@@ -72,6 +75,10 @@ export function combination<Kind extends string>(
     symmetric: false,
     plansEachBatch: (chosen) => rulesOf(chosen).dispatch.rule.plansEachBatch,
     movesInBackground: (chosen) => rulesOf(chosen).movement.rule.background,
+    keepsStaging(chosen) {
+      const { rule } = rulesOf(chosen).movement;
+      return rule.background && !rule.ahead;
+    },
     looksAtTokens: (chosen) => rulesOf(chosen).dispatch.rule.looksAtTokens,
     calibrationShare(chosen) {
       const { placement: where, history: from } = rulesOf(chosen);
@@ -83,7 +90,10 @@ export function combination<Kind extends string>(
       return schedule === null ? 0 : schedule.first + schedule.staleness;
     },
     refusal: (chosen, setting) => refusalOf(chosen, rulesOf(chosen), defaults, setting),
-    notes: (chosen) => notesOf(kind, rulesOf(chosen)),
+    notes: (chosen) => [
+      ...(approximation === null ? [] : [`${kind}: approximation; ${approximation}`]),
+      ...notesOf(kind, rulesOf(chosen)),
+    ],
     start: (chosen, setting) => startLayers(rulesOf(chosen), setting),
     decide: decideLayer,
   };
@@ -94,10 +104,7 @@ function rulesOf({ placement: where, dispatch: who, movement: how, history: from
   return {
     placement: chosenOf(placementRules as unknown as readonly PlacementRule[], where),
     dispatch: chosenOf(dispatchRules as unknown as readonly DispatchRule[], who),
-    movement: chosenOf(
-      movementRules as unknown as readonly MovementRule[],
-      how ?? (known.rule.from === 'batch' ? 'free' : 'blocking'),
-    ),
+    movement: chosenOf(movementRules as unknown as readonly MovementRule[], how ?? known.rule.movement),
     history: known,
   };
 }
@@ -143,11 +150,20 @@ function uselessMovement(chosen: Choices, rules: Rules, defaults: Choices): Refu
       allowed: 'null, or history: window or decay',
     };
   }
-  if (from.rule.from === 'batch' && !how.rule.free && how.rule.kind !== 'blocking') {
+  const inTime = how.rule.free || how.rule.ahead || how.rule.kind === 'blocking';
+  if (from.rule.from === 'batch' && !inTime) {
     return {
       option: 'movement',
-      found: `${how.rule.kind}, where an oracle plans for the step itself`,
-      allowed: 'free or blocking: the placement must be in force at once',
+      found: `${how.rule.kind}, where history ${from.rule.kind} plans for the step itself`,
+      allowed: 'prefetch, blocking or free: the placement must be in force at once',
+    };
+  }
+  if (from.rule.from === 'steps' && how.rule.ahead) {
+    return {
+      option: 'movement',
+      found: `${how.rule.kind}, where history ${from.rule.kind} plans for steps to come`,
+      allowed:
+        'blocking, chunked or async, or history: predicted or oracle, which plan for the layer at hand',
     };
   }
   return null;
@@ -162,7 +178,7 @@ function overlappingMovements(
   if (schedule === null) return null;
   const layers = Math.max(setting.moeLayers, setting.layers);
   const { force, beside } = how.rule.timing(how.options, layers - 1, layers);
-  const steps = schedule.staleness + Math.max(force, beside);
+  const steps = schedule.staleness + Math.max(force, how.rule.ahead ? 0 : beside);
   if (steps < schedule.interval || steps === 0) return null;
   return {
     option: 'history.interval',
@@ -175,11 +191,17 @@ function overlappingMovements(
 
 function notesOf(kind: string, { placement: where, movement: how, history: from }: Rules): string[] {
   if (!where.rule.adapts) return [];
-  if (from.rule.from === 'batch')
-    return [
-      `${kind} with history oracle: placements are planned for the loads of the very step; a limit, not a policy`,
-    ];
   if (from.rule.from === 'calibration') return [];
+  const note = from.rule.note(from.options);
+  if (from.rule.from === 'batch') {
+    const ahead = how.rule.ahead
+      ? [
+          `${kind}, movement prefetch: a layer carries its own weights beside it, where they travel beside the layer ` +
+            'before; kernels and copies do not slow each other',
+        ]
+      : [];
+    return [`${kind} with history ${from.rule.kind}: ${note}`, ...ahead];
+  }
   if (how.rule.free) return [`${kind} with movement free: weights move for nothing; a limit, not a policy`];
   const planning = `${kind}: planning itself takes no time here; only the movement of weights does`;
   if (!how.rule.background) return [planning];
