@@ -1,6 +1,6 @@
 import { dirname } from 'node:path';
 import type { PlacementMap } from './balancing/index.js';
-import { FileCache, hashOf } from './files/index.js';
+import { FileCache, hashOf, loadMilpSolver } from './files/index.js';
 import {
   filesOf,
   parseScenario,
@@ -91,6 +91,7 @@ export async function openFiles(
     hashes.push(sha256);
   }
   contents.placements = placements;
+  if (named.needsSolver) contents.solver = await loadMilpSolver();
   return { contents, hashes };
 }
 
@@ -128,10 +129,10 @@ export function runOpened(
   onStep?: RunOptions['onStep'],
 ): { result: Result; latencies: Float64Array[] } {
   const { resolved, inputs } = opened;
-  const { machine, runtime, source, policies, warmup, resamples, seed, placementMaps } = resolved;
+  const { machine, runtime, source, policies, warmup, resamples, seed, placementMaps, solver } = resolved;
   const { cluster, shape } = machine;
   const simulated = inFile(opened.file, () =>
-    simulate({ source, policies, machine, runtime, seed, warmup, resamples, placementMaps, onStep }),
+    simulate({ source, policies, machine, runtime, seed, warmup, resamples, placementMaps, solver, onStep }),
   );
   const { routing } = simulated;
   const result: Result = {

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
-import type { TokenTable } from '../routing/index.js';
+import type { LayerBatch, TokenTable } from '../routing/index.js';
+import type { MilpSolver } from './milp-solver.js';
 import type { PlacementMap } from './maps/placement-map.js';
 import type { Placement } from './placement.js';
 import type { LayerPlan } from './plan.js';
@@ -34,6 +35,10 @@ export interface PolicySetting {
   hasGateWeights: boolean;
   /** Copies by layer and expert of the calibration part for a share of the tokens. */
   calibration: (share: number) => readonly Float64Array[];
+  /** The same part, layer by layer and token by token where the routing has tokens; each token in the same place. */
+  calibrationLayers?: (share: number) => readonly LayerBatch[];
+  /** For placements that are integer programs; null or absent: they are found by greed. */
+  solver?: MilpSolver | null;
   /** Importance by layer and expert, where the routing knows it; larger is more important. */
   importance: readonly (readonly number[])[] | null;
   /** Placement maps by the paths that policies name. */

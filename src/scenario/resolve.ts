@@ -1,6 +1,7 @@
 import {
   policies as knownPolicies,
   policyOf,
+  type MilpSolver,
   type PlacementMap,
   type PolicyOptions,
 } from '../balancing/index.js';
@@ -37,6 +38,8 @@ export interface ScenarioFiles {
   trace?: string;
   /** Placement maps. */
   placements: string[];
+  /** A policy has integer programs to solve. */
+  needsSolver: boolean;
 }
 
 /** What is in those files. */
@@ -47,6 +50,7 @@ export interface ScenarioContents {
   trace?: Trace;
   /** By path. */
   placements?: ReadonlyMap<string, PlacementMap>;
+  solver?: MilpSolver;
 }
 
 /** A scenario with everything that a simulation needs. */
@@ -59,6 +63,8 @@ export interface ResolvedScenario {
   resamples: number | null;
   seed: number | string;
   placementMaps: ReadonlyMap<string, PlacementMap>;
+  /** For placements that are integer programs. */
+  solver: MilpSolver | null;
   /** Things that a reader of the result must know. */
   notes: string[];
 }
@@ -72,7 +78,15 @@ export function filesOf({ model, cluster, workload, policies }: Scenario): Scena
       profile !== undefined && !shippedProfiles.some(({ name }) => name === profile) ? profile : undefined,
     trace: workload.routing.kind === 'trace' ? workload.routing.path : undefined,
     placements: [...new Set(policies.flatMap(placementPath))],
+    needsSolver: policies.some(
+      (policy) =>
+        typeof policy !== 'string' && 'placement' in policy && kindOf(policy.placement) === 'affinity',
+    ),
   };
+}
+
+function kindOf(choice: string | { kind: string }): string {
+  return typeof choice === 'string' ? choice : choice.kind;
 }
 
 /** The placement map that a policy names. */
@@ -201,6 +215,7 @@ export function resolveScenario(
     resamples: scenario.resamples ?? null,
     seed: scenario.seed,
     placementMaps: contents.placements ?? new Map<string, PlacementMap>(),
+    solver: contents.solver ?? null,
     notes,
   };
 }

@@ -218,6 +218,8 @@ describe('invariants', () => {
         runtime: 'llep-reference',
       });
       const { source, machine, runtime, policies, seed } = resolved;
+      // GPUs with more experts than others are not like them.
+      fc.pre(experts % gpus === 0);
       const renamed = {
         ...source,
         start() {

@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { affinity } from './affinity.js';
 import { contiguousSlots } from './contiguous-slots.js';
 import { ascendDefault } from './ascend-default.js';
 import { ascendSwift } from './ascend-swift.js';
@@ -21,6 +22,7 @@ export const placementRules = [
   ascendSwift,
   flashlb,
   spareReplicas,
+  affinity,
   fromFile,
 ] as const;
 

@@ -7,7 +7,11 @@ import type { PolicySetting, Refusal } from '../policy.js';
 export type PlacementSite = Pick<
   PolicySetting,
   'gpus' | 'gpusPerNode' | 'experts' | 'weightBits' | 'placement' | 'layerIds' | 'placementMaps'
->;
+> &
+  Partial<Pick<PolicySetting, 'hasTokens' | 'calibrationLayers' | 'solver'>> & {
+    /** Share of the recording that the history sets aside. */
+    calibrationShare?: number;
+  };
 
 /** Decides which slots hold what. Rules are plain data and factories; what they keep is in their `Placer`. */
 export interface PlacementRule<Options = unknown, Input = unknown> {
@@ -17,6 +21,10 @@ export interface PlacementRule<Options = unknown, Input = unknown> {
   options: z.ZodType<Options, Input>;
   /** Depends on loads, so that a history is of use to it. */
   adapts: boolean;
+  /** Looks at the tokens of the calibration, so that it plans once, before the run. */
+  offline?: boolean;
+  /** Things that a reader of the result must know about it. */
+  notes?(options: Options, site: PlacementSite): string[];
   /** Slots of a layer, of all GPUs together. */
   slots(options: Options, site: PlacementSite): number;
   /** What is in force before the first plan; default: experts in slot order. */

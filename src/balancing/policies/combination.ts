@@ -9,7 +9,7 @@ import type { MovementRule } from '../movement/rule.js';
 import { placementRules } from '../placements/index.js';
 import type { PlacementRule } from '../placements/rule.js';
 import { plainTraits, type Policy, type PolicySetting, type Refusal } from '../policy.js';
-import { decideLayer, startLayers, type Rules, type State } from './placed-layers.js';
+import { decideLayer, siteOf, startLayers, type Rules, type State } from './placed-layers.js';
 
 const placement = choiceSchema(placementRules);
 const dispatch = choiceSchema(dispatchRules);
@@ -90,9 +90,10 @@ export function combination<Kind extends string>(
       return schedule === null ? 0 : schedule.first + schedule.staleness;
     },
     refusal: (chosen, setting) => refusalOf(chosen, rulesOf(chosen), defaults, setting),
-    notes: (chosen) => [
+    notes: (chosen, setting) => [
       ...(approximation === null ? [] : [`${kind}: approximation; ${approximation}`]),
       ...notesOf(kind, rulesOf(chosen)),
+      ...placementNotes(rulesOf(chosen), setting),
     ],
     start: (chosen, setting) => startLayers(rulesOf(chosen), setting),
     decide: decideLayer,
@@ -116,6 +117,7 @@ function refusalOf(chosen: Choices, rules: Rules, defaults: Choices, setting: Po
     within('placement', where.rule.refusal(where.options, setting)) ??
     within('dispatch', who.rule.refusal(who.options, setting)) ??
     uselessHistory(chosen, rules, defaults) ??
+    onlineHistory(rules) ??
     uselessMovement(chosen, rules, defaults) ??
     overlappingMovements(rules, setting)
   );
@@ -137,6 +139,16 @@ function uselessHistory(
     option: 'history',
     found: `${from.rule.kind}, where placement ${where.rule.kind} looks at no loads`,
     allowed: `no history, or a placement that does: ${adaptive.join(', ')}`,
+  };
+}
+
+/** Rules that look at the tokens of the calibration can plan nothing new during the run. */
+function onlineHistory({ placement: where, history: from }: Rules): Refusal | null {
+  if (!where.rule.offline || from.rule.from === 'calibration') return null;
+  return {
+    option: 'history',
+    found: `${from.rule.kind}, where placement ${where.rule.kind} is planned from tokens before the run`,
+    allowed: 'calibration',
   };
 }
 
@@ -210,6 +222,11 @@ function notesOf(kind: string, { placement: where, movement: how, history: from 
     `${kind}, movement async: the simulated layer carries its own movement in equal parts, one for every step that ` +
       'the model’s layers take together; kernels and copies do not slow each other',
   ];
+}
+
+function placementNotes(rules: Rules, setting: PolicySetting): string[] {
+  const { rule, options } = rules.placement;
+  return rule.notes?.(options, siteOf(rules, setting)) ?? [];
 }
 
 function kindOf(choice: string | { kind: string }): string {

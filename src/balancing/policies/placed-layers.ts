@@ -6,7 +6,7 @@ import { changedSlots } from '../movement/changed-slots.js';
 import type { MovementRule } from '../movement/rule.js';
 import { instancesOn, type Placement } from '../placement.js';
 import { repeated } from '../placements/contiguous-slots.js';
-import type { PlacementRule, Placer } from '../placements/rule.js';
+import type { PlacementRule, PlacementSite, Placer } from '../placements/rule.js';
 import { homePlan, SlotCopies, type LayerPlan, type PlacementMove } from '../plan.js';
 import type { LayerView, PolicySetting } from '../policy.js';
 
@@ -51,7 +51,7 @@ export interface State {
 export function startLayers(rules: Rules, setting: PolicySetting): State {
   const { placement, dispatch, history } = rules;
   const slotCopies = new SlotCopies(setting.gpus);
-  const placer = placement.rule.start(placement.options, setting);
+  const placer = placement.rule.start(placement.options, siteOf(rules, setting));
   const adapts = placement.rule.adapts;
   const state: State = {
     rules,
@@ -70,6 +70,11 @@ export function startLayers(rules: Rules, setting: PolicySetting): State {
     coming: null,
   }));
   return state;
+}
+
+/** What a placement rule knows, the part of the recording that its history sets aside included. */
+export function siteOf({ history }: Rules, setting: PolicySetting): PlacementSite {
+  return { ...setting, calibrationShare: history.rule.calibrationShare(history.options) };
 }
 
 /** What is in force before any step: planned already, or experts in order with the same number of slots. */
