@@ -25,6 +25,8 @@ export interface PolicySetting {
   layerIds: readonly number[];
   /** MoE layers of the model, of which they are a sample. */
   moeLayers: number;
+  /** Shared experts of the model, of the width of the others. */
+  sharedExperts?: number;
   /** Bits per expert weight. */
   weightBits: number;
   /** Where experts are without the policy's doing. */
@@ -94,6 +96,8 @@ export interface Policy<Options = unknown, State = unknown, Input = unknown> {
   movesInBackground(options: Options): boolean;
   /** Beside them it keeps a staging buffer of one layer's slots all the time; else arriving weights have one each. */
   keepsStaging(options: Options): boolean;
+  /** Shared experts are part of the layer, and every GPU holds them. */
+  holdsShared(options: Options): boolean;
   /** Looks at every token where the routing has them. */
   looksAtTokens(options: Options): boolean;
   /** Share of the recording that the policy calibrates on, or 0. */
@@ -119,6 +123,7 @@ export const plainTraits = {
   movesWeights: () => false,
   movesInBackground: () => false,
   keepsStaging: () => false,
+  holdsShared: () => false,
   looksAtTokens: () => false,
   calibrationShare: () => 0,
   warmup: () => 0,

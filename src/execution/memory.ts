@@ -1,6 +1,6 @@
 import type { BackgroundMove, Placement } from '../balancing/index.js';
 import { MemoryLedger } from '../engine/index.js';
-import { expertWeights } from '../hardware/index.js';
+import { bitsOf, expertWeights } from '../hardware/index.js';
 import type { Machine } from './machine.js';
 
 /** Categories of the memory ledger, in its order. */
@@ -58,6 +58,7 @@ export class Residency {
     private readonly ledger: MemoryLedger,
     private readonly experts: 'home' | 'all',
     private readonly staging: boolean,
+    private readonly shared = false,
   ) {
     this.staged = new Float64Array(machine.cluster.gpus);
   }
@@ -129,6 +130,11 @@ export class Residency {
       }
     }
     if (this.experts === 'all') for (let gpu = 0; gpu < gpus; gpu++) levels[3 * gpu] = all;
+    if (this.shared) {
+      const { sharedExperts, weightDtype } = this.machine.shape;
+      const bytes = sharedExperts * expertBytes(this.machine, bitsOf(weightDtype));
+      for (let gpu = 0; gpu < gpus; gpu++) levels[3 * gpu] += bytes;
+    }
     this.levels.set(placement, levels);
     return levels;
   }

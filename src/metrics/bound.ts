@@ -49,7 +49,7 @@ export class LayerBound {
   /** Seconds. */
   of(plan: LayerPlan, work: LayerWork, base: LayerLoads, ports: PortLoads): number {
     const { gpus } = this.machine.cluster;
-    const compute = (work.kept * this.secondsPerCopy) / gpus;
+    const compute = ((work.kept + sharedCopies(work, plan)) * this.secondsPerCopy) / gpus;
     const weights = (this.activeExperts(plan, base) * this.weightSeconds) / gpus;
     return Math.max(compute, weights, this.portSeconds(plan, base, ports));
   }
@@ -71,7 +71,9 @@ export class LayerBound {
     if (gpus === 1) return 0;
     if (this.movesWeights) return this.freeWeightSeconds(base);
     const units =
-      plan.drop?.sent || plan.slices || plan.slotCopies ? this.unavoidable(plan, base) : ports.units;
+      plan.drop?.sent || plan.slices || plan.slotCopies || plan.shared
+        ? this.unavoidable(plan, base)
+        : ports.units;
     const { capacities } = this;
     const { dispatchBytes, combineBytes } = this.runtime;
     let longest = 0;
@@ -142,6 +144,11 @@ export class LayerBound {
     }
     return crossing;
   }
+}
+
+/** Copies of shared experts, whoever computes them. */
+function sharedCopies({ shared }: LayerWork, plan: LayerPlan): number {
+  return plan.shared ? shared.reduce((sum, copies) => sum + copies, 0) : 0;
 }
 
 function anyKept(kept: Int32Array, expert: number, experts: number): boolean {

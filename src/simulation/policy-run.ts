@@ -71,6 +71,7 @@ export class PolicyRun {
       this.ledger,
       runtime.residentExperts,
       this.policy.keepsStaging(options),
+      this.policy.holdsShared(options),
     );
     this.work = new LayerWork(
       gpus,
@@ -182,13 +183,18 @@ export class PolicyRun {
     totals.weightTransfers += program.weightTransfers();
     totals.metadataBytes += program.metadataBytes;
     if (gated) totals.gatedLayers++;
-    skewOf(work.copies, skew);
+    skewOf(this.loadsOf(work), skew);
     totals.gpuSkew.maxOverMean += skew.maxOverMean;
     totals.gpuSkew.coefficientOfVariation += skew.coefficientOfVariation;
     skewFrom(work.kept, work.largestInstance, work.instanceSquares, base.experts, skew);
     totals.expertSkew.maxOverMean += skew.maxOverMean;
     totals.expertSkew.coefficientOfVariation += skew.coefficientOfVariation;
     this.accountTime();
+  }
+
+  /** Copies by GPU, those of shared experts included where they are part of the layer. */
+  private loadsOf({ copies, shared }: LayerWork): ArrayLike<number> {
+    return this.plan?.shared ? copies.map((routed, gpu) => routed + shared[gpu]) : copies;
   }
 
   /** Adds what every phase ran, per GPU, what of it was on the critical path, and what GPUs waited for each other. */

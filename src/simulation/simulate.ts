@@ -210,6 +210,7 @@ function policySetting({
     layers: source.layerIds.length,
     layerIds: source.layerIds,
     moeLayers: machine.shape.moeLayers,
+    sharedExperts: machine.shape.sharedExperts,
     weightBits,
     placement: contiguous(gpus, source.experts, weightBits),
     copiesPerGpu: source.tokensPerGpu * source.topK,

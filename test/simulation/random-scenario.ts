@@ -7,6 +7,7 @@ import {
   policyOf,
   type PolicyOptions,
 } from '../../src/balancing/index.js';
+import { sharedRules } from '../../src/balancing/dispatch/shared-experts.js';
 import { openScenario } from '../../src/run.js';
 import type { ScenarioInput } from '../../src/scenario/index.js';
 import { simulate, type SimulationSpec } from '../../src/simulation/index.js';
@@ -94,12 +95,19 @@ const optionsOf: Record<PolicyOptions['kind'], fc.Arbitrary<object>> = {
     order: fc.constantFrom('position', 'random', 'score'),
   }),
   'round-robin': fc.record({ dispatch: dispatches }),
-  eplb: fc.record({ placement: placements, dispatch: dispatches, history: histories, movement: movements }),
+  eplb: fc.record({
+    placement: placements,
+    dispatch: dispatches,
+    history: histories,
+    movement: movements,
+    sharedExperts: fc.constantFrom(...sharedRules),
+  }),
   combination: fc.record({
     placement: placements,
     dispatch: dispatches,
     history: histories,
     movement: movements,
+    sharedExperts: fc.constantFrom(...sharedRules),
   }),
   probe: fc.record({ history: histories, movement: movements }, { requiredKeys: [] }),
   ultraep: fc.record({
@@ -141,7 +149,13 @@ const routingArbitrary = fc
 
 /** What of a small scenario decides which policies it can run. */
 export interface SmallScenario {
-  model: { experts: number; topK: number; moeLayers: number; weightDtype: 'bf16' | 'fp8' };
+  model: {
+    experts: number;
+    topK: number;
+    moeLayers: number;
+    weightDtype: 'bf16' | 'fp8';
+    sharedExperts?: number;
+  };
   cluster: { gpus: number; gpusPerNode: number };
   workload: {
     tokensPerGpu: number;
@@ -221,6 +235,7 @@ export function possible(
     layers,
     layerIds: Array.from({ length: layers }, (_, layer) => layer),
     moeLayers,
+    sharedExperts: model.sharedExperts ?? 0,
     weightBits,
     placement: contiguous(gpus, experts, weightBits),
     copiesPerGpu: workload.tokensPerGpu * topK,

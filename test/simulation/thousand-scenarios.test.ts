@@ -20,6 +20,8 @@ import { PolicyRun } from '../../src/simulation/policy-run.js';
 import { possible, randomOptions } from './random-scenario.js';
 
 const SCENARIOS = 1000;
+/** Shared experts of the model, which combinations may make part of the layer. */
+const SHARED = 2;
 
 const sizes: [gpus: number, gpusPerNode: number, experts: number][] = [
   [1, 1, 4],
@@ -64,7 +66,7 @@ function* drawn(kind: PolicyOptions['kind']): Generator<[PolicyOptions, Scenario
     const { size, topK, tokensPerGpu, steps, layers, tokens, gateWeights } = scenario;
     const [gpus, gpusPerNode, experts] = size;
     const fits = possible(choice, {
-      model: { experts, topK, moeLayers: layers, weightDtype: 'bf16' },
+      model: { experts, topK, moeLayers: layers, weightDtype: 'bf16', sharedExperts: SHARED },
       cluster: { gpus, gpusPerNode },
       workload: { tokensPerGpu, steps, layer: 'all', routing: { tokens, gateWeights } },
     });
@@ -80,7 +82,14 @@ function runOnce(options: PolicyOptions, scenario: Scenario): number[] {
   const { size, topK, tokensPerGpu, steps, layers, routing, tokens, gateWeights, seed } = scenario;
   const [gpus, gpusPerNode, experts] = size;
   const shape = completeShape(
-    shapeSchema.parse({ hiddenSize: 512, expertHiddenSize: 256, experts, topK, moeLayers: layers }),
+    shapeSchema.parse({
+      hiddenSize: 512,
+      expertHiddenSize: 256,
+      experts,
+      topK,
+      moeLayers: layers,
+      sharedExperts: SHARED,
+    }),
   );
   const machine: Machine = {
     shape,
@@ -103,6 +112,7 @@ function runOnce(options: PolicyOptions, scenario: Scenario): number[] {
     layers,
     layerIds,
     moeLayers: layers,
+    sharedExperts: SHARED,
     weightBits: 16,
     placement: contiguous(gpus, experts, 16),
     copiesPerGpu: tokensPerGpu * topK,

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { choiceSchema, chosenOf } from '../choice.js';
 import { dispatchRules } from '../dispatch/index.js';
+import { sharedRules, type SharedRule } from '../dispatch/shared-experts.js';
 import type { DispatchRule } from '../dispatch/rule.js';
 import type { HistoryRule } from '../history/estimator.js';
 import { historyRules } from '../history/index.js';
@@ -25,12 +26,18 @@ export interface Choices {
   history: z.output<typeof history>;
 }
 
-type Options<Kind extends string> = Choices & { kind: Kind };
+/** What a combination says of shared experts. */
+export interface SharedChoice {
+  sharedExperts: SharedRule;
+}
+
+type Options<Kind extends string> = Choices & SharedChoice & { kind: Kind };
 type Input<Kind extends string> = { kind: Kind } & Partial<{
   placement: z.input<typeof placement>;
   dispatch: z.input<typeof dispatch>;
   movement: z.input<typeof movement> | null;
   history: z.input<typeof history>;
+  sharedExperts: SharedRule;
 }>;
 
 /**
@@ -56,6 +63,12 @@ export function combination<Kind extends string>(
         'How weights move to a new placement; null: blocking, prefetch of what was predicted, free where an oracle plans.',
       ),
     history: history.default(defaults.history).describe('What placements are planned from, and when.'),
+    sharedExperts: z
+      .enum(sharedRules)
+      .default('none')
+      .describe(
+        'Shared experts as part of the layer: none, computed by the GPU of their token, or sent to the GPUs with least to do.',
+      ),
   });
   return {
     ...plainTraits,
@@ -73,7 +86,9 @@ export function combination<Kind extends string>(
       return from.rule.from === 'batch' ? 'batch' : 'history';
     },
     symmetric: false,
-    plansEachBatch: (chosen) => rulesOf(chosen).dispatch.rule.plansEachBatch,
+    plansEachBatch: (chosen) =>
+      chosen.sharedExperts === 'waterfill' || rulesOf(chosen).dispatch.rule.plansEachBatch,
+    holdsShared: ({ sharedExperts }) => sharedExperts !== 'none',
     movesInBackground: (chosen) => rulesOf(chosen).movement.rule.background,
     keepsStaging(chosen) {
       const { rule } = rulesOf(chosen).movement;
@@ -89,13 +104,15 @@ export function combination<Kind extends string>(
       const schedule = where.rule.adapts ? from.rule.schedule(from.options) : null;
       return schedule === null ? 0 : schedule.first + schedule.staleness;
     },
-    refusal: (chosen, setting) => refusalOf(chosen, rulesOf(chosen), defaults, setting),
+    refusal: (chosen, setting) =>
+      noSharedExperts(chosen, setting) ?? refusalOf(chosen, rulesOf(chosen), defaults, setting),
     notes: (chosen, setting) => [
       ...(approximation === null ? [] : [`${kind}: approximation; ${approximation}`]),
       ...notesOf(kind, rulesOf(chosen)),
       ...placementNotes(rulesOf(chosen), setting),
+      ...sharedNotes(kind, chosen),
     ],
-    start: (chosen, setting) => startLayers(rulesOf(chosen), setting),
+    start: (chosen, setting) => startLayers(rulesOf(chosen), setting, chosen.sharedExperts),
     decide: decideLayer,
   };
 }
@@ -107,6 +124,15 @@ function rulesOf({ placement: where, dispatch: who, movement: how, history: from
     dispatch: chosenOf(dispatchRules as unknown as readonly DispatchRule[], who),
     movement: chosenOf(movementRules as unknown as readonly MovementRule[], how ?? known.rule.movement),
     history: known,
+  };
+}
+
+function noSharedExperts(chosen: SharedChoice, { sharedExperts = 0 }: PolicySetting): Refusal | null {
+  if (chosen.sharedExperts === 'none' || sharedExperts > 0) return null;
+  return {
+    option: 'sharedExperts',
+    found: `${chosen.sharedExperts} for a model without shared experts`,
+    allowed: 'none, or a model with shared experts (model.sharedExperts)',
   };
 }
 
@@ -227,6 +253,14 @@ function notesOf(kind: string, { placement: where, movement: how, history: from 
 function placementNotes(rules: Rules, setting: PolicySetting): string[] {
   const { rule, options } = rules.placement;
   return rule.notes?.(options, siteOf(rules, setting)) ?? [];
+}
+
+function sharedNotes(kind: string, { sharedExperts }: SharedChoice): string[] {
+  if (sharedExperts === 'none') return [];
+  return [
+    `${kind}, sharedExperts ${sharedExperts}: the layer holds the shared experts, which it does not for policies with ` +
+      'none: compare it with own-gpu',
+  ];
 }
 
 function kindOf(choice: string | { kind: string }): string {

@@ -1,5 +1,6 @@
 import type { Chosen } from '../choice.js';
 import type { Dispatcher, DispatchRule } from '../dispatch/rule.js';
+import { SharedDispatch, type SharedRule } from '../dispatch/shared-experts.js';
 import type { Estimator, HistoryRule, LoadHistory, Schedule } from '../history/estimator.js';
 import { alignSlots } from '../movement/align-slots.js';
 import { changedSlots } from '../movement/changed-slots.js';
@@ -43,12 +44,13 @@ export interface State {
   schedule: Schedule | null;
   estimators: Estimator[];
   slotCopies: SlotCopies;
+  shared: SharedDispatch | null;
   layers: LayerState[];
   /** Step of the last plan of all layers. */
   plannedAt: number;
 }
 
-export function startLayers(rules: Rules, setting: PolicySetting): State {
+export function startLayers(rules: Rules, setting: PolicySetting, shared: SharedRule = 'none'): State {
   const { placement, dispatch, history } = rules;
   const slotCopies = new SlotCopies(setting.gpus);
   const placer = placement.rule.start(placement.options, siteOf(rules, setting));
@@ -61,6 +63,7 @@ export function startLayers(rules: Rules, setting: PolicySetting): State {
     schedule: adapts ? history.rule.schedule(history.options) : null,
     estimators: adapts ? history.rule.start(history.options, setting) : [],
     slotCopies,
+    shared: shared === 'none' ? null : new SharedDispatch(shared, setting.gpus, setting.sharedExperts!),
     layers: [],
     plannedAt: -1,
   };
@@ -122,6 +125,7 @@ export function decideLayer(state: State, view: LayerView): { state: State; plan
   if (plan.slotCopies) {
     state.dispatcher.divide(own.placement, view, plan.slotCopies.reset(own.placement.slotExpert.length));
   }
+  if (state.shared) plan.shared = state.shared.divide(own.placement, view, plan.slotCopies);
   if (schedule !== null && rules.history.rule.from === 'steps') estimators[view.layer].add(view.loads);
   return { state, plan };
 }
