@@ -1,6 +1,6 @@
 import { dirname } from 'node:path';
 import type { PlacementMap } from './balancing/index.js';
-import { FileCache, hashOf } from './files/index.js';
+import { FileCache, hashOf, loadMilpSolver } from './files/index.js';
 import type { KeptDraws } from './routing/index.js';
 import {
   filesOf,
@@ -94,6 +94,7 @@ export async function openFiles(
     hashes.push(sha256);
   }
   contents.placements = placements;
+  if (named.needsSolver) contents.solver = await loadMilpSolver();
   return { contents, hashes };
 }
 
@@ -131,7 +132,8 @@ export function runOpened(
   onStep?: RunOptions['onStep'],
 ): { result: Result; latencies: Float64Array[] } {
   const { resolved, inputs } = opened;
-  const { machine, runtime, source, policies, warmup, resamples, seed, contexts, placementMaps } = resolved;
+  const { machine, runtime, source, policies, warmup, resamples, seed, contexts, placementMaps, solver } =
+    resolved;
   const { cluster, shape } = machine;
   const simulated = inFile(opened.file, () =>
     simulate({
@@ -144,6 +146,7 @@ export function runOpened(
       resamples,
       contexts,
       placementMaps,
+      solver,
       onStep,
     }),
   );

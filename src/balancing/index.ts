@@ -6,6 +6,7 @@ export { placementRules } from './placements/index.js';
 export { contiguous } from './placements/contiguous.js';
 export { mapFormats, readPlacementMap } from './maps/index.js';
 export type { PlacementMap } from './maps/placement-map.js';
+export type { MilpSolver } from './milp-solver.js';
 export { movementRules } from './movement/index.js';
 export type { BackgroundMove, LayerPlan, PlacementMove, WeightTransfers } from './plan.js';
 export { planLayer, planSettingSchema, type PlannedLayer, type PlanSetting } from './plan-layer.js';

@@ -1,6 +1,6 @@
 import { addEightRows, ROWS_AT_ONCE } from '../hardware/index.js';
 import type { Placement } from './placement.js';
-import type { LayerPlan, SlotCopies } from './plan.js';
+import type { LayerPlan, SharedWork, SlotCopies } from './plan.js';
 
 /** What all policies of a run share of one layer of one step: computed once. */
 export class LayerLoads {
@@ -143,6 +143,8 @@ export class LayerWork {
   moved = 0;
   /** Copies computed at a precision that the policy lowered. */
   quantised = 0;
+  /** Copies of shared experts that each GPU computes; they are in no other sum of copies. */
+  readonly shared: Float64Array;
   /** Experts that a GPU computes without a slot for them. */
   readonly borrowed: Float64Array;
 
@@ -166,13 +168,14 @@ export class LayerWork {
     private readonly rounding: number,
     private readonly weightBits: number,
   ) {
-    this.sums = new Float64Array(9 * gpus);
+    this.sums = new Float64Array(10 * gpus);
     this.copies = this.sums.subarray(0, gpus);
     this.rows = this.sums.subarray(gpus, 3 * gpus);
     this.roundedRows = this.sums.subarray(3 * gpus, 5 * gpus);
     this.activeExperts = this.sums.subarray(5 * gpus, 7 * gpus);
     this.largestExpert = this.sums.subarray(7 * gpus, 8 * gpus);
-    this.borrowed = this.sums.subarray(8 * gpus);
+    this.borrowed = this.sums.subarray(8 * gpus, 9 * gpus);
+    this.shared = this.sums.subarray(9 * gpus);
     this.ownSend = this.send = new Float64Array(gpus * gpus);
     this.keptLoads = new Float64Array(experts);
     this.sentLoads = new Float64Array(experts);
@@ -193,7 +196,30 @@ export class LayerWork {
     else if (plan.drop) this.expandDrop(plan, base);
     else if (plan.slotCopies) this.expandSlots(plan.placement, plan.slotCopies);
     else this.expandSlices(plan, base);
+    if (plan.shared) this.addShared(plan.shared);
     return this;
+  }
+
+  /** Shared experts are instances beside the routed ones, one of each on every GPU. */
+  private addShared({ experts, copies }: SharedWork): void {
+    const { gpus, ownSend, rounding } = this;
+    if (this.send !== ownSend) ownSend.set(this.send);
+    this.send = ownSend;
+    for (let source = 0; source < gpus; source++) {
+      for (let gpu = 0; gpu < gpus; gpu++) {
+        const tokens = copies[source * gpus + gpu];
+        this.shared[gpu] += experts * tokens;
+        ownSend[source * gpus + gpu] += experts * tokens;
+      }
+    }
+    for (let gpu = 0; gpu < gpus; gpu++) {
+      const rows = this.shared[gpu] / experts;
+      if (rows === 0) continue;
+      this.rows[gpu] += this.shared[gpu];
+      this.roundedRows[gpu] += experts * Math.ceil(rows / rounding) * rounding;
+      this.activeExperts[gpu] += experts;
+      if (rows > this.largestExpert[gpu]) this.largestExpert[gpu] = rows;
+    }
   }
 
   /** Every GPU computes the mean load, spread evenly over its experts and over the sources. */

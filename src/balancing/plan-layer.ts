@@ -81,6 +81,11 @@ export function planLayer(policy: PolicyInput, setting: PlanSetting): PlannedLay
   }
   const tokens = given.tokens ? tokenTable(given.tokens, gpus, experts) : null;
   const counts = countsOf(given, tokens);
+  if (given.placement && given.placement.length % gpus !== 0) {
+    throw new RangeError(
+      `placement: found ${given.placement.length} slots, allowed: a multiple of gpus = ${gpus}`,
+    );
+  }
   const placement = given.placement
     ? placementOf(rows(given.placement, gpus), experts, given.weightBits)
     : contiguous(gpus, experts, given.weightBits);

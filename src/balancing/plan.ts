@@ -132,6 +132,14 @@ export interface BackgroundMove {
   share: number;
 }
 
+/** Copies of the shared experts, which every GPU holds and every token uses. */
+export interface SharedWork {
+  /** Shared experts of the model: every copy below stands for one of each. */
+  experts: number;
+  /** Tokens, [source · gpus + GPU that computes them]. */
+  copies: Int32Array;
+}
+
 /** What a policy decides for one layer of one step. */
 export interface LayerPlan {
   placement: Placement;
@@ -143,6 +151,8 @@ export interface LayerPlan {
   transfers: WeightTransfers | null;
   /** What is dropped or padded; null for exact policies. */
   drop: Drop | null;
+  /** Who computes the shared experts; null: they are not part of the layer. */
+  shared?: SharedWork | null;
   /** Set in the step in which a new placement comes into force. */
   move: PlacementMove | null;
   /** Weights of a coming placement that travel beside this step; null: none. */

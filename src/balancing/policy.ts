@@ -1,5 +1,6 @@
 import type { z } from 'zod';
-import type { TokenTable } from '../routing/index.js';
+import type { LayerBatch, TokenTable } from '../routing/index.js';
+import type { MilpSolver } from './milp-solver.js';
 import type { PlacementMap } from './maps/placement-map.js';
 import type { Placement } from './placement.js';
 import type { LayerPlan } from './plan.js';
@@ -24,6 +25,8 @@ export interface PolicySetting {
   layerIds: readonly number[];
   /** MoE layers of the model, of which they are a sample. */
   moeLayers: number;
+  /** Shared experts of the model, of the width of the others. */
+  sharedExperts?: number;
   /** Bits per expert weight. */
   weightBits: number;
   /** Where experts are without the policy's doing. */
@@ -34,6 +37,10 @@ export interface PolicySetting {
   hasGateWeights: boolean;
   /** Copies by layer and expert of the calibration part for a share of the tokens. */
   calibration: (share: number) => readonly Float64Array[];
+  /** The same part, layer by layer and token by token where the routing has tokens; each token in the same place. */
+  calibrationLayers?: (share: number) => readonly LayerBatch[];
+  /** For placements that are integer programs; null or absent: they are found by greed. */
+  solver?: MilpSolver | null;
   /** Importance by layer and expert, where the routing knows it; larger is more important. */
   importance: readonly (readonly number[])[] | null;
   /** Placement maps by the paths that policies name. */
@@ -87,6 +94,10 @@ export interface Policy<Options = unknown, State = unknown, Input = unknown> {
   movesWeights(options: Options): boolean;
   /** Weights of a coming placement may travel beside a step. */
   movesInBackground(options: Options): boolean;
+  /** Beside them it keeps a staging buffer of one layer's slots all the time; else arriving weights have one each. */
+  keepsStaging(options: Options): boolean;
+  /** Shared experts are part of the layer, and every GPU holds them. */
+  holdsShared(options: Options): boolean;
   /** Looks at every token where the routing has them. */
   looksAtTokens(options: Options): boolean;
   /** Share of the recording that the policy calibrates on, or 0. */
@@ -111,6 +122,8 @@ export const plainTraits = {
   plansEachBatch: () => false,
   movesWeights: () => false,
   movesInBackground: () => false,
+  keepsStaging: () => false,
+  holdsShared: () => false,
   looksAtTokens: () => false,
   calibrationShare: () => 0,
   warmup: () => 0,

@@ -1,6 +1,6 @@
-import type { Placement } from '../balancing/index.js';
+import type { BackgroundMove, Placement } from '../balancing/index.js';
 import { MemoryLedger } from '../engine/index.js';
-import { expertWeights } from '../hardware/index.js';
+import { bitsOf, expertWeights } from '../hardware/index.js';
 import type { Machine } from './machine.js';
 
 /** Categories of what a MoE layer needs. */
@@ -50,29 +50,39 @@ export function expertBytes({ shape }: Machine, bits: number): number {
   return Math.ceil((expertWeights(shape) * bits) / 8);
 }
 
+/** What a GPU keeps beside its routed experts. */
+export interface KeptBeside {
+  /** A buffer of the size of one layer's slots, into which the weights of coming placements travel. */
+  staging?: boolean;
+  /** The shared experts, where they are part of the layer. */
+  sharedExperts?: boolean;
+  /** Static buffers for communication, bytes by slots of all GPUs. */
+  communicationBytes?: (slots: number) => number;
+}
+
 /**
  * The experts that are resident on every GPU: those of its slots, or (`all`) every expert once plus its
- * replicas, as in a benchmark that loads the whole layer on every GPU. With `staging`, beside them a buffer of the
- * size of one layer's slots, into which the weights of coming placements travel. And static buffers for
- * communication, where they grow with the slots.
+ * replicas, as in a benchmark that loads the whole layer on every GPU; and what is kept beside them.
  */
 export class Residency {
   /** By layer; a layer that has not come yet is as the one that came first. */
   private readonly inForce: (Placement | null)[];
   private readonly levels = new WeakMap<Placement, Float64Array>();
   private readonly wanted: Float64Array;
+  /** Staging of the layer at hand, bytes by GPU. */
+  private readonly staged: Float64Array;
 
   /** @param layers how many layers of the model each simulated layer stands for in memory */
   constructor(
     private readonly machine: Machine,
     private readonly ledger: MemoryLedger,
     private readonly experts: 'home' | 'all',
-    private readonly staging: boolean,
-    private readonly communicationBytes: (slots: number) => number = () => 0,
+    private readonly kept: KeptBeside = {},
     private readonly layers: readonly number[] = [1],
   ) {
     this.inForce = layers.map(() => null);
     this.wanted = new Float64Array(RESIDENT.length * machine.cluster.gpus);
+    this.staged = new Float64Array(machine.cluster.gpus);
   }
 
   /** Brings the ledger to the resident level of a layer's placement. */
@@ -93,6 +103,24 @@ export class Residency {
         });
       }
     }
+  }
+
+  /** Staging for weights that arrive beside a layer, where no buffer is kept for them; ends with `unstage`. */
+  stage({ move, share }: BackgroundMove, time: number): void {
+    for (const { destination, bits } of move.loads) {
+      this.staged[destination] += Math.ceil(expertBytes(this.machine, bits) * share);
+    }
+    this.staged.forEach((bytes, gpu) => {
+      if (bytes > 0) this.ledger.allocate(accountOf(gpu, 'staging'), bytes, time);
+    });
+  }
+
+  /** Frees what `stage` took. */
+  unstage(): void {
+    this.staged.forEach((bytes, gpu) => {
+      if (bytes > 0) this.ledger.free(accountOf(gpu, 'staging'), bytes);
+    });
+    this.staged.fill(0);
   }
 
   /** Resident bytes of a GPU under the placements in force. */
@@ -124,7 +152,7 @@ export class Residency {
     const { gpus, firstSlot, slotExpert, slotBits, home } = placement;
     const size = RESIDENT.length;
     levels = new Float64Array(size * gpus);
-    const communication = Math.ceil(this.communicationBytes(slotExpert.length));
+    const communication = Math.ceil(this.kept.communicationBytes?.(slotExpert.length) ?? 0);
     let all = 0;
     const atHome = new Uint8Array(home.length);
     for (let gpu = 0; gpu < gpus; gpu++) {
@@ -137,10 +165,15 @@ export class Residency {
           levels[size * gpu] += bytes;
           all += bytes;
         } else levels[size * gpu + 1] += bytes;
-        if (this.staging) levels[size * gpu + 2] += bytes;
+        if (this.kept.staging) levels[size * gpu + 2] += bytes;
       }
     }
     if (this.experts === 'all') for (let gpu = 0; gpu < gpus; gpu++) levels[size * gpu] = all;
+    if (this.kept.sharedExperts) {
+      const { sharedExperts, weightDtype } = this.machine.shape;
+      const bytes = sharedExperts * expertBytes(this.machine, bitsOf(weightDtype));
+      for (let gpu = 0; gpu < gpus; gpu++) levels[size * gpu] += bytes;
+    }
     this.levels.set(placement, levels);
     return levels;
   }

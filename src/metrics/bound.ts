@@ -77,7 +77,7 @@ export class LayerBound {
   ): number {
     const { gpus } = this.machine.cluster;
     const speed = slowdown === null ? gpus : slowdown.reduce((sum, factor) => sum + 1 / factor, 0);
-    const compute = (work.kept * this.secondsPerCopy) / speed;
+    const compute = ((work.kept + sharedCopies(work, plan)) * this.secondsPerCopy) / speed;
     const weights = (this.activeExperts(plan, base) * this.weightSeconds) / speed;
     const moe = Math.max(compute, weights, this.portSeconds(plan, base, ports));
     if (leading === null) return moe;
@@ -109,7 +109,7 @@ export class LayerBound {
     if (gpus === 1) return 0;
     const { fixed } = this.floor;
     if (this.movesWeights && !fixed) return this.freeWeightSeconds(base);
-    const free = plan.drop?.sent || plan.slices || plan.slotCopies;
+    const free = plan.drop?.sent || plan.slices || plan.slotCopies || plan.shared;
     const units = free && !fixed ? this.unavoidable(plan, base) : ports.units;
     const { capacities } = this;
     const { dispatchBytes, combineBytes } = this.runtime;
@@ -186,6 +186,11 @@ export class LayerBound {
     }
     return crossing;
   }
+}
+
+/** Copies of shared experts, whoever computes them. */
+function sharedCopies({ shared }: LayerWork, plan: LayerPlan): number {
+  return plan.shared ? shared.reduce((sum, copies) => sum + copies, 0) : 0;
 }
 
 function anyKept(kept: Int32Array, expert: number, experts: number): boolean {

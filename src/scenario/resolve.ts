@@ -1,7 +1,7 @@
 import {
-  contiguous,
   policies as knownPolicies,
   policyOf,
+  type MilpSolver,
   type PlacementMap,
   type PolicyOptions,
 } from '../balancing/index.js';
@@ -54,6 +54,8 @@ export interface ScenarioFiles {
   trace?: string;
   /** Placement maps. */
   placements: string[];
+  /** A policy has integer programs to solve. */
+  needsSolver: boolean;
 }
 
 /** What is in those files. */
@@ -64,6 +66,7 @@ export interface ScenarioContents {
   trace?: Trace;
   /** By path. */
   placements?: ReadonlyMap<string, PlacementMap>;
+  solver?: MilpSolver;
 }
 
 /** A scenario with everything that a simulation needs. */
@@ -78,6 +81,8 @@ export interface ResolvedScenario {
   /** null in scope `layer`. */
   contexts: Contexts | null;
   placementMaps: ReadonlyMap<string, PlacementMap>;
+  /** For placements that are integer programs. */
+  solver: MilpSolver | null;
   /** Things that a reader of the result must know. */
   notes: string[];
 }
@@ -91,7 +96,15 @@ export function filesOf({ model, cluster, workload, policies }: Scenario): Scena
       profile !== undefined && !shippedProfiles.some(({ name }) => name === profile) ? profile : undefined,
     trace: workload.routing.kind === 'trace' ? workload.routing.path : undefined,
     placements: [...new Set(policies.flatMap(placementPath))],
+    needsSolver: policies.some(
+      (policy) =>
+        typeof policy !== 'string' && 'placement' in policy && kindOf(policy.placement) === 'affinity',
+    ),
   };
+}
+
+function kindOf(choice: string | { kind: string }): string {
+  return typeof choice === 'string' ? choice : choice.kind;
 }
 
 /** The placement map that a policy names. */
@@ -221,7 +234,6 @@ export function resolveScenario(
 ): ResolvedScenario {
   const shape = resolveModel(scenario, file, contents.modelConfig);
   const cluster = resolveCluster(scenario, file, contents.profile);
-  attempt(file, 'cluster.gpus', cluster.gpus, () => contiguous(cluster.gpus, shape.experts, 16));
   const machine: Machine = { cluster, shape };
   const runtime = resolveRuntime(scenario);
   // A kernel for the model's experts must be known before anything runs.
@@ -244,6 +256,7 @@ export function resolveScenario(
     seed: scenario.seed,
     contexts,
     placementMaps: contents.placements ?? new Map<string, PlacementMap>(),
+    solver: contents.solver ?? null,
     notes,
   };
 }

@@ -85,8 +85,12 @@ export class PolicyRun {
       machine,
       this.ledger,
       runtime.residentExperts,
-      traits.movesInBackground,
-      runtime.communicationBytes,
+      {
+        staging: this.policy.keepsStaging(options),
+        // In scope model the shared experts are among the other weights.
+        sharedExperts: whole === null && this.policy.holdsShared(options),
+        communicationBytes: runtime.communicationBytes,
+      },
       whole?.standsFor,
     );
     this.work = new LayerWork(
@@ -188,6 +192,8 @@ export class PolicyRun {
     for (let gpu = 0; this.whole !== null && gpu < base.gpus; gpu++) {
       this.memory!.pulse(gpu, this.whole.workspace[gpu]);
     }
+    const stages = plan.background !== null && !policy.keepsStaging(this.options);
+    if (stages) this.residency.stage(plan.background!, 0);
     work.expand(plan, base);
     const { tokensBySource } = step;
     const { tokens } = batch;
@@ -195,7 +201,7 @@ export class PolicyRun {
     if (slowdown !== null) this.slow(slowdown);
     this.lastBound = 0;
     for (const stretch of stretches) {
-      const { leading } = stretch;
+      const leading = plan.shared ? withoutShared(stretch.leading) : stretch.leading;
       program.fill({ plan, work, ports, tokensBySource, leading });
       seconds += stretch.layers * program.executor.run(0);
       if (this.bound) {
@@ -204,6 +210,7 @@ export class PolicyRun {
       this.accountTime(stretch.layers);
       if (leading !== null) this.accountLeading(leading, slowdown, stretch.layers);
     }
+    if (stages) this.residency.unstage();
     totals.bound += this.lastBound;
     this.account(base, plan.gated, layers);
     if (plan.drop) this.accountDrop(plan.drop, base, plan.placement.home, step.tokens, layers);
@@ -252,13 +259,18 @@ export class PolicyRun {
     totals.weightTransfers += layers * program.weightTransfers();
     totals.metadataBytes += layers * program.metadataBytes;
     if (gated) totals.gatedLayers += layers;
-    skewOf(work.copies, skew);
+    skewOf(this.loadsOf(work), skew);
     this.stepSkew = Math.max(this.stepSkew, skew.maxOverMean);
     totals.gpuSkew.maxOverMean += layers * skew.maxOverMean;
     totals.gpuSkew.coefficientOfVariation += layers * skew.coefficientOfVariation;
     skewFrom(work.kept, work.largestInstance, work.instanceSquares, base.experts, skew);
     totals.expertSkew.maxOverMean += layers * skew.maxOverMean;
     totals.expertSkew.coefficientOfVariation += layers * skew.coefficientOfVariation;
+  }
+
+  /** Copies by GPU, those of shared experts included where they are part of the layer. */
+  private loadsOf({ copies, shared }: LayerWork): ArrayLike<number> {
+    return this.plan?.shared ? copies.map((routed, gpu) => routed + shared[gpu]) : copies;
   }
 
   /** Adds what every phase ran, per GPU, what of it was on the critical path, and what GPUs waited for each other. */
@@ -325,4 +337,9 @@ function kernelsOf({ executor: { graph }, compute }: LayerProgram): Int32Array {
     const first = graph.streamFirst[task];
     return graph.streamFirst[task + 1] - first === 1 ? compute.indexOf(graph.streamsOf[first]) : -1;
   });
+}
+
+/** What runs first where the plan says who computes the shared experts, so that nobody does so again. */
+function withoutShared(leading: LeadingSeconds | null): LeadingSeconds | null {
+  return leading && { ...leading, shared: new Float64Array(leading.shared.length) };
 }

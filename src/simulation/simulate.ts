@@ -5,6 +5,7 @@ import {
   policyOf,
   slotsByGpu,
   traitsOf,
+  type MilpSolver,
   type PlacementMap,
   type PolicyOptions,
   type PolicySetting,
@@ -48,6 +49,8 @@ export interface SimulationSpec {
   resamples: number | null;
   /** Placement maps by the paths that policies name. */
   placementMaps?: ReadonlyMap<string, PlacementMap>;
+  /** For placements that are integer programs. */
+  solver?: MilpSolver | null;
   /** Called after every step with the number of steps done and of all steps, replicates included. */
   onStep?: (done: number, of: number) => void;
   /** Called after every simulated layer; for tests and recorders. */
@@ -81,7 +84,10 @@ export class RefusalError extends Error {
  * @throws RefusalError where a policy can't work with this model, cluster or routing
  */
 export function checkPolicies(
-  spec: Pick<SimulationSpec, 'source' | 'policies' | 'machine' | 'seed' | 'warmup' | 'placementMaps'>,
+  spec: Pick<
+    SimulationSpec,
+    'source' | 'policies' | 'machine' | 'seed' | 'warmup' | 'placementMaps' | 'solver'
+  >,
 ): void {
   const { setting } = policySetting(spec);
   spec.policies.forEach(({ options }, i) => {
@@ -179,7 +185,7 @@ export function simulate(spec: SimulationSpec): SimulationResult {
  * @throws RefusalError where the policy can't work with this model, cluster or routing
  */
 export function firstPlacements(
-  spec: Pick<SimulationSpec, 'source' | 'machine' | 'seed' | 'placementMaps'>,
+  spec: Pick<SimulationSpec, 'source' | 'machine' | 'seed' | 'placementMaps' | 'solver'>,
   options: PolicyOptions,
 ): PlacementMap {
   checkPolicies({ ...spec, policies: [{ options, anchor: false }], warmup: 0 });
@@ -204,13 +210,19 @@ function policySetting({
   machine,
   seed,
   placementMaps,
-}: Pick<SimulationSpec, 'source' | 'machine' | 'seed' | 'placementMaps'>): {
+  solver,
+}: Pick<SimulationSpec, 'source' | 'machine' | 'seed' | 'placementMaps' | 'solver'>): {
   setting: PolicySetting;
   calibration: () => string | null;
 } {
   const { gpus, gpusPerNode } = machine.cluster;
   const drawn = new Map<number, Calibration>();
   const weightBits = bitsOf(machine.shape.weightDtype);
+  const calibrationOf = (share: number) => {
+    let calibration = drawn.get(share);
+    if (!calibration) drawn.set(share, (calibration = source.calibration(share)));
+    return calibration;
+  };
   const setting: PolicySetting = {
     gpus,
     gpusPerNode,
@@ -218,6 +230,7 @@ function policySetting({
     layers: source.layerIds.length,
     layerIds: source.layerIds,
     moeLayers: machine.shape.moeLayers,
+    sharedExperts: machine.shape.sharedExperts,
     weightBits,
     placement: contiguous(gpus, source.experts, weightBits),
     copiesPerGpu: source.tokensPerGpu * source.topK,
@@ -225,12 +238,10 @@ function policySetting({
     hasGateWeights: source.hasGateWeights,
     importance: source.importance,
     placementMaps: placementMaps ?? new Map(),
+    solver: solver ?? null,
     seed,
-    calibration(share) {
-      let calibration = drawn.get(share);
-      if (!calibration) drawn.set(share, (calibration = source.calibration(share)));
-      return calibration.loads;
-    },
+    calibration: (share) => calibrationOf(share).loads,
+    calibrationLayers: (share) => calibrationOf(share).layers,
   };
   return { setting, calibration: () => [...drawn.values()][0]?.label ?? null };
 }

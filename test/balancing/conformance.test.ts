@@ -33,6 +33,8 @@ const variants: Record<PolicyOptions['kind'], object[]> = {
     { placement: 'eplb-steps', history: { kind: 'window', interval: 1, steps: 2 } },
     { placement: 'tensorrt-llm', history: { kind: 'decay', interval: 1 }, dispatch: 'round-robin' },
     { placement: 'ascend-default', history: { kind: 'window', interval: 1 } },
+    { placement: 'ascend-swift', history: { kind: 'window', interval: 1 } },
+    { placement: 'flashlb', history: { kind: 'window', interval: 1, steps: 3 } },
   ],
   combination: [
     ...dispatchRules.map(({ kind }) => ({ placement: 'eplb', dispatch: kind })),
@@ -49,6 +51,13 @@ const variants: Record<PolicyOptions['kind'], object[]> = {
     { minTokensPerReplica: 4, spareSlots: 1, keepOne: false, threshold: 1.2 },
   ],
   harmoeny: [{ minTokens: 1 }, { minTokens: 5 }],
+  feplb: [{ dynamicExperts: 1 }, { dynamicExperts: 4 }],
+  moonep: [{ spareSlots: 1 }, { spareSlots: 2 }],
+  probe: [
+    { history: { kind: 'predicted', error: 0.5 }, dispatch: 'lp' },
+    { placement: { kind: 'spare-replicas', spareSlots: 1, arrivals: 1 }, movement: 'blocking' },
+    { placement: 'eplb', history: 'oracle' },
+  ],
   'fastermoe-shadow': [{ breakEvenTokens: 1 }, { breakEvenTokens: 0.5 }],
   'replicate-quantize': [
     { replicas: 2, split: 'even' },
@@ -78,7 +87,7 @@ interface Batch {
 }
 
 const batchArbitrary: fc.Arbitrary<Batch> = fc
-  .constantFrom([2, 4], [4, 8], [4, 16])
+  .constantFrom([2, 4], [4, 8], [4, 16], [3, 8], [6, 4])
   .chain(([gpus, experts]) =>
     fc.record({
       gpus: fc.constant(gpus),
@@ -106,7 +115,7 @@ const batchArbitrary: fc.Arbitrary<Batch> = fc
 function settingOf({ gpus, experts }: Batch): PolicySetting {
   return {
     gpus,
-    gpusPerNode: 2,
+    gpusPerNode: gpus % 2 === 0 ? 2 : gpus,
     experts,
     layers: 1,
     layerIds: [0],

@@ -76,9 +76,12 @@ describe('bad input: exit code 2, one message with file, path, found and allowed
     ['an unknown model', set('model', 'gpt-5'), 'model: found "gpt-5", allowed: gpt-oss-20b, gpt-oss-120b'],
     ['an unknown preset', set('model', { preset: 'x' }), 'model.preset: found "x", allowed: "gpt-oss-20b"'],
     [
-      'experts that don’t divide',
-      set('cluster.gpus', 3),
-      'cluster.gpus: found 3 GPUs for 8 experts, allowed: 1, 2, 4, 8',
+      'experts that don’t divide, for a policy that needs it',
+      (scenario) => {
+        set('cluster.gpus', 3)(scenario);
+        set('policies', [{ kind: 'eplb', placement: { kind: 'eplb', reorderOnly: true } }])(scenario);
+      },
+      'policies[0].placement.reorderOnly: found true, which leaves 8 slots for 3 GPUs, allowed: false',
     ],
     [
       'nodes that don’t divide',
@@ -305,11 +308,6 @@ describe('bad input: exit code 2, one message with file, path, found and allowed
       'nodes that don’t divide',
       ['--gpus', '2', '--gpus-per-node', '7', '--loads', '1,2'],
       'plan: gpusPerNode: found 7, allowed: a divisor of gpus = 2',
-    ],
-    [
-      'experts that don’t divide',
-      ['--gpus', '3', '--loads', '1,2'],
-      'plan: found 3 GPUs for 2 experts, allowed: 1, 2',
     ],
   ])('plan: %s', (_, args, message) => {
     const { status, stdout, stderr } = epsim(['plan', '--policy', 'llep', ...args]);

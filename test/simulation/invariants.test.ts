@@ -221,6 +221,8 @@ describe('invariants', () => {
         policies: ['ep', 'balanced'],
       });
       const { source, runtime, policies, seed } = resolved;
+      // GPUs with more experts than others are not like them.
+      fc.pre(experts % gpus === 0);
       // A GPU that is slower than others has no twin.
       const cluster = { ...resolved.machine.cluster, speed: undefined, jitter: undefined };
       const machine = { ...resolved.machine, cluster };

@@ -1,80 +1,134 @@
 import fc from 'fast-check';
 import { runtimes } from '../../src/execution/index.js';
+import {
+  contiguous,
+  dispatchRules,
+  movementRules,
+  policies,
+  policyOf,
+  type PolicyOptions,
+} from '../../src/balancing/index.js';
+import { sharedRules } from '../../src/balancing/dispatch/shared-experts.js';
 import { openScenario } from '../../src/run.js';
 import type { ScenarioInput } from '../../src/scenario/index.js';
 import { simulate, type SimulationSpec } from '../../src/simulation/index.js';
 
-const policyArbitrary = fc.oneof(
-  fc.constant<ScenarioInput['policies'][number]>('ep'),
-  fc.constant<ScenarioInput['policies'][number]>('balanced'),
+type PolicyChoice = Exclude<ScenarioInput['policies'][number], string>;
+
+/** Histories, placements and so on by name, each with options that matter in small scenarios. */
+const placements: fc.Arbitrary<object | string> = fc.oneof(
+  fc.constantFrom('contiguous', 'round-robin', 'tensorrt-llm', 'ascend-default', 'ascend-swift', 'flashlb'),
+  fc.record({ kind: fc.constantFrom('contiguous', 'round-robin'), slots: fc.integer({ min: 4, max: 40 }) }),
   fc.record({
-    kind: fc.constant('llep' as const),
+    kind: fc.constant('eplb'),
+    groups: fc.constantFrom(1, 2, 4),
+    avoidDuplicates: fc.boolean(),
+    reorderOnly: fc.boolean(),
+  }),
+  fc.record({ kind: fc.constant('eplb-steps'), groups: fc.constantFrom(1, 2) }),
+  fc.record({
+    kind: fc.constant('flashlb'),
+    tiers: fc.constantFrom(1, 3),
+    updateBelow: fc.constantFrom(null, 1),
+  }),
+  fc.record({ kind: fc.constant('ascend-swift'), skipBelow: fc.constant(1), adoptBelow: fc.constant(1) }),
+  fc.record({
+    kind: fc.constant('spare-replicas'),
+    spareSlots: fc.constantFrom(1, 2),
+    arrivals: fc.constantFrom(null, 1),
+  }),
+);
+
+const dispatches = fc.constantFrom(...dispatchRules.map(({ kind }) => kind));
+
+const schedules = fc.record({
+  interval: fc.integer({ min: 1, max: 4 }),
+  first: fc.constantFrom(null, 1),
+  staleness: fc.constantFrom(0, 1),
+  skipAbove: fc.constantFrom(null, 0.9),
+});
+
+const histories: fc.Arbitrary<object | string> = fc.oneof(
+  fc.constantFrom('calibration', 'oracle', 'predicted'),
+  fc.record({
+    kind: fc.constant('predicted'),
+    error: fc.constantFrom(0, 0.5, 1),
+    interval: fc.constantFrom(1, 2),
+  }),
+  schedules.map((schedule) => ({ kind: 'window', steps: 2, ...schedule })),
+  schedules.map((schedule) => ({ kind: 'decay', factor: 0.5, ...schedule })),
+);
+
+const movements: fc.Arbitrary<object | string | null> = fc.oneof(
+  fc.constantFrom(null, ...movementRules.map(({ kind }) => kind)),
+  fc.record({
+    kind: fc.constantFrom('blocking', 'prefetch'),
+    from: fc.constantFrom('gpus', 'host'),
+    alignSlots: fc.boolean(),
+  }),
+  fc.record({
+    kind: fc.constantFrom('chunked', 'async'),
+    layersPerStep: fc.constantFrom(1, 2),
+    from: fc.constantFrom('gpus', 'host'),
+  }),
+);
+
+/** Options of every policy that are worth trying in small scenarios. */
+const optionsOf: Record<PolicyOptions['kind'], fc.Arbitrary<object>> = {
+  ep: fc.constant({}),
+  balanced: fc.constant({}),
+  llep: fc.record({
     alpha: fc.constantFrom(1, 1.1, 1.5),
     minTokensPerGemm: fc.constantFrom(1, 4, 32, 1024),
     imbalanceThreshold: fc.constantFrom(0, 1.1, 1.3, 2),
-    helpers: fc.constantFrom('any' as const, 'intra-node' as const),
+    helpers: fc.constantFrom('any', 'intra-node'),
+    variant: fc.constantFrom('code', 'paper'),
   }),
-  fc.record({
-    kind: fc.constant('replicate-quantize' as const),
+  'replicate-quantize': fc.record({
     replicas: fc.nat(3),
     bits: fc.constantFrom(4, 8),
-    split: fc.constantFrom('random' as const, 'even' as const, 'least-loaded' as const),
+    split: fc.constantFrom('random', 'even', 'least-loaded'),
     replanEvery: fc.constantFrom(null, 2),
   }),
-  fc.record({
-    kind: fc.constant('eplb' as const),
-    placement: fc.constantFrom(
-      'eplb' as const,
-      'round-robin' as const,
-      { kind: 'eplb' as const, groups: 2, avoidDuplicates: true },
-      { kind: 'eplb' as const, reorderOnly: true },
-      { kind: 'contiguous' as const, slots: 19 },
-    ),
-    dispatch: fc.constantFrom(
-      'home' as const,
-      'even' as const,
-      'random' as const,
-      'round-robin' as const,
-      'nearest' as const,
-      'least-loaded' as const,
-      'lp' as const,
-      'lp-sampled' as const,
-      'fewest-active' as const,
-    ),
-  }),
-  fc.record({
-    kind: fc.constant('eplb' as const),
-    dispatch: fc.constantFrom('even' as const, 'lp' as const),
-    history: fc.constantFrom(
-      { kind: 'window' as const, interval: 1, steps: 2 },
-      { kind: 'decay' as const, interval: 1, factor: 0.5 },
-      { kind: 'oracle' as const },
-    ),
-  }),
-  fc.record({
-    kind: fc.constant('eplb' as const),
-    movement: fc.constantFrom(
-      'async' as const,
-      { kind: 'async' as const, layersPerStep: 2, from: 'host' as const },
-      'chunked' as const,
-      { kind: 'blocking' as const, alignSlots: false },
-      'free' as const,
-    ),
-    history: fc.constant({ kind: 'window' as const, interval: 3, first: 1 }),
-  }),
-  fc.constantFrom(
-    { kind: 'ultraep' as const, minTokensPerReplica: 1 },
-    { kind: 'ultraep' as const, minTokensPerReplica: 16, spareSlots: 1, threshold: 1.1 },
-    { kind: 'harmoeny' as const, minTokens: 4 },
-    { kind: 'fastermoe-shadow' as const, breakEvenTokens: 2 },
-  ),
-  fc.record({
-    kind: fc.constant('capacity' as const),
+  capacity: fc.record({
     factor: fc.constantFrom(null, 0.5, 1, 1.25),
-    budget: fc.constantFrom('expert-per-source-gpu' as const, 'expert' as const, 'gpu' as const),
-    order: fc.constantFrom('position' as const, 'random' as const, 'score' as const),
+    budget: fc.constantFrom('expert-per-source-gpu', 'expert', 'gpu'),
+    order: fc.constantFrom('position', 'random', 'score'),
   }),
-);
+  'round-robin': fc.record({ dispatch: dispatches }),
+  eplb: fc.record({
+    placement: placements,
+    dispatch: dispatches,
+    history: histories,
+    movement: movements,
+    sharedExperts: fc.constantFrom(...sharedRules),
+  }),
+  combination: fc.record({
+    placement: placements,
+    dispatch: dispatches,
+    history: histories,
+    movement: movements,
+    sharedExperts: fc.constantFrom(...sharedRules),
+  }),
+  probe: fc.record({ history: histories, movement: movements }, { requiredKeys: [] }),
+  ultraep: fc.record({
+    minTokensPerReplica: fc.constantFrom(1, 16),
+    spareSlots: fc.constantFrom(1, 2),
+    threshold: fc.constantFrom(1, 1.1),
+    keepOne: fc.boolean(),
+  }),
+  harmoeny: fc.record({ minTokens: fc.constantFrom(1, 4) }),
+  'fastermoe-shadow': fc.record({ breakEvenTokens: fc.constantFrom(1, 2) }),
+  feplb: fc.record({ dynamicExperts: fc.constantFrom(1, 2, 4) }),
+  moonep: fc.record({ spareSlots: fc.constantFrom(null, 1, 2) }),
+};
+
+/** A policy with random options. */
+export function randomOptions(kind: PolicyOptions['kind']): fc.Arbitrary<PolicyChoice> {
+  return optionsOf[kind].map((options) => ({ kind, ...options }));
+}
+
+const policyArbitrary = fc.oneof(...policies.map(({ kind }) => randomOptions(kind as PolicyOptions['kind'])));
 
 const routingArbitrary = fc
   .tuple(
@@ -114,6 +168,23 @@ const runtimeArbitrary: fc.Arbitrary<ScenarioInput['runtime']> = fc.oneof(
     overlap: fc.constantFrom('none' as const, 'shared-expert' as const),
   }),
 );
+/** What of a small scenario decides which policies it can run. */
+export interface SmallScenario {
+  model: {
+    experts: number;
+    topK: number;
+    moeLayers: number;
+    weightDtype: 'bf16' | 'fp8';
+    sharedExperts?: number;
+  };
+  cluster: { gpus: number; gpusPerNode: number };
+  workload: {
+    tokensPerGpu: number;
+    steps: number;
+    layer: number | 'all';
+    routing: { tokens?: boolean; gateWeights: boolean };
+  };
+}
 
 /** Small scenarios of every kind that can run. */
 export const scenarioArbitrary: fc.Arbitrary<ScenarioInput> = fc
@@ -124,6 +195,8 @@ export const scenarioArbitrary: fc.Arbitrary<ScenarioInput> = fc
       [4, 2, 8],
       [4, 4, 16],
       [8, 4, 16],
+      [3, 3, 8],
+      [6, 2, 4],
     ),
     topK: fc.integer({ min: 1, max: 3 }),
     weightDtype: fc.constantFrom('bf16' as const, 'fp8' as const),
@@ -147,7 +220,7 @@ export const scenarioArbitrary: fc.Arbitrary<ScenarioInput> = fc
       weightDtype,
       fabric,
       routing,
-      policies,
+      policies: chosen,
       tokensPerGpu,
       steps,
       layer,
@@ -157,44 +230,45 @@ export const scenarioArbitrary: fc.Arbitrary<ScenarioInput> = fc
       whole,
       stragglers,
       mla,
-    }) => ({
-      model: {
-        hiddenSize: 512,
-        expertHiddenSize: 256,
-        experts,
-        topK,
-        moeLayers: 2,
-        weightDtype,
-        ...(whole === null ? {} : wholeShape(mla)),
-        sharedExperts,
-      },
-      cluster: {
-        gpu: 'h100' as const,
-        gpus,
-        gpusPerNode,
-        fabric,
-        ...(stragglers
-          ? { jitter: 0.3, speed: Array.from({ length: gpus }, (_, gpu) => 1 - 0.05 * gpu) }
-          : {}),
-      },
-      runtime,
-      workload: {
-        phase: whole ?? ('prefill' as const),
-        tokensPerGpu,
-        steps,
-        routing,
-        layer,
-        ...(whole === 'decode' ? { kvTokens: { mean: 1000 * tokensPerGpu, cv: 0.5 } } : {}),
-        ...(whole === 'prefill' ? { promptTokens: [40, 300] } : {}),
-      },
-      ...(whole === null ? {} : { scope: 'model' as const }),
-      policies: policies
-        .filter((policy) =>
-          possible(policy, gpus, experts, weightDtype, routing.gateWeights, tokensPerGpu * topK),
-        )
-        .concat('ep'),
-      seed,
-    }),
+    }) => {
+      const small = {
+        model: {
+          hiddenSize: 512,
+          expertHiddenSize: 256,
+          experts,
+          topK,
+          moeLayers: 2,
+          weightDtype,
+          ...(whole === null ? {} : wholeShape(mla)),
+          sharedExperts,
+        },
+        cluster: {
+          gpu: 'h100' as const,
+          gpus,
+          gpusPerNode,
+          fabric,
+          ...(stragglers
+            ? { jitter: 0.3, speed: Array.from({ length: gpus }, (_, gpu) => 1 - 0.05 * gpu) }
+            : {}),
+        },
+        workload: {
+          phase: whole ?? ('prefill' as const),
+          tokensPerGpu,
+          steps,
+          routing,
+          layer,
+          ...(whole === 'decode' ? { kvTokens: { mean: 1000 * tokensPerGpu, cv: 0.5 } } : {}),
+          ...(whole === 'prefill' ? { promptTokens: [40, 300] } : {}),
+        },
+      };
+      return {
+        ...small,
+        ...(whole === null ? {} : { scope: 'model' as const }),
+        runtime,
+        policies: [...chosen.filter((policy) => possible(policy, small)), 'ep' as const],
+        seed,
+      };
+    },
   );
 
 /** What scope model needs of a shape. */
@@ -217,23 +291,37 @@ function wholeShape(mla: boolean) {
   };
 }
 
-/** Leaves out what is refused for good reason. */
-function possible(
-  policy: ScenarioInput['policies'][number],
-  gpus: number,
-  experts: number,
-  weightDtype: string,
-  gateWeights: boolean,
-  copiesPerGpu: number,
+/** Leaves out what its policy refuses. */
+export function possible(
+  choice: PolicyChoice,
+  { model, cluster, workload }: Pick<SmallScenario, 'model' | 'cluster' | 'workload'>,
 ): boolean {
-  if (typeof policy === 'string') return true;
-  if (policy.kind === 'replicate-quantize' && policy.replicas! > 0) {
-    const affordable = policy.bits === 4 || weightDtype === 'bf16';
-    return gpus > 1 && affordable && experts >= 2 * policy.replicas! + 2;
-  }
-  if (policy.kind !== 'capacity') return true;
-  const nothingLeft = policy.budget === 'gpu' && (policy.factor ?? 1) * copiesPerGpu < 1;
-  return !nothingLeft && (policy.order !== 'score' || gateWeights);
+  const { gpus, gpusPerNode } = cluster;
+  const { experts, topK, moeLayers } = model;
+  const options = policies.find(({ kind }) => kind === choice.kind)!.options.parse(choice);
+  const layers = workload.layer === 'all' ? moeLayers : 1;
+  const weightBits = model.weightDtype === 'fp8' ? 8 : 16;
+  const policy = policyOf(options);
+  const enough = policy.warmup(options) < workload.steps;
+  const refusal = policy.refusal(options, {
+    gpus,
+    gpusPerNode,
+    experts,
+    layers,
+    layerIds: Array.from({ length: layers }, (_, layer) => layer),
+    moeLayers,
+    sharedExperts: model.sharedExperts ?? 0,
+    weightBits,
+    placement: contiguous(gpus, experts, weightBits),
+    copiesPerGpu: workload.tokensPerGpu * topK,
+    hasTokens: workload.routing.tokens ?? false,
+    hasGateWeights: workload.routing.gateWeights,
+    calibration: () => [],
+    importance: null,
+    placementMaps: new Map(),
+    seed: 1,
+  });
+  return enough && refusal === null;
 }
 
 /** Runs a scenario as `epsim run` does, with a look at every simulated layer. */

@@ -19,6 +19,9 @@ export const calibration: HistoryRule<Options, z.input<typeof options>> = {
   summary: 'plan once, before the run, from a part of the recording that is set aside',
   options,
   from: 'calibration',
+  movement: 'blocking',
+  hypothetical: () => false,
+  note: () => null,
   calibrationShare: ({ share }) => share,
   schedule: () => null,
   start: ({ share }, setting) =>

@@ -15,6 +15,9 @@ export const decay: HistoryRule<Options, z.input<typeof options>> = {
   summary: 'plan during the run, from loads that fade by a factor in every step',
   options,
   from: 'steps',
+  movement: 'blocking',
+  hypothetical: () => false,
+  note: () => null,
   calibrationShare: () => 0,
   schedule: scheduleOf,
   start: ({ factor }, { layers, experts }) =>

@@ -77,6 +77,12 @@ export interface HistoryRule<Options = unknown, Input = unknown> {
   options: z.ZodType<Options, Input>;
   /** calibration: once, before the run; steps: from steps of the run; batch: from the very batch it is for. */
   from: 'calibration' | 'steps' | 'batch';
+  /** Movement where none is chosen. */
+  movement: 'blocking' | 'free' | 'prefetch';
+  /** Knows what nobody can know. */
+  hypothetical(options: Options): boolean;
+  /** Something that a reader of the result must know about it, or null. */
+  note(options: Options): string | null;
   /** Share of the recording that it calibrates on, or 0. */
   calibrationShare(options: Options): number;
   /** Null where nothing is planned during the run. */

@@ -21,6 +21,9 @@ export const oracle: HistoryRule<Options, z.input<typeof options>> = {
   summary: 'plan for the very loads that come: a limit, and nothing to run',
   options,
   from: 'batch',
+  movement: 'free',
+  hypothetical: () => true,
+  note: () => 'placements are planned for the loads of the very step; a limit, not a policy',
   calibrationShare: () => 0,
   schedule: ({ interval }) => ({ interval, first: 0, staleness: 0, skipAbove: null }),
   start: (_, { layers, experts }) =>

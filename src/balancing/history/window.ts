@@ -21,6 +21,9 @@ export const window: HistoryRule<Options, z.input<typeof options>> = {
   summary: 'plan during the run, from the sum of the latest steps',
   options,
   from: 'steps',
+  movement: 'blocking',
+  hypothetical: () => false,
+  note: () => null,
   calibrationShare: () => 0,
   schedule: scheduleOf,
   start: ({ steps }, { layers, experts }) =>

@@ -14,6 +14,7 @@ export const asynchronous: MovementRule<z.output<typeof options>, z.input<typeof
   summary: 'layers move in the background, one at a time, into a staging buffer',
   options,
   background: true,
+  ahead: false,
   free: false,
   source: (chosen) => chosen,
   timing: (chosen, layer, layers) => ({

@@ -9,6 +9,7 @@ export const blocking: MovementRule<z.output<typeof options>, z.input<typeof opt
   summary: 'all layers move at once, before the step, which waits',
   options,
   background: false,
+  ahead: false,
   free: false,
   source: (chosen) => chosen,
   timing: () => ({ force: 0, beside: 0 }),

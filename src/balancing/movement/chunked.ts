@@ -9,6 +9,7 @@ export const chunked: MovementRule<z.output<typeof options>, z.input<typeof opti
   summary: 'some layers move before every step, which waits for them',
   options,
   background: false,
+  ahead: false,
   free: false,
   source: (chosen) => chosen,
   timing: (chosen, layer) => ({ force: Math.floor(layer / chosen.layersPerStep), beside: 0 }),

@@ -9,6 +9,7 @@ export const free: MovementRule<z.output<typeof options>, z.input<typeof options
   summary: 'weights move at once and for nothing: a limit',
   options,
   background: false,
+  ahead: false,
   free: true,
   source: () => ({ from: 'gpus', alignSlots: true }),
   timing: () => ({ force: 0, beside: 0 }),

@@ -16,6 +16,8 @@ export interface MovementRule<Options = unknown, Input = unknown> {
   options: z.ZodType<Options, Input>;
   /** Weights travel beside the layers of steps, into a staging buffer. */
   background: boolean;
+  /** Only for placements that are planned for the batch at hand. */
+  ahead: boolean;
   /** Weights cost nothing: no time, no bytes. */
   free: boolean;
   /** Where weights come from; whether slots are aligned with those in force. */

@@ -1,17 +1,19 @@
 import { z } from 'zod';
-import { instancesOn, placementOf, type Placement } from '../placement.js';
+import { placementOf, type Placement } from '../placement.js';
 import type { LoadHistory } from '../history/estimator.js';
-import type { Refusal } from '../policy.js';
-import { refuseSlots, type PlacementRule, type PlacementSite } from './rule.js';
+import {
+  equalShareLoads,
+  fallingReversed,
+  largest,
+  redundantSlots,
+  refuseRedundant,
+  slotsOf,
+} from './ascend-slots.js';
+import type { PlacementRule } from './rule.js';
 
 const options = z.strictObject({
   kind: z.literal('ascend-default'),
-  redundant: z
-    .int()
-    .min(0)
-    .nullable()
-    .default(null)
-    .describe('Slots beyond one per expert, at most one per GPU; null: as many as fill every GPU equally.'),
+  redundant: redundantSlots,
 });
 
 type Options = z.output<typeof options>;
@@ -30,7 +32,7 @@ export const ascendDefault: PlacementRule<Options, z.input<typeof options>> = {
   options,
   adapts: true,
   slots: slotsOf,
-  refusal,
+  refusal: refuseRedundant,
   start(chosen, site) {
     const { gpus, experts, weightBits } = site;
     const slots = slotsOf(chosen, site);
@@ -43,32 +45,6 @@ export const ascendDefault: PlacementRule<Options, z.input<typeof options>> = {
     };
   },
 };
-
-function slotsOf({ redundant }: Options, { gpus, experts }: PlacementSite): number {
-  const spare = (gpus - (experts % gpus)) % gpus;
-  return experts + (redundant ?? (spare > 0 ? spare : gpus > 1 ? gpus : 0));
-}
-
-function refusal(chosen: Options, site: PlacementSite): Refusal | null {
-  const { gpus } = site;
-  const { redundant } = chosen;
-  if (redundant !== null && redundant > gpus) {
-    return {
-      option: 'redundant',
-      found: `${redundant} on ${gpus} GPUs`,
-      allowed: `at most one per GPU (redundant: ${gpus})`,
-    };
-  }
-  if (gpus === 1 && redundant !== null && redundant > 0) {
-    return {
-      option: 'redundant',
-      found: `${redundant} on one GPU`,
-      allowed: '0: a replica needs a second GPU',
-    };
-  }
-  const refused = refuseSlots(slotsOf(chosen, site), site, true);
-  return refused && { ...refused, option: 'redundant' };
-}
 
 /** Experts by GPU. */
 function packLayer(loads: Float64Array, gpus: number, slots: number): number[][] {
@@ -101,18 +77,10 @@ function packLayer(loads: Float64Array, gpus: number, slots: number): number[][]
   return held;
 }
 
-/** By falling share, equals in the reverse of their order: a stable rising sort, turned around. */
-function fallingReversed(order: readonly number[], share: Float64Array): number[] {
-  return [...order].sort((a, b) => share[a] - share[b]).reverse();
-}
-
 /** Largest GPU load with equal shares, summed over layers. */
 function sumOfLargest(placements: readonly Placement[], loads: readonly LoadHistory[]): number {
-  return placements.reduce((sum, placement, layer) => {
-    const gpuLoads = new Float64Array(placement.gpus);
-    placement.slotExpert.forEach((expert, slot) => {
-      gpuLoads[placement.slotGpu[slot]] += loads[layer].sum[expert] / instancesOn(placement, expert);
-    });
-    return sum + gpuLoads.reduce((a, b) => Math.max(a, b), 0);
-  }, 0);
+  return placements.reduce(
+    (sum, placement, layer) => sum + largest(equalShareLoads(placement, loads[layer].sum)),
+    0,
+  );
 }

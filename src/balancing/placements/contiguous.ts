@@ -1,17 +1,11 @@
 import { placementOf, type Placement } from '../placement.js';
 
 /**
- * Standard EP: expert e on GPU ⌊e / (experts / gpus)⌋.
- * @throws RangeError that names the GPU counts that work
+ * Standard EP: expert e on GPU ⌊e · gpus / experts⌋. Where GPUs do not divide the experts some have one more than
+ * others; where there are more GPUs than experts, some have none.
  */
 export function contiguous(gpus: number, experts: number, bits: number): Placement {
-  if (experts % gpus !== 0) {
-    const divisors = Array.from({ length: experts }, (_, i) => i + 1).filter((n) => experts % n === 0);
-    throw new RangeError(`found ${gpus} GPUs for ${experts} experts, allowed: ${divisors.join(', ')}`);
-  }
-  const perGpu = experts / gpus;
-  const slots = Array.from({ length: gpus }, (_, gpu) =>
-    Array.from({ length: perGpu }, (__, i) => gpu * perGpu + i),
-  );
+  const slots: number[][] = Array.from({ length: gpus }, () => []);
+  for (let e = 0; e < experts; e++) slots[Math.floor((e * gpus) / experts)].push(e);
   return placementOf(slots, experts, bits);
 }

@@ -1,9 +1,13 @@
 import type { z } from 'zod';
+import { affinity } from './affinity.js';
 import { contiguousSlots } from './contiguous-slots.js';
 import { ascendDefault } from './ascend-default.js';
+import { ascendSwift } from './ascend-swift.js';
 import { eplbSteps } from './eplb-steps.js';
 import { eplbPlacement } from './eplb.js';
+import { flashlb } from './flashlb.js';
 import { fromFile } from './from-file.js';
+import { spareReplicas } from './spare-replicas.js';
 import { tensorrtLlm } from './tensorrt-llm.js';
 import { roundRobin } from './round-robin.js';
 
@@ -15,6 +19,10 @@ export const placementRules = [
   eplbSteps,
   tensorrtLlm,
   ascendDefault,
+  ascendSwift,
+  flashlb,
+  spareReplicas,
+  affinity,
   fromFile,
 ] as const;
 

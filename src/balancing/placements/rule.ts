@@ -7,7 +7,11 @@ import type { PolicySetting, Refusal } from '../policy.js';
 export type PlacementSite = Pick<
   PolicySetting,
   'gpus' | 'gpusPerNode' | 'experts' | 'weightBits' | 'placement' | 'layerIds' | 'placementMaps'
->;
+> &
+  Partial<Pick<PolicySetting, 'hasTokens' | 'calibrationLayers' | 'solver'>> & {
+    /** Share of the recording that the history sets aside. */
+    calibrationShare?: number;
+  };
 
 /** Decides which slots hold what. Rules are plain data and factories; what they keep is in their `Placer`. */
 export interface PlacementRule<Options = unknown, Input = unknown> {
@@ -17,8 +21,14 @@ export interface PlacementRule<Options = unknown, Input = unknown> {
   options: z.ZodType<Options, Input>;
   /** Depends on loads, so that a history is of use to it. */
   adapts: boolean;
+  /** Looks at the tokens of the calibration, so that it plans once, before the run. */
+  offline?: boolean;
+  /** Things that a reader of the result must know about it. */
+  notes?(options: Options, site: PlacementSite): string[];
   /** Slots of a layer, of all GPUs together. */
   slots(options: Options, site: PlacementSite): number;
+  /** What is in force before the first plan; default: experts in slot order. */
+  initial?(options: Options, site: PlacementSite): Placement;
   /** Why it can't work here, or null; the option is one of its own. */
   refusal(options: Options, site: PlacementSite): Refusal | null;
   start(options: Options, site: PlacementSite): Placer;
@@ -30,9 +40,15 @@ export interface Placer {
    * Places the experts of some layers at once, since some rules weigh layers against each other.
    * @param loads by layer
    * @param current placements in force, by layer
+   * @param layers which of the simulated layers they are, for rules that keep something of each; default: the first
+   *   ones
    * @returns by layer; null: the placement in force stays
    */
-  place(loads: readonly LoadHistory[], current: readonly Placement[]): (Placement | null)[];
+  place(
+    loads: readonly LoadHistory[],
+    current: readonly Placement[],
+    layers?: readonly number[],
+  ): (Placement | null)[];
 }
 
 /** A placer that looks at one layer at a time. */

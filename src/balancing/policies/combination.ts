@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { choiceSchema, chosenOf } from '../choice.js';
 import { dispatchRules } from '../dispatch/index.js';
+import { sharedRules, type SharedRule } from '../dispatch/shared-experts.js';
 import type { DispatchRule } from '../dispatch/rule.js';
 import type { HistoryRule } from '../history/estimator.js';
 import { historyRules } from '../history/index.js';
@@ -9,7 +10,7 @@ import type { MovementRule } from '../movement/rule.js';
 import { placementRules } from '../placements/index.js';
 import type { PlacementRule } from '../placements/rule.js';
 import { plainTraits, type Policy, type PolicySetting, type Refusal } from '../policy.js';
-import { decideLayer, startLayers, type Rules, type State } from './placed-layers.js';
+import { decideLayer, siteOf, startLayers, type Rules, type State } from './placed-layers.js';
 
 const placement = choiceSchema(placementRules);
 const dispatch = choiceSchema(dispatchRules);
@@ -20,28 +21,36 @@ const history = choiceSchema(historyRules);
 export interface Choices {
   placement: z.output<typeof placement>;
   dispatch: z.output<typeof dispatch>;
-  /** Null: blocking; free where an oracle plans. */
+  /** Null: what the history says. */
   movement: z.output<typeof movement> | null;
   history: z.output<typeof history>;
 }
 
-type Options<Kind extends string> = Choices & { kind: Kind };
+/** What a combination says of shared experts. */
+export interface SharedChoice {
+  sharedExperts: SharedRule;
+}
+
+type Options<Kind extends string> = Choices & SharedChoice & { kind: Kind };
 type Input<Kind extends string> = { kind: Kind } & Partial<{
   placement: z.input<typeof placement>;
   dispatch: z.input<typeof dispatch>;
   movement: z.input<typeof movement> | null;
   history: z.input<typeof history>;
+  sharedExperts: SharedRule;
 }>;
 
 /**
  * A policy as free choices: which slots hold what, which slot computes a copy, how weights move to a new placement,
  * and what placements are planned from. Named policies are combinations with their own defaults; every one of their
  * choices can be overridden.
+ * @param approximation of a published system: what was assumed of it
  */
 export function combination<Kind extends string>(
   kind: Kind,
   summary: string,
   defaults: Choices,
+  approximation: string | null = null,
 ): Policy<Options<Kind>, State, Input<Kind>> {
   const options = z.strictObject({
     kind: z.literal(kind),
@@ -50,8 +59,16 @@ export function combination<Kind extends string>(
     movement: movement
       .nullable()
       .default(defaults.movement)
-      .describe('How weights move to a new placement; null: blocking, or free where an oracle plans.'),
+      .describe(
+        'How weights move to a new placement; null: blocking, prefetch of what was predicted, free where an oracle plans.',
+      ),
     history: history.default(defaults.history).describe('What placements are planned from, and when.'),
+    sharedExperts: z
+      .enum(sharedRules)
+      .default('none')
+      .describe(
+        'Shared experts as part of the layer: none, computed by the GPU of their token, or sent to the GPUs with least to do.',
+      ),
   });
   return {
     ...plainTraits,
@@ -60,9 +77,8 @@ export function combination<Kind extends string>(
     options: options,
     hypothetical(chosen) {
       const { placement: where, history: from, movement: how } = rulesOf(chosen);
-      return (
-        where.rule.adapts && (from.rule.from === 'batch' || (from.rule.from === 'steps' && how.rule.free))
-      );
+      const known = from.rule.hypothetical(from.options);
+      return where.rule.adapts && (known || (from.rule.from !== 'calibration' && how.rule.free));
     },
     sees(chosen) {
       const { placement: where, history: from } = rulesOf(chosen);
@@ -70,8 +86,14 @@ export function combination<Kind extends string>(
       return from.rule.from === 'batch' ? 'batch' : 'history';
     },
     symmetric: false,
-    plansEachBatch: (chosen) => rulesOf(chosen).dispatch.rule.plansEachBatch,
+    plansEachBatch: (chosen) =>
+      chosen.sharedExperts === 'waterfill' || rulesOf(chosen).dispatch.rule.plansEachBatch,
+    holdsShared: ({ sharedExperts }) => sharedExperts !== 'none',
     movesInBackground: (chosen) => rulesOf(chosen).movement.rule.background,
+    keepsStaging(chosen) {
+      const { rule } = rulesOf(chosen).movement;
+      return rule.background && !rule.ahead;
+    },
     looksAtTokens: (chosen) => rulesOf(chosen).dispatch.rule.looksAtTokens,
     calibrationShare(chosen) {
       const { placement: where, history: from } = rulesOf(chosen);
@@ -82,9 +104,15 @@ export function combination<Kind extends string>(
       const schedule = where.rule.adapts ? from.rule.schedule(from.options) : null;
       return schedule === null ? 0 : schedule.first + schedule.staleness;
     },
-    refusal: (chosen, setting) => refusalOf(chosen, rulesOf(chosen), defaults, setting),
-    notes: (chosen) => notesOf(kind, rulesOf(chosen)),
-    start: (chosen, setting) => startLayers(rulesOf(chosen), setting),
+    refusal: (chosen, setting) =>
+      noSharedExperts(chosen, setting) ?? refusalOf(chosen, rulesOf(chosen), defaults, setting),
+    notes: (chosen, setting) => [
+      ...(approximation === null ? [] : [`${kind}: approximation; ${approximation}`]),
+      ...notesOf(kind, rulesOf(chosen)),
+      ...placementNotes(rulesOf(chosen), setting),
+      ...sharedNotes(kind, chosen),
+    ],
+    start: (chosen, setting) => startLayers(rulesOf(chosen), setting, chosen.sharedExperts),
     decide: decideLayer,
   };
 }
@@ -94,11 +122,17 @@ function rulesOf({ placement: where, dispatch: who, movement: how, history: from
   return {
     placement: chosenOf(placementRules as unknown as readonly PlacementRule[], where),
     dispatch: chosenOf(dispatchRules as unknown as readonly DispatchRule[], who),
-    movement: chosenOf(
-      movementRules as unknown as readonly MovementRule[],
-      how ?? (known.rule.from === 'batch' ? 'free' : 'blocking'),
-    ),
+    movement: chosenOf(movementRules as unknown as readonly MovementRule[], how ?? known.rule.movement),
     history: known,
+  };
+}
+
+function noSharedExperts(chosen: SharedChoice, { sharedExperts = 0 }: PolicySetting): Refusal | null {
+  if (chosen.sharedExperts === 'none' || sharedExperts > 0) return null;
+  return {
+    option: 'sharedExperts',
+    found: `${chosen.sharedExperts} for a model without shared experts`,
+    allowed: 'none, or a model with shared experts (model.sharedExperts)',
   };
 }
 
@@ -109,6 +143,7 @@ function refusalOf(chosen: Choices, rules: Rules, defaults: Choices, setting: Po
     within('placement', where.rule.refusal(where.options, setting)) ??
     within('dispatch', who.rule.refusal(who.options, setting)) ??
     uselessHistory(chosen, rules, defaults) ??
+    onlineHistory(rules) ??
     uselessMovement(chosen, rules, defaults) ??
     overlappingMovements(rules, setting)
   );
@@ -133,6 +168,16 @@ function uselessHistory(
   };
 }
 
+/** Rules that look at the tokens of the calibration can plan nothing new during the run. */
+function onlineHistory({ placement: where, history: from }: Rules): Refusal | null {
+  if (!where.rule.offline || from.rule.from === 'calibration') return null;
+  return {
+    option: 'history',
+    found: `${from.rule.kind}, where placement ${where.rule.kind} is planned from tokens before the run`,
+    allowed: 'calibration',
+  };
+}
+
 function uselessMovement(chosen: Choices, rules: Rules, defaults: Choices): Refusal | null {
   const { placement: where, movement: how, history: from } = rules;
   if (chosen.movement === null || chosen.movement === defaults.movement) return null;
@@ -143,11 +188,20 @@ function uselessMovement(chosen: Choices, rules: Rules, defaults: Choices): Refu
       allowed: 'null, or history: window or decay',
     };
   }
-  if (from.rule.from === 'batch' && !how.rule.free && how.rule.kind !== 'blocking') {
+  const inTime = how.rule.free || how.rule.ahead || how.rule.kind === 'blocking';
+  if (from.rule.from === 'batch' && !inTime) {
     return {
       option: 'movement',
-      found: `${how.rule.kind}, where an oracle plans for the step itself`,
-      allowed: 'free or blocking: the placement must be in force at once',
+      found: `${how.rule.kind}, where history ${from.rule.kind} plans for the step itself`,
+      allowed: 'prefetch, blocking or free: the placement must be in force at once',
+    };
+  }
+  if (from.rule.from === 'steps' && how.rule.ahead) {
+    return {
+      option: 'movement',
+      found: `${how.rule.kind}, where history ${from.rule.kind} plans for steps to come`,
+      allowed:
+        'blocking, chunked or async, or history: predicted or oracle, which plan for the layer at hand',
     };
   }
   return null;
@@ -162,7 +216,7 @@ function overlappingMovements(
   if (schedule === null) return null;
   const layers = Math.max(setting.moeLayers, setting.layers);
   const { force, beside } = how.rule.timing(how.options, layers - 1, layers);
-  const steps = schedule.staleness + Math.max(force, beside);
+  const steps = schedule.staleness + Math.max(force, how.rule.ahead ? 0 : beside);
   if (steps < schedule.interval || steps === 0) return null;
   return {
     option: 'history.interval',
@@ -175,11 +229,17 @@ function overlappingMovements(
 
 function notesOf(kind: string, { placement: where, movement: how, history: from }: Rules): string[] {
   if (!where.rule.adapts) return [];
-  if (from.rule.from === 'batch')
-    return [
-      `${kind} with history oracle: placements are planned for the loads of the very step; a limit, not a policy`,
-    ];
   if (from.rule.from === 'calibration') return [];
+  const note = from.rule.note(from.options);
+  if (from.rule.from === 'batch') {
+    const ahead = how.rule.ahead
+      ? [
+          `${kind}, movement prefetch: a layer carries its own weights beside it, where they travel beside the layer ` +
+            'before; kernels and copies do not slow each other',
+        ]
+      : [];
+    return [`${kind} with history ${from.rule.kind}: ${note}`, ...ahead];
+  }
   if (how.rule.free) return [`${kind} with movement free: weights move for nothing; a limit, not a policy`];
   const planning = `${kind}: planning itself takes no time here; only the movement of weights does`;
   if (!how.rule.background) return [planning];
@@ -187,6 +247,19 @@ function notesOf(kind: string, { placement: where, movement: how, history: from 
     planning,
     `${kind}, movement async: the simulated layer carries its own movement in equal parts, one for every step that ` +
       'the model’s layers take together; kernels and copies do not slow each other',
+  ];
+}
+
+function placementNotes(rules: Rules, setting: PolicySetting): string[] {
+  const { rule, options } = rules.placement;
+  return rule.notes?.(options, siteOf(rules, setting)) ?? [];
+}
+
+function sharedNotes(kind: string, { sharedExperts }: SharedChoice): string[] {
+  if (sharedExperts === 'none') return [];
+  return [
+    `${kind}, sharedExperts ${sharedExperts}: the layer holds the shared experts, which it does not for policies with ` +
+      'none: compare it with own-gpu',
   ];
 }
 

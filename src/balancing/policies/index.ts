@@ -4,9 +4,11 @@ import { balanced } from './balanced.js';
 import { capacity } from './capacity.js';
 import { ep } from './ep.js';
 import { fastermoeShadow } from './fastermoe-shadow.js';
+import { feplb } from './feplb.js';
 import { harmoeny } from './harmoeny.js';
 import { llep } from './llep.js';
-import { anyCombination, eplb, roundRobinEp } from './named.js';
+import { moonep } from './moonep.js';
+import { anyCombination, eplb, probe, roundRobinEp } from './named.js';
 import { replicateAndQuantize } from './replicate-quantize.js';
 import { ultraep } from './ultraep.js';
 
@@ -22,6 +24,9 @@ export const policies = [
   ultraep,
   harmoeny,
   fastermoeShadow,
+  feplb,
+  moonep,
+  probe,
   balanced,
 ] as const;
 

@@ -26,3 +26,16 @@ export const eplb = combination(
     history: 'calibration',
   },
 );
+
+/** PROBE (arXiv 2602.00509): replicas for the loads that a predictor sees coming, prefetched one layer ahead. */
+export const probe = combination(
+  'probe',
+  'approximation of PROBE: replicas of experts predicted to be hot, prefetched one layer ahead',
+  {
+    placement: 'spare-replicas',
+    dispatch: 'least-loaded',
+    movement: 'prefetch',
+    history: 'predicted',
+  },
+  'a greedy plan in place of its own; its transfers keep clear of the exchanges, these share the links with them',
+);

@@ -1,12 +1,13 @@
 import type { Chosen } from '../choice.js';
 import type { Dispatcher, DispatchRule } from '../dispatch/rule.js';
+import { SharedDispatch, type SharedRule } from '../dispatch/shared-experts.js';
 import type { Estimator, HistoryRule, LoadHistory, Schedule } from '../history/estimator.js';
 import { alignSlots } from '../movement/align-slots.js';
 import { changedSlots } from '../movement/changed-slots.js';
 import type { MovementRule } from '../movement/rule.js';
 import { instancesOn, type Placement } from '../placement.js';
 import { repeated } from '../placements/contiguous-slots.js';
-import type { PlacementRule, Placer } from '../placements/rule.js';
+import type { PlacementRule, PlacementSite, Placer } from '../placements/rule.js';
 import { homePlan, SlotCopies, type LayerPlan, type PlacementMove } from '../plan.js';
 import type { LayerView, PolicySetting } from '../policy.js';
 
@@ -43,15 +44,16 @@ export interface State {
   schedule: Schedule | null;
   estimators: Estimator[];
   slotCopies: SlotCopies;
+  shared: SharedDispatch | null;
   layers: LayerState[];
   /** Step of the last plan of all layers. */
   plannedAt: number;
 }
 
-export function startLayers(rules: Rules, setting: PolicySetting): State {
+export function startLayers(rules: Rules, setting: PolicySetting, shared: SharedRule = 'none'): State {
   const { placement, dispatch, history } = rules;
   const slotCopies = new SlotCopies(setting.gpus);
-  const placer = placement.rule.start(placement.options, setting);
+  const placer = placement.rule.start(placement.options, siteOf(rules, setting));
   const adapts = placement.rule.adapts;
   const state: State = {
     rules,
@@ -61,6 +63,7 @@ export function startLayers(rules: Rules, setting: PolicySetting): State {
     schedule: adapts ? history.rule.schedule(history.options) : null,
     estimators: adapts ? history.rule.start(history.options, setting) : [],
     slotCopies,
+    shared: shared === 'none' ? null : new SharedDispatch(shared, setting.gpus, setting.sharedExperts!),
     layers: [],
     plannedAt: -1,
   };
@@ -72,11 +75,18 @@ export function startLayers(rules: Rules, setting: PolicySetting): State {
   return state;
 }
 
+/** What a placement rule knows, the part of the recording that its history sets aside included. */
+export function siteOf({ history }: Rules, setting: PolicySetting): PlacementSite {
+  return { ...setting, calibrationShare: history.rule.calibrationShare(history.options) };
+}
+
 /** What is in force before any step: planned already, or experts in order with the same number of slots. */
 function firstPlacements({ rules, setting, placer, schedule, estimators }: State): Placement[] {
   const { rule, options } = rules.placement;
   const slots = rule.slots(options, setting);
-  const inOrder = slots === setting.experts ? setting.placement : repeated(slots, setting);
+  const inOrder =
+    rule.initial?.(options, setting) ??
+    (slots === setting.experts ? setting.placement : repeated(slots, setting));
   const current = new Array<Placement>(setting.layers).fill(inOrder);
   if (schedule !== null) return current;
   const nothing: LoadHistory = { sum: new Float64Array(setting.experts), rows: [] };
@@ -115,6 +125,7 @@ export function decideLayer(state: State, view: LayerView): { state: State; plan
   if (plan.slotCopies) {
     state.dispatcher.divide(own.placement, view, plan.slotCopies.reset(own.placement.slotExpert.length));
   }
+  if (state.shared) plan.shared = state.shared.divide(own.placement, view, plan.slotCopies);
   if (schedule !== null && rules.history.rule.from === 'steps') estimators[view.layer].add(view.loads);
   return { state, plan };
 }
@@ -149,6 +160,7 @@ function planLayers(
   const placed = placer.place(
     which.map((layer) => estimators[layer].known()),
     which.map((layer) => layers[layer].placement),
+    which,
   );
   const modelLayers = Math.max(setting.moeLayers, setting.layers);
   which.forEach((layer, i) => {

@@ -167,10 +167,11 @@ function refusal(
       allowed: `what the ${available} experts that are not replicated themselves can pay: fewer replicas, or fewer bits`,
     };
   }
-  if (donors === 'per-gpu' && donorsNeeded(1, bits, weightBits) > experts / gpus) {
+  const fewest = Math.floor(experts / gpus);
+  if (donors === 'per-gpu' && donorsNeeded(1, bits, weightBits) > fewest) {
     return {
       option: 'donors',
-      found: `per-gpu, where a replica needs ${donorsNeeded(1, bits, weightBits)} experts of a GPU to pay for it, of ${experts / gpus}`,
+      found: `per-gpu, where a replica needs ${donorsNeeded(1, bits, weightBits)} experts of a GPU to pay for it, of ${fewest}`,
       allowed: 'global, or fewer bits',
     };
   }

@@ -458,12 +458,14 @@ class ServingFiller {
 
   private fillShared(
     part: Part,
-    { tokensBySource }: LayerPart,
+    { plan, tokensBySource }: LayerPart,
     gpu: number,
     leading: LeadingSeconds | null,
   ): void {
-    const alone =
-      leading === null
+    // Where the plan says who computes them, they are among the experts.
+    const alone = plan.shared
+      ? 0
+      : leading === null
         ? this.timer.sharedSeconds(tokensBySource[gpu])
         : leading.shared[gpu] / this.parts.length;
     this.executor.duration[part.shared[gpu]] = this.slowed(alone);

@@ -67,10 +67,9 @@ export function powerLawLoads(
   const scale = (tokens * topK) / values.reduce((sum, value) => sum + value, 0);
   const loads = Int32Array.from(values, (value) => Math.min(Math.round(value * scale), tokens));
   let missing = tokens * topK - loads.reduce((sum, load) => sum + load, 0);
-  const size = experts / gpus;
   for (let gpu = 0; missing !== 0; gpu = (gpu + 1) % gpus) {
-    const first = Math.floor(gpu * size);
-    const last = Math.floor((gpu + 1) * size);
+    const first = Math.ceil((gpu * experts) / gpus);
+    const last = Math.ceil(((gpu + 1) * experts) / gpus);
     let pick = -1;
     for (let expert = first; expert < last; expert++) {
       if (missing > 0) {
