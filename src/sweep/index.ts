@@ -5,6 +5,14 @@ export { sweepJsonSchema, type Sweep, type SweepInput } from './schema.js';
 export { arrayExpression, defaultPointsPerShard, shardAt, shardCount, type Shard } from './shards.js';
 export { maxArraySize, queuedTasks, slurmScript, type SlurmOptions } from './slurm-job.js';
 export {
+  largestFeasible,
+  parseLimits,
+  type SloBound,
+  type SloChoice,
+  type SloLimits,
+  type SloResult,
+} from './slo.js';
+export {
   defaultSpace,
   dominates,
   flatness,
