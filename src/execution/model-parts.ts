@@ -99,16 +99,27 @@ export class ModelParts {
     };
   }
 
+  /** Tokens in the KV cache of a GPU with so many tokens, a step's own included in prefill. */
+  heldTokens(tokens: number, gpu: number): number {
+    const { phase, kvTokens } = this.contexts;
+    return kvTokens[gpu] + (phase === 'prefill' ? tokens : 0);
+  }
+
   /** Bytes of the KV cache of a GPU that holds so many tokens, a step's own included in prefill. */
   cacheBytes(tokens: number, gpu: number): number {
-    const { model, contexts } = this;
-    const { phase, kvTokens } = contexts;
-    const held = kvTokens[gpu] + (phase === 'prefill' ? tokens : 0);
-    const sequences = phase === 'prefill' ? this.promptsOf(tokens).length : tokens;
+    const { model } = this;
+    const held = this.heldTokens(tokens, gpu);
+    const sequences = this.contexts.phase === 'prefill' ? this.promptsOf(tokens).length : tokens;
     const perLayer = layersOf(model).map(({ windowed }) =>
       windowed ? Math.min(held, sequences * this.window) : held,
     );
     return Math.ceil(kvBytes(model) * perLayer.reduce((sum, cached) => sum + cached, 0));
+  }
+
+  /** The part of `cacheBytes` that no longer context makes larger: layers with a window, where others have none. */
+  windowBytes(tokens: number, gpu: number): number {
+    const held = this.heldTokens(tokens, gpu);
+    return Math.max(0, this.cacheBytes(tokens, gpu) - Math.ceil(held * this.cacheBytesPerToken));
   }
 
   /** Bytes that one more token takes in the cache, beyond the window of layers that have one. */

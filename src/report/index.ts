@@ -15,4 +15,5 @@ export { chartKinds } from './charts/index.js';
 export { chartPage, chartSvg } from './charts/render.js';
 export { groupRows, type TableRow } from './charts/selection.js';
 export { frontChart } from './tune-front.js';
+export { sloText } from './slo.js';
 export { tuneText } from './tune.js';

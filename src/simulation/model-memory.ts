@@ -9,12 +9,14 @@ export type OwnMemory = Omit<ModelMemory, 'kvTokens'> & { room: number };
 /**
  * Memory of the whole model under one policy.
  * @param capacity bytes of a GPU
- * @param bytesPerToken of the KV cache
+ * @param windowBytes of the KV cache, that no longer context makes larger
+ * @param bytesPerToken of the rest of it
  */
 export function modelMemoryOf(
   { fullest, reserved, dynamic, skew, resident }: StepMemory,
   buffers: ModelMemory['buffers'],
   capacity: number,
+  windowBytes: number,
   bytesPerToken: number,
 ): OwnMemory {
   const limit = capacity - NON_TENSOR_BYTES;
@@ -29,6 +31,8 @@ export function modelMemoryOf(
     dynamic: { largest: Math.max(...dynamic), credible },
     gamma: { largest: Math.max(...skew), credible: worstCredible(skew) },
     // Weights and the cache are laid out once; what comes and goes is fragmented.
-    room: Math.floor(Math.max(0, limit - resident - credible * (1 + FRAGMENTATION_SHARE)) / bytesPerToken),
+    room: Math.floor(
+      Math.max(0, limit - resident - windowBytes - credible * (1 + FRAGMENTATION_SHARE)) / bytesPerToken,
+    ),
   };
 }

@@ -27,6 +27,8 @@ export interface Comparison {
   contexts: Contexts | null;
   /** KV cache of one more token, in scope `model`. */
   bytesPerToken: number;
+  /** Tokens in the fullest KV cache, in scope `model`. */
+  heldTokens: number;
   epMemory: OwnMemory | null;
   floors: { gpu: number; expert: number };
   intervals: Intervals;
@@ -39,7 +41,19 @@ export function policyResult(
   { options, anchor }: { options: PolicyOptions; anchor: boolean },
   index: number,
   { totals, peakMemory, oom, memory }: Counted,
-  { source, warmup, pass, machine, contexts, bytesPerToken, epMemory, floors, intervals, ep }: Comparison,
+  {
+    source,
+    warmup,
+    pass,
+    machine,
+    contexts,
+    bytesPerToken,
+    heldTokens,
+    epMemory,
+    floors,
+    intervals,
+    ep,
+  }: Comparison,
 ): PolicyResult {
   const policy = policyOf(options);
   const { gpus } = source;
@@ -100,7 +114,7 @@ export function policyResult(
     ...(contexts === null
       ? {}
       : {
-          memory: memoryOf(memory!, epMemory!, bytesPerToken),
+          memory: memoryOf(memory!, epMemory!, heldTokens, bytesPerToken),
           serving: servingOf(contexts, latency.mean, tokensPerSecondPerGpu, machine),
         }),
     bound: policy.anchor
@@ -130,8 +144,13 @@ function attentionImbalance({ leadingLargest, leadingMean }: Totals): number {
   return leadingMean > 0 ? Math.max(1, leadingLargest / leadingMean) : 1;
 }
 
-function memoryOf({ room, ...own }: OwnMemory, ep: OwnMemory, bytesPerToken: number): PolicyResult['memory'] {
-  return { ...own, kvTokens: { room, overEp: room - ep.room, bytesPerToken } };
+function memoryOf(
+  { room, ...own }: OwnMemory,
+  ep: OwnMemory,
+  held: number,
+  bytesPerToken: number,
+): PolicyResult['memory'] {
+  return { ...own, kvTokens: { room, held, overEp: room - ep.room, bytesPerToken } };
 }
 
 function servingOf(

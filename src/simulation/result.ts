@@ -67,8 +67,11 @@ export interface ModelMemory {
   dynamic: { largest: number; credible: number };
   /** The same two of the GPUs' max/mean copies, the most skewed layer of a step. */
   gamma: { largest: number; credible: number };
-  /** Tokens that a GPU's KV cache could hold beside the rest, with room for the credible worst step. */
-  kvTokens: { room: number; overEp: number; bytesPerToken: number };
+  /**
+   * Tokens that a GPU's KV cache could hold beside the rest, with room for the credible worst step; and that the
+   * fullest cache holds.
+   */
+  kvTokens: { room: number; held: number; overEp: number; bytesPerToken: number };
 }
 
 /** What a user of the model sees (scope `model`). Seconds. */

@@ -130,7 +130,15 @@ export function simulate(spec: SimulationSpec): SimulationResult {
     totals: run.totals,
     peakMemory: peakMemoryOf(run),
     oom: outOfMemoryOf(run),
-    memory: run.memory && modelMemoryOf(run.memory, runtime.buffers, run.capacity, whole!.cacheBytesPerToken),
+    memory:
+      run.memory &&
+      modelMemoryOf(
+        run.memory,
+        runtime.buffers,
+        run.capacity,
+        whole!.windowBytes(first!),
+        whole!.cacheBytesPerToken,
+      ),
   }));
   const exposures = runs.map((run) => run.exposure);
   // One replicate says nothing of how far others would lie.
@@ -146,6 +154,7 @@ export function simulate(spec: SimulationSpec): SimulationResult {
     machine,
     contexts,
     bytesPerToken: whole?.cacheBytesPerToken ?? 0,
+    heldTokens: whole?.heldTokens(first!) ?? 0,
     epMemory: counted[policies.findIndex(({ options }) => options.kind === 'ep')].memory,
     floors: skewFloors(source),
     intervals: new Intervals(

@@ -80,6 +80,16 @@ export class WholeStep {
     return this.parts.cacheBytes(tokens, gpu);
   }
 
+  /** Tokens in the fullest KV cache. */
+  heldTokens(tokens: Int32Array): number {
+    return tokens.reduce((most, own, gpu) => Math.max(most, this.parts.heldTokens(own, gpu)), 0);
+  }
+
+  /** Bytes of the KV cache that no longer context makes larger, on the GPU that has most of them. */
+  windowBytes(tokens: Int32Array): number {
+    return tokens.reduce((most, own, gpu) => Math.max(most, this.parts.windowBytes(own, gpu)), 0);
+  }
+
   get cacheBytesPerToken(): number {
     return this.parts.cacheBytesPerToken;
   }

@@ -6,6 +6,14 @@ export { arrayExpression, defaultPointsPerShard, shardAt, shardCount, type Shard
 export { maxArraySize, queuedTasks, slurmScript, type SlurmOptions } from './slurm-job.js';
 export { dominates, flatness, halvingRounds, survivors } from './halving.js';
 export {
+  largestFeasible,
+  parseLimits,
+  type SloBound,
+  type SloChoice,
+  type SloLimits,
+  type SloResult,
+} from './slo.js';
+export {
   defaultSpace,
   optionOf,
   policyWith,

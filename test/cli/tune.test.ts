@@ -57,12 +57,30 @@ describe('epsim tune', () => {
     expect(readFileSync(drawn, 'utf8')).toMatch(/^<svg[^]*the last round of the search/);
   });
 
+  it('finds the largest batch of each policy within a limit on latency', () => {
+    const scenario = writeJson(folder, 'whole.json', {
+      ...small,
+      model: 'gpt-oss-20b',
+      workload: { ...small.workload, phase: 'decode', tokensPerGpu: 32, kvTokens: 32_000 },
+      policies: ['ep'],
+      scope: 'model',
+    });
+    const { stdout, stderr, status } = epsim(['tune', scenario, '--slo', 'tpot=8ms,ttft=1s']);
+    expect(status).toBe(0);
+    expect(stderr).toContain('32 tokens per GPU');
+    expect(stdout).toContain('The limit on ttft does not apply to a decode');
+    expect(stdout.trimEnd().split('\n').at(-1)).toMatch(
+      /^Use ep with [\d,]+ tokens per GPU: [\d,]+ tokens\/s per GPU\.$/,
+    );
+  });
+
   it.each([
+    [['--slo', 'tpot=30ms'], 'scope: found nothing, allowed: "model" under --slo'],
+    [['--slo', 'tpot=soon'], "--slo: found 'tpot=soon', allowed: limits such as tpot=30ms,ttft=0.5s"],
     [
-      ['--slo', 'tpot=30ms'],
-      '--slo: found a limit or a rate of a whole model, allowed: what one MoE layer knows',
+      ['--maximise', 'tokens-per-second-per-gpu'],
+      '--maximise: found tokens-per-second-per-gpu, allowed: nothing without --slo',
     ],
-    [['--maximise', 'tokens-per-second-per-gpu'], '--maximise: found a limit or a rate of a whole model'],
     [
       ['--minimise', 'speed'],
       "--minimise: found 'speed', allowed: step, p99, max, peak-memory, weights, loss",

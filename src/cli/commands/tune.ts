@@ -2,10 +2,17 @@ import { Command, Option } from '@commander-js/extra-typings';
 import { availableParallelism } from 'node:os';
 import { policies } from '../../balancing/index.js';
 import { readJson, writeWhole } from '../../files/index.js';
-import { chartPage, chartSvg, frontChart, tuneText } from '../../report/index.js';
+import { chartPage, chartSvg, frontChart, sloText, tuneText } from '../../report/index.js';
 import { defaultTuneSpace, tune } from '../../run-tune.js';
 import { setPath } from '../../scenario/index.js';
-import { objectives, type ObjectiveName, type TuneSpace } from '../../sweep/index.js';
+import { solveSlo } from '../../solve-slo.js';
+import {
+  objectives,
+  parseLimits,
+  type ObjectiveName,
+  type SloLimits,
+  type TuneSpace,
+} from '../../sweep/index.js';
 import { UsageError } from '../input-error.js';
 import { untilSignal } from './sweep/compute.js';
 import { jobsOption, outOption, wholeNumber } from './sweep/options.js';
@@ -18,9 +25,10 @@ export function tuneCommand() {
     .description("search a policy's options on a scenario, and say which to use")
     .argument('<scenario>', 'scenario file')
     .addOption(
-      new Option('--policy <kind>', 'policy to tune')
-        .choices(policies.map(({ kind }) => kind))
-        .makeOptionMandatory(),
+      new Option(
+        '--policy <kind>',
+        'policy to tune; with --slo: the only one beside ep (default: all)',
+      ).choices(policies.map(({ kind }) => kind)),
     )
     .option(
       '--minimise <names>',
@@ -36,26 +44,43 @@ export function tuneCommand() {
     .option('--set <path=value>', 'change one value of the scenario (repeatable)', collect, [])
     .option('--seeds <n>', 'seeds of the last round', wholeNumber('--seeds', 1), 5)
     .option('--no-break-even', 'leave out the search for the batch from which the policy beats ep')
-    .option('--slo <limits>', 'latency limits, as tpot=30ms,ttft=500ms (needs scope model)')
-    .option('--maximise <name>', 'what to make large under --slo (needs scope model)')
     .option('--plot <file>', 'draw the last round: .svg, or .html with its numbers')
+    .option(
+      '--slo <limits>',
+      'instead: the largest batch of each policy within tpot=30ms (decode) or ttft=500ms (prefill); scope model',
+    )
+    .addOption(
+      new Option('--maximise <name>', 'what to make large under --slo').choices([
+        'tokens-per-second-per-gpu',
+      ]),
+    )
     .addOption(new Option('--format <format>', 'how to print it').choices(['table', 'json']).default('table'))
     .addOption(outOption())
     .addOption(jobsOption())
     .action(async (file, options) => {
-      if (options.slo !== undefined || options.maximise !== undefined) {
-        throw new UsageError(
-          `--${options.slo === undefined ? 'maximise' : 'slo'}: found a limit or a rate of a whole model, allowed: what one ` +
-            'MoE layer knows (--minimise). Time per token, time to first token and tokens per second need attention, all ' +
-            'layers and a scheduler, which scope model will simulate and this version does not',
-        );
-      }
       const { policy, seeds, out, jobs = availableParallelism(), breakEven, plot } = options;
       if (plot !== undefined && !/\.(svg|html)$/.test(plot)) {
         throw new UsageError(`--plot: found ${plot}, allowed: a file .svg or .html`);
       }
       let scenario = await readJson(file);
       for (const assignment of options.set) scenario = setPath(scenario, assignment);
+      if (options.slo !== undefined) {
+        const found = await solveSlo(scenario as object, file, {
+          limits: limitsOf(options.slo),
+          policy: policy ?? null,
+          onBatch: (tokens) => console.error(`${tokens} tokens per GPU`),
+        });
+        process.stdout.write(
+          `${options.format === 'json' ? JSON.stringify(found, null, 2) : sloText(found)}\n`,
+        );
+        return;
+      }
+      if (options.maximise !== undefined) {
+        throw new UsageError(`--maximise: found ${options.maximise}, allowed: nothing without --slo`);
+      }
+      if (policy === undefined) {
+        throw new UsageError('--policy: found nothing, allowed: a policy to tune, or --slo');
+      }
       const space = await spaceOf(scenario as object, file, policy, options.over);
       const stopped = `stopped; what is finished is kept in ${out}, and the same command goes on from there`;
       await untilSignal(stopped, async (signal) => {
@@ -80,6 +105,14 @@ export function tuneCommand() {
         );
       });
     });
+}
+
+function limitsOf(text: string): SloLimits {
+  try {
+    return parseLimits(text);
+  } catch (error) {
+    throw error instanceof RangeError ? new UsageError(`--slo: ${error.message}`) : error;
+  }
 }
 
 function objectivesOf(text: string): ObjectiveName[] {
