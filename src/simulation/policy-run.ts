@@ -1,9 +1,9 @@
 import {
-  LayerWork,
   policyOf,
   traitsOf,
   type LayerLoads,
   type LayerPlan,
+  type LayerWork,
   type Policy,
   type PolicyOptions,
   type PolicySetting,
@@ -21,9 +21,10 @@ import {
   type Runtime,
   type TimeSource,
 } from '../execution/index.js';
-import { bitsOf, createNetwork, PortLoads, type Network } from '../hardware/index.js';
+import { createNetwork, type Network, type PortLoads } from '../hardware/index.js';
 import { LayerBound, skewFrom, skewOf, type Skew } from '../metrics/index.js';
 import type { LayerBatch, RoutingStep } from '../routing/index.js';
+import { BatchRun } from './batch-run.js';
 import type { Exposure } from './clock-errors.js';
 import { Totals } from './totals.js';
 
@@ -34,15 +35,13 @@ export class PolicyRun {
   readonly policy: Policy<PolicyOptions>;
   readonly ledger: MemoryLedger;
   readonly program: LayerProgram;
-  readonly work: LayerWork;
   readonly residency: Residency;
-  /** What the last layer's exchange put on the ports, in messages. */
-  readonly ports: PortLoads;
   totals: Totals;
   /** The last layer's plan and lower bound (seconds; 0 for an anchor). */
   plan: LayerPlan | null = null;
   lastBound = 0;
 
+  private readonly batchRun: BatchRun;
   private readonly network: Network;
   private readonly bound: LayerBound | null;
   private movement: BlockingMovement | null = null;
@@ -55,7 +54,7 @@ export class PolicyRun {
     private readonly runtime: Runtime,
     private readonly setting: PolicySetting,
   ) {
-    const { gpus, gpusPerNode } = machine.cluster;
+    const { gpus } = machine.cluster;
     this.policy = policyOf(options);
     const traits = traitsOf(options);
     this.network = createNetwork(machine.cluster, runtime.rates);
@@ -74,16 +73,20 @@ export class PolicyRun {
       traits.movesInBackground,
       runtime.communicationBytes,
     );
-    this.work = new LayerWork(
-      gpus,
-      setting.experts,
-      this.program.rowRounding,
-      bitsOf(machine.shape.weightDtype),
-    );
-    this.ports = new PortLoads(gpus, gpusPerNode);
+    this.batchRun = new BatchRun(machine, runtime, this.program);
     this.bound = this.policy.anchor ? null : new LayerBound(machine, runtime, traits.movesWeights);
     this.totals = new Totals(gpus, setting.experts);
     this.state = this.policy.start(options, setting);
+  }
+
+  /** The last layer's plan in numbers. */
+  get work(): LayerWork {
+    return this.batchRun.work;
+  }
+
+  /** What the last layer's exchanges put on the ports, in messages. */
+  get ports(): PortLoads {
+    return this.batchRun.ports;
   }
 
   /** Memory of a GPU, bytes. */
@@ -131,7 +134,7 @@ export class PolicyRun {
    * @param seed of the run
    */
   run(step: RoutingStep, batch: LayerBatch, base: LayerLoads, seed: number | string): number {
-    const { program, work, ports, policy } = this;
+    const { policy } = this;
     this.ledger.tag = step.step * this.setting.layers + batch.layer;
     const decided = policy.decide(this.state, {
       step: step.step,
@@ -155,14 +158,14 @@ export class PolicyRun {
       this.totals.critical[MOVE] += moved.seconds;
     }
     this.residency.apply(plan.placement, 0);
-    work.expand(plan, base);
-    const { tokensBySource } = step;
-    const { tokens } = batch;
-    ports.count(program.messages?.({ plan, work, base, tokens, tokensBySource }) ?? work.send);
-    program.fill({ plan, work, ports, tokensBySource, leading: null });
-    seconds += program.executor.run(0);
+    seconds += this.batchRun.run(
+      { plan, base, tokens: batch.tokens, tokensBySource: step.tokensBySource },
+      null,
+      () => `${seed}/${step.step}/${batch.layer}`,
+      this.accountWave,
+    );
     if (this.bound) {
-      this.lastBound = this.bound.of(plan, work, base, ports);
+      this.lastBound = this.bound.of(plan, this.work, base, this.ports);
       this.totals.bound += this.lastBound;
     }
     this.account(base, movedBytes, plan.gated);
@@ -171,7 +174,7 @@ export class PolicyRun {
   }
 
   private account(base: LayerLoads, movedBytes: number, gated: boolean): void {
-    const { totals, work, runtime, ports, program, skew } = this;
+    const { totals, work, runtime, ports, skew } = this;
     totals.layers++;
     totals.routed += base.total;
     totals.moved += work.moved;
@@ -179,9 +182,7 @@ export class PolicyRun {
     totals.quantised += work.quantised;
     totals.dispatchBytes += ports.total * runtime.dispatchBytes;
     totals.combineBytes += ports.total * runtime.combineBytes;
-    totals.weightBytes += program.weightBytes() + movedBytes;
-    totals.weightTransfers += program.weightTransfers();
-    totals.metadataBytes += program.metadataBytes;
+    totals.weightBytes += movedBytes;
     if (gated) totals.gatedLayers++;
     skewOf(work.copies, skew);
     totals.gpuSkew.maxOverMean += skew.maxOverMean;
@@ -189,8 +190,15 @@ export class PolicyRun {
     skewFrom(work.kept, work.largestInstance, work.instanceSquares, base.experts, skew);
     totals.expertSkew.maxOverMean += skew.maxOverMean;
     totals.expertSkew.coefficientOfVariation += skew.coefficientOfVariation;
-    this.accountTime();
   }
+
+  private readonly accountWave = (): void => {
+    const { totals, program } = this;
+    totals.weightBytes += program.weightBytes();
+    totals.weightTransfers += program.weightTransfers();
+    totals.metadataBytes += program.metadataBytes;
+    this.accountTime();
+  };
 
   /** Adds what every phase ran, per GPU, what of it was on the critical path, and what GPUs waited for each other. */
   private accountTime(): void {

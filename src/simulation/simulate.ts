@@ -147,7 +147,7 @@ export function simulate(spec: SimulationSpec): SimulationResult {
         ...new Set([
           ...source.notes,
           ...policies.flatMap(({ options }) => policyOf(options).notes(options, setting)),
-          ...policies.flatMap(({ options }) => runtime.notes(traitsOf(options), source.hasTokens)),
+          ...policies.flatMap(({ options }) => runtime.notes(traitsOf(options), source)),
         ]),
       ],
     },

@@ -102,16 +102,18 @@ const runtimeArbitrary: fc.Arbitrary<ScenarioInput['runtime']> = fc.oneof(
     host: fc.constantFrom('graph' as const, 'eager' as const),
     planner: fc.constantFrom('host' as const, 'gpu' as const),
     dispatchDtype: fc.constantFrom('bf16' as const, 'activation' as const),
+    maxTokensPerWave: fc.constantFrom(undefined, 3, 100),
   }),
   fc.record({
     preset: fc.constant('deepep-normal' as const),
     planner: fc.constantFrom('host' as const, 'gpu' as const),
-    overlap: fc.constantFrom('none' as const, 'shared-expert' as const),
+    overlap: fc.constantFrom('none' as const, 'shared-expert' as const, 'two-batch' as const),
+    maxTokensPerWave: fc.constantFrom(undefined, 3, 100),
   }),
   fc.record({
     preset: fc.constant('deepep-low-latency' as const),
-    maxTokensPerGpu: fc.constantFrom(500, 512),
-    overlap: fc.constantFrom('none' as const, 'shared-expert' as const),
+    maxTokensPerGpu: fc.constantFrom(30, 512),
+    overlap: fc.constantFrom('none' as const, 'shared-expert' as const, 'two-batch' as const),
   }),
 );
 

@@ -5,7 +5,7 @@ import { EVERY_TOKEN, EveryToken } from '../traffic/index.js';
 import { overlapNotes, overlapOptions, slowdownBeside } from './overlap.js';
 import { graphOptions, hostNotes, servingHost } from './serving-host.js';
 import { ServingLayer, type ServingCosts } from './serving-layer.js';
-import { waveOptions } from './waves.js';
+import { partNotes, waveOptions } from './waves.js';
 
 const options = z.strictObject({
   preset: z.literal('allgather-reducescatter'),
@@ -97,9 +97,10 @@ export const allgatherReducescatter: RuntimeDefinition<z.infer<typeof options>, 
       hostAccuracy: { range: HOST_RANGE, basis: 'assumed' },
       floor: EVERY_TOKEN,
       maxTokensPerWave: chosen.maxTokensPerWave,
-      notes: (traits) => [
+      notes: (traits, routing) => [
         `${name}: what crosses the network hangs on the number of tokens alone, not on the routing`,
         ...hostNotes(name, costs.host, cluster.profile, traits),
+        ...partNotes(name, chosen.maxTokensPerWave, overlap, routing),
         ...overlapNotes(name, overlap, slower),
       ],
       program: (context) => new ServingLayer(costs, machine, context).program(),

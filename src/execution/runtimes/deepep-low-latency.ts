@@ -8,6 +8,7 @@ import { lowLatencyBufferBytes } from './deepep-buffers.js';
 import { graphOptions, hostNotes, servingHost } from './serving-host.js';
 import { overlapOptions } from './overlap.js';
 import { ServingLayer, type ServingCosts, type ServingLoad } from './serving-layer.js';
+import { partNotes } from './waves.js';
 
 /** Token, source and slot in front of every dispatched copy (an int4). */
 const HEADER_BYTES = 16;
@@ -93,7 +94,11 @@ export const deepepLowLatency: RuntimeDefinition<z.infer<typeof options>, z.inpu
       exchangeRange: range,
       communicationBytes: (slots) => lowLatencyBufferBytes(hiddenSize, slots, maxTokensPerGpu),
       maxTokensPerWave: maxTokensPerGpu,
-      notes: (traits) => [note, ...hostNotes('deepep-low-latency', costs.host, cluster.profile, traits)],
+      notes: (traits, routing) => [
+        note,
+        ...hostNotes('deepep-low-latency', costs.host, cluster.profile, traits),
+        ...partNotes('deepep-low-latency', maxTokensPerGpu, overlap, routing),
+      ],
       program: (context) => new ServingLayer(costs, machine, context).program(),
     };
   },

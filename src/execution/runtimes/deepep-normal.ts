@@ -8,7 +8,7 @@ import { normalBufferBytes } from './deepep-buffers.js';
 import { overlapNotes, overlapOptions, slowdownBeside } from './overlap.js';
 import { hostNotes, planOptions, servingHost } from './serving-host.js';
 import { ServingLayer, type ServingCosts } from './serving-layer.js';
-import { waveOptions } from './waves.js';
+import { partNotes, waveOptions } from './waves.js';
 
 const options = z.strictObject({
   preset: z.literal('deepep-normal'),
@@ -92,11 +92,12 @@ export const deepepNormal: RuntimeDefinition<z.infer<typeof options>, z.input<ty
       rates,
       exchangeRange: range,
       communicationBytes: () => normalBufferBytes(hiddenSize, gpus, gpusPerNode, EXCHANGE_SMS),
-      maxTokensPerWave: maxTokensPerWave ?? undefined,
-      notes: (traits, hasTokens) => [
+      maxTokensPerWave,
+      notes: (traits, routing) => [
         note,
-        ...(hasTokens ? [] : [`deepep-normal: ${countedNote(machine)}`]),
+        ...(routing.hasTokens ? [] : [`deepep-normal: ${countedNote(machine)}`]),
         ...hostNotes('deepep-normal', costs.host, profile, traits),
+        ...partNotes('deepep-normal', maxTokensPerWave, overlap, routing),
         ...overlapNotes('deepep-normal', overlap, slower),
       ],
       program: (context) => new ServingLayer(costs, machine, context).program(),

@@ -183,7 +183,8 @@ export class ServingLayer {
           messages.take(plan);
           for (let gpu = 0; gpu < gpus; gpu++) {
             network.setMessages(borrowing.transfer[gpu], messages, gpu);
-            executor.bufferBytes[borrowing.buffer[gpu]] = work.borrowed[gpu] * weightBytes;
+            const borrowed = Math.max(work.borrowed[gpu], input.halves?.[1].work.borrowed[gpu] ?? 0);
+            executor.bufferBytes[borrowing.buffer[gpu]] = borrowed * weightBytes;
           }
         }
         filler.fill(input, borrowing && messages);
@@ -383,7 +384,7 @@ class ServingFiller {
     for (let gpu = 0; gpu < gpus; gpu++) {
       this.window = 0;
       for (let p = 0; p < parts.length; p++) {
-        this.fillFront(p, inputs[p], gpu, input.leading, messages);
+        this.fillFront(p, inputs[p], gpu, input, messages);
         if (costs.overlap !== 'none') this.window += there[p];
         this.fillShared(parts[p], inputs[p], gpu, input.leading);
       }
@@ -393,9 +394,9 @@ class ServingFiller {
         this.fillBack(parts[p], inputs[p], gpu);
       }
     }
-    if (input.leading !== null) {
-      parts.forEach((part, p) => part.leading.fill(this.leading[p], this.executor.duration));
-    }
+    parts.forEach((part, p) => {
+      part.leading.fill(input.leading === null ? null : this.leading[p], this.executor.duration);
+    });
   }
 
   private fillExchanges(part: Part, ports: PortLoads): void {
@@ -411,7 +412,7 @@ class ServingFiller {
     p: number,
     { plan, tokensBySource }: LayerPart,
     gpu: number,
-    leading: LeadingSeconds | null,
+    { leading, heldTokens }: LayerInput,
     messages: WeightMessages | null,
   ): void {
     const { costs, executor, machine, parts } = this;
@@ -430,7 +431,8 @@ class ServingFiller {
     duration[part.front[gpu]] = host.frontKernels * launch;
     duration[part.back[gpu]] = host.backKernels * launch;
     duration[part.route[gpu]] = this.slowed(this.routeSeconds(part.padded[gpu]));
-    bufferBytes[part.activations[gpu]] = Math.ceil(2 * tokensBySource[gpu] * shape.hiddenSize * HIDDEN_BYTES);
+    const held = heldTokens ? heldTokens[gpu] / parts.length : tokensBySource[gpu];
+    bufferBytes[part.activations[gpu]] = Math.ceil(2 * held * shape.hiddenSize * HIDDEN_BYTES);
     if (part.planning) {
       const posts = messages === null || plan.gated ? 0 : messages.ofGpu(gpu);
       if (part.planning.count) {
