@@ -5,7 +5,13 @@ import {
   type PlacementMap,
   type PolicyOptions,
 } from '../balancing/index.js';
-import { NON_TENSOR_BYTES, runtimes, type Machine, type RuntimeOptions } from '../execution/index.js';
+import {
+  createRuntime,
+  NON_TENSOR_BYTES,
+  runtimes,
+  type Machine,
+  type RuntimeOptions,
+} from '../execution/index.js';
 import {
   clusterPresets,
   clusterSchema,
@@ -190,6 +196,7 @@ export function resolveScenario(
   attempt(file, 'model.weightDtype', shape.weightDtype, () =>
     findStage(cluster.profile, shape, 'fused', 'serving'),
   );
+  attempt(file, 'runtime', runtime.preset, () => createRuntime(runtime, machine));
   const policies = resolvePolicies(scenario);
   const notes: string[] = [];
   const source = resolveRouting(scenario, file, machine, policies, contents.trace, notes);

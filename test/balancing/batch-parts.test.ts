@@ -72,7 +72,10 @@ describe('parts of a batch', () => {
         if (drop) expect(added(parts.map(({ plan }) => plan.drop!.kept))).toEqual([...drop.kept]);
         if (drop?.sent) expect(added(parts.map(({ plan }) => plan.drop!.sent!))).toEqual([...drop.sent]);
         if (drop?.rows) expect(added(parts.map(({ plan }) => plan.drop!.rows!))).toEqual([...drop.rows]);
-        expect(parts.map(({ plan }) => plan.transfers)).toEqual([transfers, ...Array(count - 1).fill(null)]);
+        expect(parts.map(({ plan }) => plan.transfers)).toEqual([
+          transfers,
+          ...Array.from({ length: count - 1 }, () => null),
+        ]);
         if (policyOf(options).anchor) return;
         // Every GPU computes in all parts together what it computes in the whole.
         const workOf = ({ plan, base }: PlannedBatch) =>

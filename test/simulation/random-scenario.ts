@@ -102,20 +102,35 @@ const runtimeArbitrary: fc.Arbitrary<ScenarioInput['runtime']> = fc.oneof(
     host: fc.constantFrom('graph' as const, 'eager' as const),
     planner: fc.constantFrom('host' as const, 'gpu' as const),
     dispatchDtype: fc.constantFrom('bf16' as const, 'activation' as const),
-    maxTokensPerWave: fc.constantFrom(undefined, 3, 100),
+    maxTokensPerWave: fc.constantFrom(undefined, 100),
+    expertTensorParallel: fc.constantFrom(1, 2),
+    attentionTensorParallel: fc.constantFrom(1, 2),
   }),
   fc.record({
     preset: fc.constant('deepep-normal' as const),
+    layout: fc.constantFrom('contiguous' as const, 'fused' as const, 'loop' as const),
+    attentionTensorParallel: fc.constantFrom(1, 2),
     planner: fc.constantFrom('host' as const, 'gpu' as const),
     overlap: fc.constantFrom('none' as const, 'shared-expert' as const, 'two-batch' as const),
-    maxTokensPerWave: fc.constantFrom(undefined, 3, 100),
+    maxTokensPerWave: fc.constantFrom(undefined, 100),
   }),
   fc.record({
     preset: fc.constant('deepep-low-latency' as const),
-    maxTokensPerGpu: fc.constantFrom(30, 512),
+    maxTokensPerGpu: fc.constantFrom(200, 512),
     overlap: fc.constantFrom('none' as const, 'shared-expert' as const, 'two-batch' as const),
   }),
 );
+
+/** A runtime whose groups of GPUs fit into nodes. */
+function withinNodes(runtime: ScenarioInput['runtime'], gpusPerNode: number): ScenarioInput['runtime'] {
+  if (typeof runtime === 'string' || gpusPerNode % 2 === 0) return runtime;
+  const {
+    attentionTensorParallel: _,
+    expertTensorParallel: __,
+    ...options
+  } = runtime as Record<string, unknown>;
+  return options as ScenarioInput['runtime'];
+}
 
 /** Small scenarios of every kind that can run. */
 export const scenarioArbitrary: fc.Arbitrary<ScenarioInput> = fc
@@ -164,7 +179,7 @@ export const scenarioArbitrary: fc.Arbitrary<ScenarioInput> = fc
         sharedExperts,
       },
       cluster: { gpu: 'h100', gpus, gpusPerNode, fabric },
-      runtime,
+      runtime: withinNodes(runtime, gpusPerNode),
       workload: { phase: 'prefill' as const, tokensPerGpu, steps, routing, layer },
       policies: policies
         .filter((policy) =>

@@ -6,6 +6,7 @@ import { PER_COPY, PerCopy } from '../traffic/index.js';
 import { deepepExchange, dispatchedHidden } from './deepep.js';
 import { lowLatencyBufferBytes } from './deepep-buffers.js';
 import { graphOptions, hostNotes, servingHost } from './serving-host.js';
+import { attentionOptions, checkGroups } from './group-exchange.js';
 import { overlapOptions } from './overlap.js';
 import { ServingLayer, type ServingCosts, type ServingLoad } from './serving-layer.js';
 import { partNotes } from './waves.js';
@@ -23,6 +24,7 @@ const options = z.strictObject({
       'Tokens per GPU that the static buffers hold (num_max_dispatch_tokens_per_rank; SGLang: 128, vLLM: 256). ' +
         'Larger batches run in waves of at most so many.',
     ),
+  ...attentionOptions,
   ...graphOptions,
   overlap: overlapOptions.overlap,
 });
@@ -45,8 +47,9 @@ export const deepepLowLatency: RuntimeDefinition<z.infer<typeof options>, z.inpu
   summary: "DeepEP's low-latency kernels: a message per copy, static buffers, CUDA graphs (decode)",
   stack: 'serving',
   options,
-  create({ maxTokensPerGpu, host, capturedTokens, overlap, ...chosen }, machine) {
+  create({ maxTokensPerGpu, attentionTensorParallel, host, capturedTokens, overlap, ...chosen }, machine) {
     const { cluster, shape } = machine;
+    checkGroups('attentionTensorParallel', attentionTensorParallel, cluster);
     const { hiddenSize, expertHiddenSize } = shape;
     const { payload, scales } = dispatchedHidden(machine);
     const { dispatch, combine, rates, range, note } = deepepExchange(
@@ -62,6 +65,8 @@ export const deepepLowLatency: RuntimeDefinition<z.infer<typeof options>, z.inpu
       dispatch,
       combine,
       layout: 'masked',
+      expertTensorParallel: 1,
+      attentionTensorParallel,
       entering: 'rows',
       plansOnArrival: false,
       sendsPadding: false,
