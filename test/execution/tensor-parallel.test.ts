@@ -12,8 +12,8 @@ function scenario(runtime: object, routing: object = { kind: 'balanced' }): Scen
       preset: 'allgather-reducescatter',
       capturedTokens: [2048],
       ...runtime,
-    } as ScenarioInput['runtime'],
-    workload: { phase: 'prefill', tokensPerGpu: 2048, steps: 1, routing } as ScenarioInput['workload'],
+    },
+    workload: { phase: 'prefill', tokensPerGpu: 2048, steps: 1, routing },
     policies: ['ep'],
   };
 }

@@ -129,7 +129,7 @@ function withinNodes(runtime: ScenarioInput['runtime'], gpusPerNode: number): Sc
     expertTensorParallel: __,
     ...options
   } = runtime as Record<string, unknown>;
-  return options as ScenarioInput['runtime'];
+  return options;
 }
 
 /** Small scenarios of every kind that can run. */
