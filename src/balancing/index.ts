@@ -1,3 +1,4 @@
+export { BatchParts, type PlannedBatch } from './batch-parts.js';
 export { dispatchRules } from './dispatch/index.js';
 export { historyRules } from './history/index.js';
 export { LayerLoads, LayerWork, QUANTISED, SHIPPED } from './layer-work.js';

@@ -36,6 +36,11 @@ export interface TimedKernel {
   accuracy: Accuracy | undefined;
 }
 
+/** The part of an expert that a GPU holds where several share it: columns of gate and up, rows of down. */
+function sliceOf(shape: MoeShape, tensorParallel: number): MoeShape {
+  return { ...shape, expertHiddenSize: Math.ceil(shape.expertHiddenSize / tensorParallel) };
+}
+
 /** Time of the expert stage of a GPU that may run two precisions, each as a product of its own. */
 export class ExpertTimer {
   readonly cost: ExpertStageCost;
@@ -50,11 +55,15 @@ export class ExpertTimer {
     private readonly machine: Machine,
     private readonly layout: RowLayout,
     stack: ExpertStage['stack'],
+    private readonly tensorParallel = 1,
   ) {
     const kernel = findStage(machine.cluster.profile, machine.shape, kernelLayout(layout), stack);
     const homeSlots = machine.shape.experts / machine.cluster.gpus;
-    this.kernel = { stage: kernel, accuracy: stageAccuracy(kernel, machine.shape, homeSlots) };
-    this.cost = this.quantised = stageCost(kernel, machine.shape, homeSlots);
+    // What was measured of a shape does not hold for its slices.
+    const measured = tensorParallel === 1 ? homeSlots : NaN;
+    const slice = sliceOf(machine.shape, tensorParallel);
+    this.kernel = { stage: kernel, accuracy: stageAccuracy(kernel, slice, measured) };
+    this.cost = this.quantised = stageCost(kernel, slice, measured);
     this.rowRounding = layoutRounding(layout, this.cost.rowRounding);
   }
 
@@ -74,29 +83,39 @@ export class ExpertTimer {
   /** Seconds of a GPU's experts. @param entering tokens that enter whole; default: every row by itself */
   seconds(work: LayerWork, gpu: number, entering = -1): number {
     const { gpus } = this.machine.cluster;
+    const first = gpu - (gpu % this.tensorParallel);
     const firstSlot = this.placement?.firstSlot;
-    const slots = firstSlot ? firstSlot[gpu + 1] - firstSlot[gpu] : 0;
+    const slots = firstSlot ? firstSlot[first + this.tensorParallel] - firstSlot[first] : 0;
     return (
-      this.groupSeconds(this.cost, work, SHIPPED * gpus + gpu, slots, entering) +
-      this.groupSeconds(this.quantised, work, QUANTISED * gpus + gpu, slots, entering)
+      this.groupSeconds(this.cost, work, SHIPPED * gpus + first, slots, entering) +
+      this.groupSeconds(this.quantised, work, QUANTISED * gpus + first, slots, entering)
     );
   }
 
   private groupSeconds(
     cost: ExpertStageCost,
     { roundedRows, activeExperts, rows }: LayerWork,
-    at: number,
+    first: number,
     slots: number,
     entering: number,
   ): number {
     const { topK } = this.machine.shape;
-    const moved = this.layout === 'contiguous' ? roundedRows[at] : rows[at];
+    let rounded = 0;
+    let active = 0;
+    let own = 0;
+    // Every GPU of a tensor-parallel group computes its slice of all the group's experts.
+    for (let at = first; at < first + this.tensorParallel; at++) {
+      rounded += roundedRows[at];
+      active += activeExperts[at];
+      own += rows[at];
+    }
+    const moved = this.layout === 'contiguous' ? rounded : own;
     const activation =
       entering < 0
         ? cost.activationSecondsPerRow * moved
         : rowSeconds(cost) * moved +
           entering * (cost.inputSecondsPerToken + topK * cost.inputSecondsPerChoice);
-    return stageSeconds(cost, roundedRows[at], activeExperts[at], rows[at], slots, activation);
+    return stageSeconds(cost, rounded, active, own, slots, activation);
   }
 
   /** Seconds of the experts that every token uses, as one product of their joint width. */

@@ -18,6 +18,8 @@ export interface LayerPart {
 
 /** Everything that the tasks of one layer depend on in one step. */
 export interface LayerInput extends LayerPart {
+  /** Tokens by source GPU whose inputs and outputs are held, where this is one wave of them; default: its own. */
+  heldTokens?: ArrayLike<number>;
   /** The two halves of the batch, for programs that run it in two parts; none for all others. */
   halves?: readonly LayerPart[] | null;
   /** What every GPU computes first; null where the layer begins with its MoE part (scope `layer`). */
@@ -70,6 +72,14 @@ export interface ProgramContext {
   leads: boolean;
 }
 
+/** What of a run's routing changes what a runtime assumes. */
+export interface RoutingTraits {
+  /** Whether it holds tokens, or counts alone. */
+  hasTokens: boolean;
+  /** Of a step where all steps are alike. */
+  tokensPerGpu: number;
+}
+
 /** An implementation of the layer: which tasks it launches, on which streams, at which cost. */
 export interface Runtime {
   name: string;
@@ -97,9 +107,8 @@ export interface Runtime {
   communicationBytes?: (slots: number) => number;
   /**
    * What a reader must know about what this runtime does for a policy.
-   * @param hasTokens whether the routing holds tokens, or counts alone
    */
-  notes(traits: PolicyTraits, hasTokens: boolean): string[];
+  notes(traits: PolicyTraits, routing: RoutingTraits): string[];
   program(context: ProgramContext): LayerProgram;
 }
 

@@ -121,12 +121,13 @@ const TOKENS_PER_ORDER = 16;
 /**
  * Draws the experts of tokens one by one: systematic sampling over a random order of the experts, which
  * gives every expert exactly its inclusion probability and no expert twice. A new order every few tokens
- * keeps pairs of experts nearly independent. With groups, a token first draws `topGroups` of them in
+ * keeps pairs of experts (and of groups) nearly independent. With groups, a token first draws `topGroups` of them in
  * proportion to their mass, as a group-limited router does.
  */
 export class TokenDraw {
   private readonly experts: number;
   private readonly order: Int32Array;
+  private readonly groupOrder: Int32Array;
   private readonly groupMass: Float64Array;
   private readonly groupInclusion: Float64Array;
   private readonly open: Float64Array;
@@ -144,6 +145,7 @@ export class TokenDraw {
   ) {
     this.experts = inclusion.length;
     this.order = new Int32Array(this.experts);
+    this.groupOrder = Int32Array.from({ length: groups }, (_, group) => group);
     this.open = new Float64Array(this.experts);
     this.limited = new Float64Array(this.experts);
     this.chosenGroups = new Int32Array(topGroups);
@@ -153,9 +155,10 @@ export class TokenDraw {
 
   /** Takes the inclusion probabilities as they are now, and starts over with a random stream. */
   reset(random: Random): this {
-    const { order, groupMass, inclusion, experts, groups } = this;
+    const { order, groupOrder, groupMass, inclusion, experts, groups } = this;
     this.random = random;
     this.untilReorder = 0;
+    for (let group = 0; group < groups; group++) groupOrder[group] = group;
     groupMass.fill(0);
     for (let e = 0; e < experts; e++) {
       order[e] = e;
@@ -169,6 +172,7 @@ export class TokenDraw {
   draw(into: Uint16Array, at: number): void {
     if (this.untilReorder-- === 0) {
       shuffle(this.order, this.random);
+      if (this.groups > 1) shuffle(this.groupOrder, this.random);
       this.untilReorder = TOKENS_PER_ORDER - 1;
     }
     const probabilities = this.groups === 1 ? this.inclusion : this.limitToGroups();
@@ -188,7 +192,7 @@ export class TokenDraw {
    */
   private limitToGroups(): Float64Array {
     const { groups, topGroups, experts, inclusion, open, chosenGroups, groupInclusion, random } = this;
-    systematic(groupInclusion, null, topGroups, random(), chosenGroups, 0);
+    systematic(groupInclusion, this.groupOrder, topGroups, random(), chosenGroups, 0);
     const size = experts / groups;
     open.fill(0);
     for (const group of chosenGroups) {

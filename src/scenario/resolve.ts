@@ -6,6 +6,7 @@ import {
   type PolicyOptions,
 } from '../balancing/index.js';
 import {
+  createRuntime,
   NON_TENSOR_BYTES,
   runtimes,
   type Contexts,
@@ -240,6 +241,7 @@ export function resolveScenario(
   attempt(file, 'model.weightDtype', shape.weightDtype, () =>
     findStage(cluster.profile, shape, 'fused', 'serving'),
   );
+  attempt(file, 'runtime', runtime.preset, () => createRuntime(runtime, machine));
   if (scenario.scope === 'model') attempt(file, 'model', shape.name, () => wholeModel(shape));
   const contexts = attempt(file, '', scenario.scope, () => contextsOf(scenario, cluster.gpus));
   const policies = resolvePolicies(scenario);

@@ -1,9 +1,9 @@
 import {
-  LayerWork,
   policyOf,
   traitsOf,
   type LayerLoads,
   type LayerPlan,
+  type LayerWork,
   type Policy,
   type PolicyOptions,
   type PolicySetting,
@@ -23,9 +23,10 @@ import {
   type Runtime,
   type TimeSource,
 } from '../execution/index.js';
-import { bitsOf, createNetwork, PortLoads, type Network } from '../hardware/index.js';
+import { createNetwork, type Network, type PortLoads } from '../hardware/index.js';
 import { LayerBound, skewFrom, skewOf, type Skew } from '../metrics/index.js';
 import type { LayerBatch, RoutingStep } from '../routing/index.js';
+import { BatchRun } from './batch-run.js';
 import type { Exposure } from './clock-errors.js';
 import { StepMemory } from './step-memory.js';
 import { Totals } from './totals.js';
@@ -39,10 +40,7 @@ export class PolicyRun {
   readonly policy: Policy<PolicyOptions>;
   readonly ledger: MemoryLedger;
   readonly program: LayerProgram;
-  readonly work: LayerWork;
   readonly residency: Residency;
-  /** What the last layer's exchange put on the ports, in messages. */
-  readonly ports: PortLoads;
   totals: Totals;
   /** The last layer's plan and lower bound (seconds; 0 for an anchor). */
   plan: LayerPlan | null = null;
@@ -50,6 +48,7 @@ export class PolicyRun {
   /** Step by step, in scope `model`; null in scope `layer`. */
   memory: StepMemory | null = null;
 
+  private readonly batchRun: BatchRun;
   private readonly network: Network;
   private readonly bound: LayerBound | null;
   private movement: BlockingMovement | null = null;
@@ -69,7 +68,7 @@ export class PolicyRun {
     /** Tokens by source GPU that the KV cache of scope `model` is laid out for. */
     tokensBySource: ArrayLike<number> | null = null,
   ) {
-    const { gpus, gpusPerNode } = machine.cluster;
+    const { gpus } = machine.cluster;
     this.policy = policyOf(options);
     const traits = traitsOf(options);
     this.network = createNetwork(machine.cluster, runtime.rates);
@@ -93,13 +92,7 @@ export class PolicyRun {
       },
       whole?.standsFor,
     );
-    this.work = new LayerWork(
-      gpus,
-      setting.experts,
-      this.program.rowRounding,
-      bitsOf(machine.shape.weightDtype),
-    );
-    this.ports = new PortLoads(gpus, gpusPerNode);
+    this.batchRun = new BatchRun(machine, runtime, this.program);
     this.bound = this.policy.anchor ? null : new LayerBound(machine, runtime, traits.movesWeights);
     this.totals = new Totals(gpus, setting.experts);
     this.kernelOf = kernelsOf(this.program);
@@ -109,6 +102,16 @@ export class PolicyRun {
     }
     if (whole !== null) this.memory = new StepMemory(this.ledger);
     this.state = this.policy.start(options, setting);
+  }
+
+  /** The last layer's plan in numbers. */
+  get work(): LayerWork {
+    return this.batchRun.work;
+  }
+
+  /** What the last layer's exchanges put on the ports, in messages. */
+  get ports(): PortLoads {
+    return this.batchRun.ports;
   }
 
   /** Memory of a GPU, bytes. */
@@ -164,7 +167,7 @@ export class PolicyRun {
     seed: number | string,
     slowdown: Float64Array | null = null,
   ): number {
-    const { program, work, ports, policy, totals } = this;
+    const { policy, totals } = this;
     this.ledger.tag = step.step * this.setting.layers + batch.layer;
     const decided = policy.decide(this.state, {
       step: step.step,
@@ -194,20 +197,18 @@ export class PolicyRun {
     }
     const stages = plan.background !== null && !policy.keepsStaging(this.options);
     if (stages) this.residency.stage(plan.background!, 0);
-    work.expand(plan, base);
-    const { tokensBySource } = step;
-    const { tokens } = batch;
-    ports.count(program.messages?.({ plan, work, base, tokens, tokensBySource }) ?? work.send);
+    const planned = { plan, base, tokens: batch.tokens, tokensBySource: step.tokensBySource };
+    const draws = () => `${seed}/${step.step}/${batch.layer}`;
     if (slowdown !== null) this.slow(slowdown);
     this.lastBound = 0;
     for (const stretch of stretches) {
       const leading = plan.shared ? withoutShared(stretch.leading) : stretch.leading;
-      program.fill({ plan, work, ports, tokensBySource, leading });
-      seconds += stretch.layers * program.executor.run(0);
+      const took = this.batchRun.run(planned, leading, draws, () => this.accountWave(stretch.layers));
+      seconds += stretch.layers * took;
       if (this.bound) {
-        this.lastBound += stretch.layers * this.bound.of(plan, work, base, ports, leading, slowdown);
+        this.lastBound +=
+          stretch.layers * this.bound.of(plan, this.work, base, this.ports, leading, slowdown);
       }
-      this.accountTime(stretch.layers);
       if (leading !== null) this.accountLeading(leading, slowdown, stretch.layers);
     }
     if (stages) this.residency.unstage();
@@ -247,7 +248,7 @@ export class PolicyRun {
 
   /** @param layers how many layers this one counts as */
   private account(base: LayerLoads, gated: boolean, layers: number): void {
-    const { totals, work, runtime, ports, program, skew } = this;
+    const { totals, work, runtime, ports, skew } = this;
     totals.layers += layers;
     totals.routed += layers * base.total;
     totals.moved += layers * work.moved;
@@ -255,9 +256,6 @@ export class PolicyRun {
     totals.quantised += layers * work.quantised;
     totals.dispatchBytes += layers * ports.total * runtime.dispatchBytes;
     totals.combineBytes += layers * ports.total * runtime.combineBytes;
-    totals.weightBytes += layers * program.weightBytes();
-    totals.weightTransfers += layers * program.weightTransfers();
-    totals.metadataBytes += layers * program.metadataBytes;
     if (gated) totals.gatedLayers += layers;
     skewOf(this.loadsOf(work), skew);
     this.stepSkew = Math.max(this.stepSkew, skew.maxOverMean);
@@ -271,6 +269,14 @@ export class PolicyRun {
   /** Copies by GPU, those of shared experts included where they are part of the layer. */
   private loadsOf({ copies, shared }: LayerWork): ArrayLike<number> {
     return this.plan?.shared ? copies.map((routed, gpu) => routed + shared[gpu]) : copies;
+  }
+
+  private accountWave(layers: number): void {
+    const { totals, program } = this;
+    totals.weightBytes += layers * program.weightBytes();
+    totals.weightTransfers += layers * program.weightTransfers();
+    totals.metadataBytes += layers * program.metadataBytes;
+    this.accountTime(layers);
   }
 
   /** Adds what every phase ran, per GPU, what of it was on the critical path, and what GPUs waited for each other. */

@@ -156,16 +156,22 @@ const runtimeArbitrary: fc.Arbitrary<ScenarioInput['runtime']> = fc.oneof(
     host: fc.constantFrom('graph' as const, 'eager' as const),
     planner: fc.constantFrom('host' as const, 'gpu' as const),
     dispatchDtype: fc.constantFrom('bf16' as const, 'activation' as const),
+    maxTokensPerWave: fc.constantFrom(undefined, 100),
+    expertTensorParallel: fc.constantFrom(1, 2),
+    attentionTensorParallel: fc.constantFrom(1, 2),
   }),
   fc.record({
     preset: fc.constant('deepep-normal' as const),
+    layout: fc.constantFrom('contiguous' as const, 'fused' as const, 'loop' as const),
+    attentionTensorParallel: fc.constantFrom(1, 2),
     planner: fc.constantFrom('host' as const, 'gpu' as const),
-    overlap: fc.constantFrom('none' as const, 'shared-expert' as const),
+    overlap: fc.constantFrom('none' as const, 'shared-expert' as const, 'two-batch' as const),
+    maxTokensPerWave: fc.constantFrom(undefined, 100),
   }),
   fc.record({
     preset: fc.constant('deepep-low-latency' as const),
-    maxTokensPerGpu: fc.constantFrom(500, 512),
-    overlap: fc.constantFrom('none' as const, 'shared-expert' as const),
+    maxTokensPerGpu: fc.constantFrom(200, 512),
+    overlap: fc.constantFrom('none' as const, 'shared-expert' as const, 'two-batch' as const),
   }),
 );
 /** What of a small scenario decides which policies it can run. */
@@ -184,6 +190,17 @@ export interface SmallScenario {
     layer: number | 'all';
     routing: { tokens?: boolean; gateWeights: boolean };
   };
+}
+
+/** A runtime whose groups of GPUs fit into nodes. */
+function withinNodes(runtime: ScenarioInput['runtime'], gpusPerNode: number): ScenarioInput['runtime'] {
+  if (typeof runtime === 'string' || gpusPerNode % 2 === 0) return runtime;
+  const {
+    attentionTensorParallel: _,
+    expertTensorParallel: __,
+    ...options
+  } = runtime as Record<string, unknown>;
+  return options;
 }
 
 /** Small scenarios of every kind that can run. */
@@ -264,7 +281,7 @@ export const scenarioArbitrary: fc.Arbitrary<ScenarioInput> = fc
       return {
         ...small,
         ...(whole === null ? {} : { scope: 'model' as const }),
-        runtime,
+        runtime: withinNodes(runtime, gpusPerNode),
         policies: [...chosen.filter((policy) => possible(policy, small)), 'ep' as const],
         seed,
       };

@@ -2,10 +2,11 @@ import { z } from 'zod';
 import { bitsOf } from '../../hardware/index.js';
 import type { RuntimeDefinition } from '../runtime.js';
 import { EVERY_TOKEN, EveryToken } from '../traffic/index.js';
+import { attentionOptions, checkGroups } from './group-exchange.js';
 import { overlapNotes, overlapOptions, slowdownBeside } from './overlap.js';
 import { graphOptions, hostNotes, servingHost } from './serving-host.js';
 import { ServingLayer, type ServingCosts } from './serving-layer.js';
-import { waveOptions } from './waves.js';
+import { partNotes, waveOptions } from './waves.js';
 
 const options = z.strictObject({
   preset: z.literal('allgather-reducescatter'),
@@ -24,6 +25,15 @@ const options = z.strictObject({
       "Gathered tokens that the experts' workspace holds at once (vLLM's VLLM_FUSED_MOE_CHUNK_SIZE, 16,384 in recent " +
         'versions).',
     ),
+  expertTensorParallel: z
+    .int()
+    .min(1)
+    .default(1)
+    .describe(
+      'GPUs (neighbours of one node) that share every expert of their slots, each with a slice of its hidden width ' +
+        "(TensorRT-LLM's moe_tensor_parallel_size). All tokens are on every GPU anyway: nothing more is sent.",
+    ),
+  ...attentionOptions,
   ...graphOptions,
   ...overlapOptions,
   ...waveOptions,
@@ -54,20 +64,35 @@ export const allgatherReducescatter: RuntimeDefinition<z.infer<typeof options>, 
   stack: 'serving',
   options,
   create(given, machine) {
-    const { dispatchDtype, chunkTokens, host, capturedTokens, overlap, slowdown, ...chosen } = given;
+    const {
+      dispatchDtype,
+      chunkTokens,
+      expertTensorParallel,
+      attentionTensorParallel,
+      host,
+      capturedTokens,
+      overlap,
+      slowdown,
+      ...chosen
+    } = given;
     const { cluster, shape } = machine;
-    const { hiddenSize, expertHiddenSize, topK } = shape;
+    checkGroups('expertTensorParallel', expertTensorParallel, cluster);
+    checkGroups('attentionTensorParallel', attentionTensorParallel, cluster);
+    const { hiddenSize, topK } = shape;
+    const sliceWidth = Math.ceil(shape.expertHiddenSize / expertTensorParallel);
     const bits = dispatchDtype === 'bf16' ? 16 : bitsOf(shape.activationDtype);
     const token = Math.ceil((hiddenSize * bits) / 8) + topK * CHOICE_BYTES;
     const result = 2 * hiddenSize;
     const slower = slowdown ?? slowdownBeside(machine, NCCL_SMS);
     // The first product's output shares memory with the second's, which is written when it is no longer needed.
-    const workspace = 2 * (Math.max(2 * expertHiddenSize, hiddenSize) + expertHiddenSize);
+    const workspace = 2 * (Math.max(2 * sliceWidth, hiddenSize) + sliceWidth);
     const costs: ServingCosts = {
       traffic: () => new EveryToken(cluster.gpus, cluster.gpusPerNode),
       dispatch: { bytes: token, cost: null },
       combine: { bytes: result, cost: null },
       layout: 'fused',
+      expertTensorParallel,
+      attentionTensorParallel,
       entering: 'tokens',
       plansOnArrival: true,
       sendsPadding: true,
@@ -98,9 +123,16 @@ export const allgatherReducescatter: RuntimeDefinition<z.infer<typeof options>, 
       hostAccuracy: { range: HOST_RANGE, basis: 'assumed' },
       floor: EVERY_TOKEN,
       maxTokensPerWave: chosen.maxTokensPerWave,
-      notes: (traits) => [
+      notes: (traits, routing) => [
         `${name}: what crosses the network hangs on the number of tokens alone, not on the routing`,
+        ...(expertTensorParallel > 1
+          ? [
+              `${name}: ${expertTensorParallel} GPUs share each expert; γ of GPUs counts the copies of a GPU's slots, of ` +
+                'which it computes a slice, with those of its group',
+            ]
+          : []),
         ...hostNotes(name, costs.host, cluster.profile, traits),
+        ...partNotes(name, chosen.maxTokensPerWave, overlap, routing),
         ...overlapNotes(name, overlap, slower),
       ],
       program: (context) => new ServingLayer(costs, machine, context).program(),

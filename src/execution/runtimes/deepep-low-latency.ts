@@ -6,8 +6,10 @@ import { PER_COPY, PerCopy } from '../traffic/index.js';
 import { deepepExchange, dispatchedHidden } from './deepep.js';
 import { lowLatencyBufferBytes } from './deepep-buffers.js';
 import { graphOptions, hostNotes, servingHost } from './serving-host.js';
+import { attentionOptions, checkGroups } from './group-exchange.js';
 import { overlapOptions } from './overlap.js';
 import { ServingLayer, type ServingCosts, type ServingLoad } from './serving-layer.js';
+import { partNotes } from './waves.js';
 
 /** Token, source and slot in front of every dispatched copy (an int4). */
 const HEADER_BYTES = 16;
@@ -22,6 +24,7 @@ const options = z.strictObject({
       'Tokens per GPU that the static buffers hold (num_max_dispatch_tokens_per_rank; SGLang: 128, vLLM: 256). ' +
         'Larger batches run in waves of at most so many.',
     ),
+  ...attentionOptions,
   ...graphOptions,
   overlap: overlapOptions.overlap,
 });
@@ -44,8 +47,9 @@ export const deepepLowLatency: RuntimeDefinition<z.infer<typeof options>, z.inpu
   summary: "DeepEP's low-latency kernels: a message per copy, static buffers, CUDA graphs (decode)",
   stack: 'serving',
   options,
-  create({ maxTokensPerGpu, host, capturedTokens, overlap, ...chosen }, machine) {
+  create({ maxTokensPerGpu, attentionTensorParallel, host, capturedTokens, overlap, ...chosen }, machine) {
     const { cluster, shape } = machine;
+    checkGroups('attentionTensorParallel', attentionTensorParallel, cluster);
     const { hiddenSize, expertHiddenSize } = shape;
     const { payload, scales } = dispatchedHidden(machine);
     const { dispatch, combine, rates, range, note } = deepepExchange(
@@ -61,6 +65,8 @@ export const deepepLowLatency: RuntimeDefinition<z.infer<typeof options>, z.inpu
       dispatch,
       combine,
       layout: 'masked',
+      expertTensorParallel: 1,
+      attentionTensorParallel,
       entering: 'rows',
       plansOnArrival: false,
       sendsPadding: false,
@@ -94,7 +100,11 @@ export const deepepLowLatency: RuntimeDefinition<z.infer<typeof options>, z.inpu
       exchangeRange: range,
       communicationBytes: (slots) => lowLatencyBufferBytes(hiddenSize, slots, maxTokensPerGpu),
       maxTokensPerWave: maxTokensPerGpu,
-      notes: (traits) => [note, ...hostNotes('deepep-low-latency', costs.host, cluster.profile, traits)],
+      notes: (traits, routing) => [
+        note,
+        ...hostNotes('deepep-low-latency', costs.host, cluster.profile, traits),
+        ...partNotes('deepep-low-latency', maxTokensPerGpu, overlap, routing),
+      ],
       program: (context) => new ServingLayer(costs, machine, context).program(),
     };
   },

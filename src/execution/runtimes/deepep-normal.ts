@@ -1,17 +1,26 @@
 import { z } from 'zod';
 import { bitsOf } from '../../hardware/index.js';
-import { bufferedRows } from '../row-layout.js';
+import { bufferedRows, rowsBetween } from '../row-layout.js';
 import type { RuntimeDefinition } from '../runtime.js';
 import { countedNote, OncePerGpu, oncePerGpuFloor } from '../traffic/index.js';
 import { deepepExchange, dispatchedHidden } from './deepep.js';
 import { normalBufferBytes } from './deepep-buffers.js';
+import { attentionOptions, checkGroups } from './group-exchange.js';
 import { overlapNotes, overlapOptions, slowdownBeside } from './overlap.js';
 import { hostNotes, planOptions, servingHost } from './serving-host.js';
 import { ServingLayer, type ServingCosts } from './serving-layer.js';
-import { waveOptions } from './waves.js';
+import { partNotes, waveOptions } from './waves.js';
 
 const options = z.strictObject({
   preset: z.literal('deepep-normal'),
+  layout: z
+    .enum(['contiguous', 'fused', 'loop'])
+    .default('contiguous')
+    .describe(
+      "How the rows of experts lie: contiguous, aligned to 128 per expert (DeepGEMM's, as SGLang and vLLM run it); " +
+        'fused: one after another; loop: one expert after another.',
+    ),
+  ...attentionOptions,
   ...planOptions,
   ...overlapOptions,
   ...waveOptions,
@@ -20,8 +29,8 @@ const options = z.strictObject({
 /** Host and small kernels are first guesses: half to twice. */
 const HOST_RANGE: [number, number] = [0.5, 2];
 
-/** Multiprocessors of the exchange kernels: DeepEP's default (deep_ep/buffer.py, `Buffer.num_sms`). */
-const EXCHANGE_SMS = 20;
+/** Multiprocessors of the exchange kernels: with 24 the measured ones were fastest (DeepEP's default is 20). */
+const EXCHANGE_SMS = 24;
 
 /** Router, top-k, quantising, layout and notification; dispatch, sort, experts (two products, activation), gather, combine. */
 const FRONT_KERNELS = 5;
@@ -41,8 +50,9 @@ export const deepepNormal: RuntimeDefinition<z.infer<typeof options>, z.input<ty
   summary: "DeepEP's normal kernels: a token once per node and GPU, buffers that follow the load (prefill)",
   stack: 'serving',
   options,
-  create({ overlap, slowdown, maxTokensPerWave, ...chosen }, machine) {
+  create({ layout, attentionTensorParallel, overlap, slowdown, maxTokensPerWave, ...chosen }, machine) {
     const { cluster, shape } = machine;
+    checkGroups('attentionTensorParallel', attentionTensorParallel, cluster);
     const { hiddenSize, expertHiddenSize, topK } = shape;
     const { payload, scales } = dispatchedHidden(machine);
     const { dispatch, combine, rates, range, note } = deepepExchange(
@@ -57,18 +67,19 @@ export const deepepNormal: RuntimeDefinition<z.infer<typeof options>, z.input<ty
       traffic: () => new OncePerGpu(machine),
       dispatch,
       combine,
-      layout: 'contiguous',
+      layout,
+      expertTensorParallel: 1,
+      attentionTensorParallel,
       entering: 'rows',
       plansOnArrival: false,
       sendsPadding: false,
       mostRowsPerSlot: 0,
       buffers: {
         // Tokens as they come, and the aligned rows that they are copied to.
-        received: (load) =>
-          load.received * dispatch.bytes + bufferedRows('contiguous', load) * (payload + scales),
-        intermediates: (load) => bufferedRows('contiguous', load) * (2 * 2 * expertHiddenSize + activation),
+        received: (load) => load.received * dispatch.bytes + bufferedRows(layout, load) * (payload + scales),
+        intermediates: (load) => rowsBetween(layout, load) * (2 * 2 * expertHiddenSize + activation),
         // Rows of the second product, and their weighted sum by token.
-        results: (load) => (bufferedRows('contiguous', load) + load.received) * 2 * hiddenSize,
+        results: (load) => (bufferedRows(layout, load) + load.received) * 2 * hiddenSize,
       },
       host: servingHost(chosen, {
         mode: 'eager',
@@ -93,11 +104,12 @@ export const deepepNormal: RuntimeDefinition<z.infer<typeof options>, z.input<ty
       rates,
       exchangeRange: range,
       communicationBytes: () => normalBufferBytes(hiddenSize, gpus, gpusPerNode, EXCHANGE_SMS),
-      maxTokensPerWave: maxTokensPerWave ?? undefined,
-      notes: (traits, hasTokens) => [
+      maxTokensPerWave,
+      notes: (traits, routing) => [
         note,
-        ...(hasTokens ? [] : [`deepep-normal: ${countedNote(machine)}`]),
+        ...(routing.hasTokens ? [] : [`deepep-normal: ${countedNote(machine)}`]),
         ...hostNotes('deepep-normal', costs.host, profile, traits),
+        ...partNotes('deepep-normal', maxTokensPerWave, overlap, routing),
         ...overlapNotes('deepep-normal', overlap, slower),
       ],
       program: (context) => new ServingLayer(costs, machine, context).program(),

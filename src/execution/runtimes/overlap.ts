@@ -5,7 +5,7 @@ import type { Machine } from '../machine.js';
 /** Options of runtimes whose exchanges run beside kernels. */
 export const overlapOptions = {
   overlap: z
-    .enum(['none', 'shared-expert'])
+    .enum(['none', 'shared-expert', 'two-batch'])
     .default('none')
     .describe(
       'What runs while messages travel. shared-expert: the shared experts beside the dispatch; two-batch: that, and ' +

@@ -16,6 +16,7 @@ import type { LayerInput, LayerPart, LayerProgram, ProgramContext, Rendezvous } 
 import type { Traffic, TrafficInput } from '../traffic/index.js';
 import { uniformExchange } from '../uniform-exchange.js';
 import { WeightMessages } from '../weight-messages.js';
+import { GroupExchange } from './group-exchange.js';
 import { capturedTokens, launchSeconds, planSeconds, type ServingHost } from './serving-host.js';
 
 /** Bytes of an expert's count, an int32. */
@@ -60,6 +61,10 @@ export interface ServingCosts {
   dispatch: ServingExchange;
   combine: ServingExchange;
   layout: RowLayout;
+  /** GPUs that share every expert, each with a slice of its hidden width. */
+  expertTensorParallel: number;
+  /** GPUs that share a token's attention: its output is summed, and the layer's output gathered, among them. */
+  attentionTensorParallel: number;
   /** What enters the kernels of the experts: every row by itself, or tokens with all their choices. */
   entering: 'rows' | 'tokens';
   /**
@@ -84,6 +89,8 @@ export interface ServingCosts {
 interface Begun {
   traffic: Traffic;
   leading: LeadingWork;
+  /** The sum of attention's outputs within a group; −1 where a GPU has tokens of its own. */
+  summed: number;
   front: number[];
   route: number[];
   planning: Planning | null;
@@ -108,6 +115,8 @@ interface Part extends Begun {
   back: number[];
   experts: number[];
   combine: number;
+  /** The gathering of outputs within a group; −1 without. */
+  gathered: number;
   intermediates: number[];
   results: number[];
   /** Tokens by source GPU with those that only fill a captured batch. */
@@ -183,7 +192,8 @@ export class ServingLayer {
           messages.take(plan);
           for (let gpu = 0; gpu < gpus; gpu++) {
             network.setMessages(borrowing.transfer[gpu], messages, gpu);
-            executor.bufferBytes[borrowing.buffer[gpu]] = work.borrowed[gpu] * weightBytes;
+            const borrowed = Math.max(work.borrowed[gpu], input.halves?.[1].work.borrowed[gpu] ?? 0);
+            executor.bufferBytes[borrowing.buffer[gpu]] = borrowed * weightBytes;
           }
         }
         filler.fill(input, borrowing && messages);
@@ -199,8 +209,13 @@ export class ServingLayer {
     const leading = new LeadingWork(graph, this.compute, leads);
     const front = this.onEach('host', this.host, () => ({}));
     const activations = this.buffers('activations');
+    const summed = costs.attentionTensorParallel > 1 ? network.declareExchange() : -1;
+    const own =
+      summed < 0
+        ? []
+        : [this.collective('attention-exchange', { after: [...leading.tasks], transfer: summed })];
     const route = this.onEach('route', this.compute, (gpu) => ({
-      after: [front[gpu]],
+      after: [front[gpu], ...own],
       allocates: [activations[gpu]],
     }));
     let planning = traits.plansEachBatch && !costs.plansOnArrival ? this.addPlan(route) : null;
@@ -223,6 +238,7 @@ export class ServingLayer {
     return {
       traffic: costs.traffic(),
       leading,
+      summed,
       front,
       route,
       planning,
@@ -281,17 +297,23 @@ export class ServingLayer {
       reads: [begun.received[gpu], intermediates[gpu], ...(borrowing && last ? [borrowing.buffer[gpu]] : [])],
     }));
     const combine = context.network.declareExchange();
+    const gathered = begun.summed < 0 ? -1 : context.network.declareExchange();
     const task = this.collective('combine', {
       after: experts,
       transfer: combine,
-      reads: [...begun.activations, ...results],
+      reads: gathered < 0 ? [...begun.activations, ...results] : results,
     });
     this.meet(task, experts, 'experts');
+    if (gathered >= 0) {
+      const reads = begun.activations;
+      this.collective('attention-exchange', { after: [task], transfer: gathered, reads });
+    }
     return {
       ...begun,
       back,
       experts,
       combine,
+      gathered,
       intermediates,
       results,
       padded: new Float64Array(gpus),
@@ -340,6 +362,7 @@ class ServingFiller {
   private readonly load: ServingLoad = { received: 0, rows: 0, rounded: 0, largest: 0, most: 0 };
   private readonly leading: Leading[];
   private readonly routerFlops: number;
+  private readonly sharing: GroupExchange;
   /** Seconds for which messages still travel beside the kernels at hand. */
   private window = 0;
 
@@ -352,7 +375,8 @@ class ServingFiller {
     private readonly parts: readonly Part[],
   ) {
     const { gpus } = machine.cluster;
-    this.timer = new ExpertTimer(machine, costs.layout, 'serving');
+    this.timer = new ExpertTimer(machine, costs.layout, 'serving', costs.expertTensorParallel);
+    this.sharing = new GroupExchange(machine.cluster, costs.attentionTensorParallel);
     const zeros = () => new Float64Array(gpus);
     this.leading = parts.map(() => ({ dense: zeros(), attention: zeros(), shared: zeros() }));
     const { computeDtype, flopPerSecond } = this.timer.kernel.stage;
@@ -383,7 +407,7 @@ class ServingFiller {
     for (let gpu = 0; gpu < gpus; gpu++) {
       this.window = 0;
       for (let p = 0; p < parts.length; p++) {
-        this.fillFront(p, inputs[p], gpu, input.leading, messages);
+        this.fillFront(p, inputs[p], gpu, input, messages);
         if (costs.overlap !== 'none') this.window += there[p];
         this.fillShared(parts[p], inputs[p], gpu, input.leading);
       }
@@ -393,9 +417,9 @@ class ServingFiller {
         this.fillBack(parts[p], inputs[p], gpu);
       }
     }
-    if (input.leading !== null) {
-      parts.forEach((part, p) => part.leading.fill(this.leading[p], this.executor.duration));
-    }
+    parts.forEach((part, p) => {
+      part.leading.fill(input.leading === null ? null : this.leading[p], this.executor.duration);
+    });
   }
 
   private fillExchanges(part: Part, ports: PortLoads): void {
@@ -404,6 +428,11 @@ class ServingFiller {
     const sent = { copies: part.matrix, ports };
     network.setExchange(part.dispatch.transfer, sent, dispatch.bytes, false, dispatch.cost);
     network.setExchange(part.combine, sent, combine.bytes, true, combine.cost);
+    if (part.summed < 0) return;
+    const shared = this.sharing.count(part.padded);
+    const bytes = HIDDEN_BYTES * this.machine.shape.hiddenSize;
+    network.setExchange(part.summed, shared, bytes, true);
+    network.setExchange(part.gathered, shared, bytes, false);
   }
 
   /** Attention, router, plan and what the host does until the dispatch. */
@@ -411,7 +440,7 @@ class ServingFiller {
     p: number,
     { plan, tokensBySource }: LayerPart,
     gpu: number,
-    leading: LeadingSeconds | null,
+    { leading, heldTokens }: LayerInput,
     messages: WeightMessages | null,
   ): void {
     const { costs, executor, machine, parts } = this;
@@ -430,7 +459,8 @@ class ServingFiller {
     duration[part.front[gpu]] = host.frontKernels * launch;
     duration[part.back[gpu]] = host.backKernels * launch;
     duration[part.route[gpu]] = this.slowed(this.routeSeconds(part.padded[gpu]));
-    bufferBytes[part.activations[gpu]] = Math.ceil(2 * tokensBySource[gpu] * shape.hiddenSize * HIDDEN_BYTES);
+    const held = this.sharing.tokensOf(heldTokens ?? tokensBySource, gpu) / (heldTokens ? parts.length : 1);
+    bufferBytes[part.activations[gpu]] = Math.ceil(2 * held * shape.hiddenSize * HIDDEN_BYTES);
     if (part.planning) {
       const posts = messages === null || plan.gated ? 0 : messages.ofGpu(gpu);
       if (part.planning.count) {

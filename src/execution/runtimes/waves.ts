@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import type { RoutingTraits } from '../runtime.js';
+import type { Overlap } from './serving-layer.js';
 
 /** Options of runtimes that can run a large batch in waves. */
 export const waveOptions = {
@@ -12,3 +14,27 @@ export const waveOptions = {
         'no limit.',
     ),
 };
+
+/** What a result says of batches that run in parts. */
+export function partNotes(
+  name: string,
+  maxTokens: number | undefined,
+  overlap: Overlap,
+  { hasTokens, tokensPerGpu }: RoutingTraits,
+): string[] {
+  const waves = maxTokens === undefined ? 1 : Math.ceil(tokensPerGpu / maxTokens);
+  const drawn = hasTokens
+    ? ''
+    : '; which copies fall to a part is drawn, since the routing holds counts alone';
+  return [
+    ...(waves > 1
+      ? [
+          `${name}: batches of ${tokensPerGpu} tokens per GPU run in ${waves} waves of at most ${maxTokens}, each with ` +
+            `its own skew and rounding${drawn}`,
+        ]
+      : []),
+    ...(overlap === 'two-batch'
+      ? [`${name}: batches run in two halves, each with its own skew and rounding${drawn}`]
+      : []),
+  ];
+}

@@ -34,7 +34,8 @@ export class OncePerGpu implements Traffic {
     this.matrix.fill(0);
     this.received.fill(0);
     const { plan, tokens } = input;
-    if (tokens === null || plan.uniform || hasPadding(plan)) this.expect(input);
+    // Which tokens' shared experts go where is not known.
+    if (tokens === null || plan.uniform || hasPadding(plan) || plan.shared) this.expect(input);
     else this.count(input, tokens);
     return this.matrix;
   }

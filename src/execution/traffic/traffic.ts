@@ -1,15 +1,8 @@
-import type { LayerLoads, LayerPlan, LayerWork } from '../../balancing/index.js';
-import type { TokenTable } from '../../routing/index.js';
+import type { LayerWork, PlannedBatch } from '../../balancing/index.js';
 
 /** What the messages of a layer depend on. */
-export interface TrafficInput {
-  plan: LayerPlan;
+export interface TrafficInput extends PlannedBatch {
   work: LayerWork;
-  base: LayerLoads;
-  /** null where only counts are known. */
-  tokens: TokenTable | null;
-  /** Tokens by source GPU. */
-  tokensBySource: ArrayLike<number>;
 }
 
 /**
