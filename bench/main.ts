@@ -16,6 +16,7 @@ const benchmarks: Record<string, string[][]> = {
   ],
   eplb: [[]],
   'lp-dispatch': [[]],
+  balancers: [[]],
   'max-min': [[]],
   'layer-steps': [
     ['8', '32', '300000'],

@@ -12,6 +12,7 @@ import {
   speedupCell,
 } from './cells.js';
 import { plainTable } from './plain-table.js';
+import { predictionLines } from './prediction-lines.js';
 import { formatBytes, formatFactor, formatSeconds } from './units.js';
 import { verdict } from './verdict.js';
 import { servingTable, wholeModelLines } from './whole-model.js';
@@ -100,6 +101,7 @@ function legend(result: Result): string {
       `${gpu.floor.toFixed(2)} (per expert ${expert.floor.toFixed(2)}, here ${expert.before.maxOverMean.toFixed(2)}).`,
     'vs bound: step over the lower bound of the work that the policy does; looser where weights may move, so that it ' +
       'does not compare rows.',
+    ...predictionLines(result),
     ...score,
   ].join('\n');
 }
