@@ -12,7 +12,7 @@ import {
   type ScenarioContents,
   type ScenarioInput,
 } from './scenario/index.js';
-import { checkPolicies, RefusalError, simulate, type Result } from './simulation/index.js';
+import { BalanceObserver, checkPolicies, RefusalError, simulate, type Result } from './simulation/index.js';
 import { VERSION } from './version.js';
 
 /** How to run a scenario. */
@@ -122,16 +122,39 @@ export async function run(scenario: ScenarioInput, options: RunOptions = {}): Pr
   return runOpened(await openScenario(scenario, options), options.onStep).result;
 }
 
-/** Runs an opened scenario; `latencies` are the seconds of every counted (step, layer) by policy. */
+/** An opened scenario's result, and what it leaves out. */
+export interface Ran {
+  result: Result;
+  /** Seconds of every counted (step, layer) by policy. */
+  latencies: Float64Array[];
+  /** What balance metrics were made of; null where nobody asked for them. */
+  balance: BalanceObserver | null;
+}
+
+/**
+ * Runs an opened scenario.
+ * @param metrics asks for every definition of balance, over windows of so many steps (null: of all)
+ */
 export function runOpened(
   opened: OpenedScenario,
   onStep?: RunOptions['onStep'],
-): { result: Result; latencies: Float64Array[] } {
+  metrics?: { window: number | null },
+): Ran {
   const { resolved, inputs } = opened;
   const { machine, runtime, source, policies, warmup, resamples, seed, placementMaps } = resolved;
   const { cluster, shape } = machine;
+  const balance =
+    metrics === undefined
+      ? null
+      : new BalanceObserver(
+          policies.map(({ options }) => options),
+          source,
+          cluster.gpusPerNode,
+          metrics.window,
+        );
+  const onLayer = balance?.observe;
   const simulated = inFile(opened.file, () =>
-    simulate({ source, policies, machine, runtime, seed, warmup, resamples, placementMaps, onStep }),
+    simulate({ source, policies, machine, runtime, seed, warmup, resamples, placementMaps, onStep, onLayer }),
   );
   const { routing } = simulated;
   const result: Result = {
@@ -153,6 +176,7 @@ export function runOpened(
     routing: { ...routing, notes: [...routing.notes, ...resolved.notes] },
     policies: simulated.policies,
     fastest: simulated.fastest,
+    ...(balance === null ? {} : { balance: balance.finish() }),
   };
-  return { result, latencies: simulated.latencies };
+  return { result, latencies: simulated.latencies, balance };
 }

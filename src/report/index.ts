@@ -1,3 +1,4 @@
+export { balanceText } from './balance.js';
 export { comparison } from './comparison.js';
 export { diffResults } from './diff.js';
 export { heatMapSvg } from './heat-map-svg.js';

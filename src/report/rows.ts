@@ -1,6 +1,6 @@
 import { stringify } from 'csv-stringify/sync';
 import { policyLabel } from '../balancing/index.js';
-import type { PolicyResult, Result } from '../simulation/index.js';
+import type { BalanceObserver, PolicyResult, Result } from '../simulation/index.js';
 import { lossOf } from './verdict.js';
 
 /** What stands in a column. */
@@ -78,14 +78,24 @@ export function resultCsv(results: readonly Result[]): string {
 /**
  * One row per (step, layer) and a column of seconds per policy.
  * @param latencies by policy, [step · layers + layer]
+ * @param balance adds balance metrics of every layer
  */
-export function stepsCsv(result: Result, latencies: readonly Float64Array[]): string {
+export function stepsCsv(
+  result: Result,
+  latencies: readonly Float64Array[],
+  balance: BalanceObserver | null,
+): string {
   const { layers } = result.routing;
-  const columns = ['step', 'layer', ...result.policies.map(({ policy }) => policyLabel(policy))];
-  const rows = Array.from(latencies[0], (_, i) => [
-    Math.floor(i / layers.length),
-    layers[i % layers.length],
-    ...latencies.map((series) => series[i]),
-  ]);
+  const columns = [
+    'step',
+    'layer',
+    ...result.policies.map(({ policy }) => policyLabel(policy)),
+    ...(balance?.layerColumns ?? []),
+  ];
+  const rows = Array.from(latencies[0], (_, i) => {
+    const [step, layer] = [Math.floor(i / layers.length), i % layers.length];
+    const values = balance?.layerValues(step, layer) ?? [];
+    return [step, layers[layer], ...latencies.map((series) => series[i]), ...values];
+  });
   return stringify([columns, ...rows]);
 }

@@ -7,6 +7,8 @@ export type {
   RoutingSummary,
   Verdict,
 } from './result.js';
+export { BalanceObserver, type BalanceReport, type PolicyBalance } from './balance-observer.js';
+export type { LayerObserver, LayerPosition } from './pass.js';
 export {
   checkPolicies,
   firstPlacements,

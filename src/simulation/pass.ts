@@ -1,6 +1,6 @@
 import { contiguous, LayerLoads } from '../balancing/index.js';
 import { skewFrom, skewOf, type Skew } from '../metrics/index.js';
-import type { RoutingSource } from '../routing/index.js';
+import type { LayerBatch, RoutingSource } from '../routing/index.js';
 import type { PolicyRun } from './policy-run.js';
 
 /** Sums and series of one pass over the steps of a source. */
@@ -15,14 +15,25 @@ export interface Pass {
   tokens: number;
 }
 
+/** Which layer was simulated. Reused from layer to layer. */
+export interface LayerPosition {
+  /** Index of the policy. */
+  policy: number;
+  /** Among the steps that count; negative in those before. */
+  step: number;
+  batch: LayerBatch;
+}
+
+/** Looks at every layer right after it was simulated: its plan, work, tasks and seconds. */
+export type LayerObserver = (run: PolicyRun, base: LayerLoads, seconds: number, at: LayerPosition) => void;
+
 /** How to go over the steps. */
 export interface PassOptions {
   /** Steps before those that count. */
   warmup: number;
   seed: number | string;
   onStep: () => void;
-  /** Called after every simulated layer. */
-  onLayer?: (run: PolicyRun, base: LayerLoads, seconds: number) => void;
+  onLayer?: LayerObserver;
 }
 
 /** Takes all policies through the steps of a source: every layer of every step, one policy after another. */
@@ -43,6 +54,7 @@ export function runPass(
     expertBefore: { maxOverMean: 0, coefficientOfVariation: 0 },
     tokens: 0,
   };
+  const position = { policy: 0, step: 0 } as LayerPosition;
   const stream = source.start();
   for (let step = stream.next(); step !== null; step = stream.next()) {
     const at = step.step - warmup;
@@ -58,7 +70,12 @@ export function runPass(
         const seconds = runs[i].run(step, batch, base, seed);
         if (at >= 0) pass.latencies[i][at * layers + batch.layer] = seconds;
         else pass.transient[i] += seconds;
-        onLayer?.(runs[i], base, seconds);
+        if (onLayer) {
+          position.policy = i;
+          position.step = at;
+          position.batch = batch;
+          onLayer(runs[i], base, seconds, position);
+        }
       }
     }
     onStep();

@@ -17,7 +17,7 @@ import { partsOf } from '../scenario/index.js';
 import { ClockErrors } from './clock-errors.js';
 import { Intervals } from './intervals.js';
 import { outOfMemoryOf, peakMemoryOf } from './memory-summary.js';
-import { runPass } from './pass.js';
+import { runPass, type LayerObserver } from './pass.js';
 import { fastestOf, policyResult } from './policy-result.js';
 import { PolicyRun } from './policy-run.js';
 import { affordableReplicates, replicateMeans, Sampling } from './replicates.js';
@@ -45,8 +45,8 @@ export interface SimulationSpec {
   placementMaps?: ReadonlyMap<string, PlacementMap>;
   /** Called after every step with the number of steps done and of all steps, replicates included. */
   onStep?: (done: number, of: number) => void;
-  /** Called after every simulated layer; for tests and recorders. */
-  onLayer?: (run: PolicyRun, base: LayerLoads, seconds: number) => void;
+  /** Called after every simulated layer, of replicates apart. */
+  onLayer?: LayerObserver;
 }
 
 export interface SimulationResult {
