@@ -16,7 +16,7 @@ export interface BalanceMetric {
   /** Says of a layer alone what no other metric does. */
   ofLayers: boolean;
   /** @param layers the loads of every layer of one step, or of one window; at least one layer */
-  of(layers: readonly LayerBalance[]): number;
+  of: (layers: readonly LayerBalance[]) => number;
 }
 
 /** SGLang's, so that a layer without load reads 1. */
