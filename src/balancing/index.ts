@@ -8,7 +8,7 @@ export { contiguous } from './placements/contiguous.js';
 export { mapFormats, readPlacementMap } from './maps/index.js';
 export type { PlacementMap } from './maps/placement-map.js';
 export { movementRules } from './movement/index.js';
-export type { BackgroundMove, LayerPlan, PlacementMove, WeightTransfers } from './plan.js';
+export type { BackgroundMove, LayerPlan, PlacementMove, Planning, WeightTransfers } from './plan.js';
 export { planLayer, planSettingSchema, type PlannedLayer, type PlanSetting } from './plan-layer.js';
 export { policyLabel } from './policies/label.js';
 export {

@@ -13,6 +13,7 @@ export const PHASES = [
   'combine',
   'unpermute',
   'move',
+  'replan',
 ] as const;
 
 export type Phase = (typeof PHASES)[number];
@@ -23,11 +24,11 @@ export function labelOf(phase: Phase): number {
 }
 
 /** Whose numbers a phase's time hangs on. */
-export const TIME_SOURCES = ['experts', 'copies', 'network', 'movement', 'host'] as const;
+export const TIME_SOURCES = ['experts', 'copies', 'network', 'movement', 'planning', 'host'] as const;
 
 export type TimeSource = (typeof TIME_SOURCES)[number];
 
-/** Expert kernels; copies and gathers on a GPU; links; new placements, over any link; launches, reads and plans. */
+/** Expert kernels; copies and gathers on a GPU; links; new placements, over any link; planning them; launches, reads and plans of a batch. */
 export const SOURCE_OF_PHASE: Readonly<Record<Phase, TimeSource>> = {
   host: 'host',
   count: 'copies',
@@ -42,4 +43,5 @@ export const SOURCE_OF_PHASE: Readonly<Record<Phase, TimeSource>> = {
   combine: 'network',
   unpermute: 'copies',
   move: 'movement',
+  replan: 'planning',
 };

@@ -57,6 +57,7 @@ const FITTED_BYTES = 2 ** 20;
 const LINK: Known = { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.link) };
 const COPIES: Known = { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.copies) };
 const MOVEMENT: Known = { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.movement) };
+const PLANNING: Known = { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.planning) };
 const SKEWED_TRAFFIC = spreadOf(ASSUMED_RANGES.skewedTraffic);
 
 /**
@@ -90,6 +91,7 @@ export class ClockErrors {
       part('copies', this.copies),
       part('network', this.linkError(exposure.exchangeBytes)),
       part('movement', MOVEMENT),
+      part('planning', PLANNING),
       part('host', this.host),
       {
         source: 'skewed traffic',
@@ -112,6 +114,7 @@ export class ClockErrors {
       common('movement', MOVEMENT),
       common('host', this.host),
       sharedErrorSpread(skewedTraffic(a), sharesA.network, skewedTraffic(b), sharesB.network),
+      common('planning', PLANNING),
     ];
   }
 

@@ -28,6 +28,7 @@ import type { Exposure } from './clock-errors.js';
 import { Totals } from './totals.js';
 
 const MOVE = PHASES.indexOf('move');
+const REPLAN = PHASES.indexOf('replan');
 
 /** One policy on its own machine: state, network, memory and what it has cost so far. */
 export class PolicyRun {
@@ -146,6 +147,14 @@ export class PolicyRun {
       movedBytes = moved.bytes;
       this.totals.phases[MOVE] += moved.seconds * this.machine.cluster.gpus;
       this.totals.critical[MOVE] += moved.seconds;
+    }
+    if (plan.planning) {
+      const { seconds: planning, stalls } = plan.planning;
+      this.totals.phases[REPLAN] += planning * this.machine.cluster.gpus;
+      if (stalls) {
+        seconds += planning;
+        this.totals.critical[REPLAN] += planning;
+      }
     }
     this.residency.apply(plan.placement, 0);
     work.expand(plan, base);

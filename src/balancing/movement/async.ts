@@ -1,7 +1,12 @@
 import { z } from 'zod';
-import { layersPerStep, sourceFields, type MovementRule } from './rule.js';
+import { layersPerStep, planningFields, sourceFields, type MovementRule } from './rule.js';
 
-const options = z.strictObject({ kind: z.literal('async'), layersPerStep, ...sourceFields });
+const options = z.strictObject({
+  kind: z.literal('async'),
+  layersPerStep,
+  ...sourceFields,
+  ...planningFields,
+});
 
 /**
  * While a step runs, the weights of one layer (or some) travel into a staging buffer and compete with its exchanges
@@ -16,6 +21,7 @@ export const asynchronous: MovementRule<z.output<typeof options>, z.input<typeof
   background: true,
   free: false,
   source: (chosen) => chosen,
+  planning: (chosen) => chosen,
   timing: (chosen, layer, layers) => ({
     force: Math.floor(layer / chosen.layersPerStep) + 1,
     beside: Math.ceil(layers / chosen.layersPerStep),

@@ -5,7 +5,7 @@ import type { DispatchRule } from '../dispatch/rule.js';
 import type { HistoryRule } from '../history/estimator.js';
 import { historyRules } from '../history/index.js';
 import { movementRules } from '../movement/index.js';
-import type { MovementRule } from '../movement/rule.js';
+import { planSecondsOfLayer, type MovementRule } from '../movement/rule.js';
 import { placementRules } from '../placements/index.js';
 import type { PlacementRule } from '../placements/rule.js';
 import { plainTraits, type Policy, type PolicySetting, type Refusal } from '../policy.js';
@@ -83,7 +83,7 @@ export function combination<Kind extends string>(
       return schedule === null ? 0 : schedule.first + schedule.staleness;
     },
     refusal: (chosen, setting) => refusalOf(chosen, rulesOf(chosen), defaults, setting),
-    notes: (chosen) => notesOf(kind, rulesOf(chosen)),
+    notes: (chosen, setting) => notesOf(kind, rulesOf(chosen), setting),
     start: (chosen, setting) => startLayers(rulesOf(chosen), setting),
     decide: decideLayer,
   };
@@ -173,7 +173,11 @@ function overlappingMovements(
   };
 }
 
-function notesOf(kind: string, { placement: where, movement: how, history: from }: Rules): string[] {
+function notesOf(
+  kind: string,
+  { placement: where, movement: how, history: from }: Rules,
+  { experts, layers, moeLayers }: PolicySetting,
+): string[] {
   if (!where.rule.adapts) return [];
   if (from.rule.from === 'batch')
     return [
@@ -181,10 +185,14 @@ function notesOf(kind: string, { placement: where, movement: how, history: from 
     ];
   if (from.rule.from === 'calibration') return [];
   if (how.rule.free) return [`${kind} with movement free: weights move for nothing; a limit, not a policy`];
-  const planning = `${kind}: planning itself takes no time here; only the movement of weights does`;
-  if (!how.rule.background) return [planning];
+  const all = Math.max(moeLayers, layers);
+  const milliseconds = 1e3 * all * planSecondsOfLayer(how.rule.planning!(how.options), experts, all);
+  const planning = `${kind}, movement ${how.rule.kind}: planning all ${all} layers is assumed to take ${milliseconds.toFixed(1)} ms of the host`;
+  if (!how.rule.background) {
+    return [`${planning}, for which the step waits; a simulated layer carries its own share`];
+  }
   return [
-    planning,
+    `${planning}, beside the steps; history.staleness says how many steps later it is there`,
     `${kind}, movement async: the simulated layer carries its own movement in equal parts, one for every step that ` +
       'the model’s layers take together; kernels and copies do not slow each other',
   ];
