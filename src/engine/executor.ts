@@ -17,6 +17,8 @@ const TASK_END = 0;
 export class Executor {
   /** Seconds, by task; ignored for transfers. */
   readonly duration: Float64Array;
+  /** What each task's duration is multiplied by; 1 unless the caller says otherwise. */
+  readonly slowdown: Float64Array;
   /** Whole bytes, by buffer. */
   readonly bufferBytes: Float64Array;
   /** Seconds at which each task started in the last run. */
@@ -38,6 +40,7 @@ export class Executor {
     private readonly ledger: MemoryLedger,
   ) {
     this.duration = new Float64Array(graph.tasks);
+    this.slowdown = new Float64Array(graph.tasks).fill(1);
     this.bufferBytes = new Float64Array(graph.buffers);
     this.start = new Float64Array(graph.tasks);
     this.end = new Float64Array(graph.tasks);
@@ -58,7 +61,7 @@ export class Executor {
    * @returns seconds at which its last task ends
    */
   run(from: number): number {
-    const { graph, queue, ready, roots, fabric, duration } = this;
+    const { graph, queue, ready, roots, fabric, duration, slowdown } = this;
     const { transferOf } = graph;
     let readyCount = roots.length;
     for (let i = 0; i < readyCount; i++) ready[i] = roots[i];
@@ -75,7 +78,7 @@ export class Executor {
           fabric.begin(transferOf[task], now);
           transfers++;
         } else {
-          queue.push(now + duration[task], TASK_END, task);
+          queue.push(now + duration[task] * slowdown[task], TASK_END, task);
         }
       }
       if (transfers > 0) completion = fabric.nextCompletion();

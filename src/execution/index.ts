@@ -1,3 +1,4 @@
+export type { LeadingSeconds } from './leading-work.js';
 export { combineBytes, dispatchBytes, type Machine, type TimedKernel } from './machine.js';
 export {
   accountOf,
@@ -11,5 +12,5 @@ export {
 } from './memory.js';
 export { PHASES, SOURCE_OF_PHASE, TIME_SOURCES, type Phase, type TimeSource } from './phases.js';
 export { BlockingMovement } from './placement-movement.js';
-export type { LayerProgram, ProgramContext, Runtime, RuntimeDefinition } from './runtime.js';
+export type { LayerProgram, ProgramContext, Rendezvous, Runtime, RuntimeDefinition } from './runtime.js';
 export { createRuntime, runtimes, type RuntimeOptions } from './runtimes/index.js';

@@ -1,5 +1,8 @@
 /** What a task of a layer does; the labels of its graph. */
 export const PHASES = [
+  'dense',
+  'attention',
+  'shared',
   'host',
   'count',
   'exchange-counts',
@@ -24,12 +27,26 @@ export function labelOf(phase: Phase): number {
 }
 
 /** Whose numbers a phase's time hangs on. */
-export const TIME_SOURCES = ['experts', 'copies', 'network', 'movement', 'planning', 'host'] as const;
+export const TIME_SOURCES = [
+  'experts',
+  'copies',
+  'network',
+  'movement',
+  'planning',
+  'host',
+  'attention and dense',
+] as const;
 
 export type TimeSource = (typeof TIME_SOURCES)[number];
 
-/** Expert kernels; copies and gathers on a GPU; links; new placements, over any link; planning them; launches, reads and plans of a batch. */
+/**
+ * Expert kernels; copies and gathers on a GPU; links; new placements, over any link, and planning them; launches,
+ * reads and plans of a batch; and what of the model is no MoE layer.
+ */
 export const SOURCE_OF_PHASE: Readonly<Record<Phase, TimeSource>> = {
+  dense: 'attention and dense',
+  attention: 'attention and dense',
+  shared: 'attention and dense',
   host: 'host',
   count: 'copies',
   'exchange-counts': 'network',

@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import type { LayerPlan, LayerWork, PolicyTraits } from '../balancing/index.js';
 import type { Executor, MemoryLedger } from '../engine/index.js';
 import type { ExpertStage, Network, PortLoads, Range } from '../hardware/index.js';
+import type { LeadingSeconds } from './leading-work.js';
 import type { Machine, TimedKernel } from './machine.js';
 
 /** Everything that the tasks of one layer depend on in one step. */
@@ -12,6 +13,19 @@ export interface LayerInput {
   ports: PortLoads;
   /** Tokens by source GPU. */
   tokensBySource: ArrayLike<number>;
+  /** What every GPU computes first; null where the layer begins with its MoE part (scope `layer`). */
+  leading: LeadingSeconds | null;
+}
+
+/**
+ * An exchange that all GPUs wait for each other at: its task, the task after which each GPU is ready for it, and
+ * what makes a GPU late. What lies between is waiting.
+ */
+export interface Rendezvous {
+  task: number;
+  arrivals: readonly number[];
+  /** source: work on a GPU's own tokens, attention above all; experts: work on the copies that it received. */
+  lateBy: 'source' | 'experts';
 }
 
 /** The graph of one layer, and how a plan fills it. One program serves all layers of a policy. */
@@ -20,11 +34,9 @@ export interface LayerProgram {
   /** Rows of an expert are rounded up to a multiple of this. */
   rowRounding: number;
   kernel: TimedKernel;
-  /**
-   * For every exchange that all GPUs wait for each other at: its task, and the task after which each GPU
-   * is ready for it. What lies between is waiting.
-   */
-  rendezvous: { task: number; arrivals: number[] }[];
+  /** The stream of every GPU's kernels. */
+  compute: readonly number[];
+  rendezvous: Rendezvous[];
   /** Bytes of exchanged counts per layer. */
   metadataBytes: number;
   /** Writes durations, transfers and buffer sizes. */
@@ -40,6 +52,8 @@ export interface ProgramContext {
   network: Network;
   ledger: MemoryLedger;
   traits: PolicyTraits;
+  /** Whether layers begin with attention and the like (`LeadingWork`). */
+  leads: boolean;
 }
 
 /** An implementation of the layer: which tasks it launches, on which streams, at which cost. */

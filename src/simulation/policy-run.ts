@@ -66,6 +66,7 @@ export class PolicyRun {
       network: this.network,
       ledger: this.ledger,
       traits,
+      leads: false,
     });
     this.residency = new Residency(machine, this.ledger, runtime.residentExperts, traits.movesInBackground);
     this.work = new LayerWork(
@@ -159,7 +160,7 @@ export class PolicyRun {
     this.residency.apply(plan.placement, 0);
     work.expand(plan, base);
     ports.count(work.send);
-    program.fill({ plan, work, ports, tokensBySource: step.tokensBySource });
+    program.fill({ plan, work, ports, tokensBySource: step.tokensBySource, leading: null });
     seconds += program.executor.run(0);
     if (this.bound) {
       this.lastBound = this.bound.of(plan, work, base, ports);

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { bitsOf } from '../../hardware/index.js';
 import { Executor, TaskGraphBuilder } from '../../engine/index.js';
 import { BackgroundMovement } from '../background-movement.js';
+import { LeadingWork } from '../leading-work.js';
 import { combineBytes, dispatchBytes, ExpertTimer, type Machine } from '../machine.js';
 import { accountOf, expertBytes } from '../memory.js';
 import { labelOf } from '../phases.js';
@@ -31,7 +32,7 @@ export const ideal: RuntimeDefinition<z.infer<typeof options>, z.input<typeof op
   }),
 };
 
-function idealProgram(machine: Machine, { network, ledger, traits }: ProgramContext): LayerProgram {
+function idealProgram(machine: Machine, { network, ledger, traits, leads }: ProgramContext): LayerProgram {
   const { gpus } = machine.cluster;
   const { experts, hiddenSize, expertHiddenSize, activationDtype } = machine.shape;
   const graph = new TaskGraphBuilder();
@@ -45,10 +46,12 @@ function idealProgram(machine: Machine, { network, ledger, traits }: ProgramCont
   const computed = each((gpu) => graph.addBuffer(accountOf(gpu, 'combineBuffers')));
   const returned = each((gpu) => graph.addBuffer(accountOf(gpu, 'combineBuffers')));
 
+  const leading = new LeadingWork(graph, compute, leads);
   const dispatchTransfer = network.declareExchange();
   const combineTransfer = network.declareExchange();
   const dispatch = graph.addTask({
     streams: exchange,
+    after: leading.tasks,
     transfer: dispatchTransfer,
     allocates: [...activations, ...received],
     label: labelOf('dispatch'),
@@ -64,6 +67,7 @@ function idealProgram(machine: Machine, { network, ledger, traits }: ProgramCont
         const transfer = network.declareMessages(experts + gpus);
         const task = graph.addTask({
           streams: [graph.addStream(gpu)],
+          after: leading.tasks,
           transfer,
           allocates: [borrowed],
           label: labelOf('weights'),
@@ -105,11 +109,16 @@ function idealProgram(machine: Machine, { network, ledger, traits }: ProgramCont
     executor,
     rowRounding: timer.cost.rowRounding,
     kernel: timer.kernel,
-    rendezvous: [{ task: combine, arrivals: stage }],
+    compute,
+    rendezvous: [
+      ...(leads ? [{ task: dispatch, arrivals: leading.tasks, lateBy: 'source' } as const] : []),
+      { task: combine, arrivals: stage, lateBy: 'experts' },
+    ],
     metadataBytes: 0,
     weightTransfers: () => messages.count,
     weightBytes: () => messages.total + (background?.bytes ?? 0),
-    fill({ plan, work, ports, tokensBySource }: LayerInput): void {
+    fill({ plan, work, ports, tokensBySource, leading: ahead }: LayerInput): void {
+      leading.fill(ahead, duration);
       const sent = { copies: work.send, ports };
       network.setExchange(dispatchTransfer, sent, toExpert, false);
       network.setExchange(combineTransfer, sent, back, true);

@@ -1,6 +1,7 @@
 import { Executor, TaskGraphBuilder } from '../../engine/index.js';
 import { bitsOf, PortLoads, type ExpertLayout, type ExpertStage } from '../../hardware/index.js';
 import { BackgroundMovement } from '../background-movement.js';
+import { LeadingWork } from '../leading-work.js';
 import { combineBytes, ExpertTimer, type Machine } from '../machine.js';
 import { accountOf, expertBytes, type MemoryCategory } from '../memory.js';
 import { labelOf, type Phase } from '../phases.js';
@@ -70,7 +71,7 @@ export class LlepLayer {
 
   program(): LayerProgram {
     const { graph, costs, machine, gpus } = this;
-    const { network, ledger, traits } = this.context;
+    const { network, ledger, traits, leads } = this.context;
     const { experts, hiddenSize } = machine.shape;
     const plans = traits.plansEachBatch;
 
@@ -85,6 +86,7 @@ export class LlepLayer {
     const returned = this.buffers('combineBuffers');
     const borrowed = traits.movesWeights ? this.buffers('borrowedWeights') : null;
 
+    const leading = new LeadingWork(graph, this.compute, leads);
     const launch = this.onEach('host', this.host, (gpu) => ({ allocates: [input[gpu]] }));
     const count = this.onEach('count', this.compute, (gpu) => ({ after: [launch[gpu]] }));
     const countsExchange = network.declareExchange();
@@ -175,14 +177,17 @@ export class LlepLayer {
       executor,
       rowRounding: timer.cost.rowRounding,
       kernel: timer.kernel,
+      compute: this.compute,
       rendezvous: [
-        { task: dispatch, arrivals: permute },
-        { task: combine, arrivals: scale },
+        ...(leads ? [{ task: reduced, arrivals: count, lateBy: 'source' } as const] : []),
+        { task: dispatch, arrivals: permute, lateBy: 'source' },
+        { task: combine, arrivals: scale, lateBy: 'experts' },
       ],
       metadataBytes: (plan ? 2 : 1) * everyone.ports.total * experts * COUNT_BYTES,
       weightTransfers: () => messages.count,
       weightBytes: () => messages.total + (background?.bytes ?? 0),
-      fill({ plan: decided, work, ports, tokensBySource }: LayerInput): void {
+      fill({ plan: decided, work, ports, tokensBySource, leading: ahead }: LayerInput): void {
+        leading.fill(ahead, duration);
         const sent = { copies: work.send, ports };
         network.setExchange(dispatchTransfer, sent, copy + ROUTING_BYTES, false);
         network.setExchange(combineTransfer, sent, back, true);
