@@ -23,7 +23,17 @@ export const ROOMS = [
 ];
 
 /** Files beside the rooms, which wire them together. */
-const BESIDE = ['run', 'record-trace', 'run-sweep', 'run-tune', 'submit-sweep', 'sweep-worker', 'version'];
+const BESIDE = [
+  'run',
+  'run-explain',
+  'run-advise',
+  'record-trace',
+  'run-sweep',
+  'run-tune',
+  'submit-sweep',
+  'sweep-worker',
+  'version',
+];
 
 /** The last room that must also run in a browser. */
 const LAST_WITHOUT_NODE = 'report';

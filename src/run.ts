@@ -100,7 +100,7 @@ export function computedBy(): [version: string, v8: string] {
 }
 
 /** Says in which file stands what a simulation refuses. */
-function inFile<T>(file: string, simulateOrCheck: () => T): T {
+export function inFile<T>(file: string, simulateOrCheck: () => T): T {
   try {
     return simulateOrCheck();
   } catch (error) {
@@ -109,7 +109,8 @@ function inFile<T>(file: string, simulateOrCheck: () => T): T {
   }
 }
 
-function withoutSchema({ $schema: _, ...scenario }: Scenario): object {
+/** A scenario as results keep it. */
+export function withoutSchema({ $schema: _, ...scenario }: Scenario): object {
   return scenario;
 }
 

@@ -13,6 +13,7 @@ export { planLayer, planSettingSchema, type PlannedLayer, type PlanSetting } fro
 export { policyLabel } from './policies/label.js';
 export {
   isYardstick,
+  oracleOf,
   policies,
   policyOf,
   traitsOf,

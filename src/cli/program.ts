@@ -4,6 +4,7 @@ import { VERSION } from '../version.js';
 import { BackendError } from '../measure/index.js';
 import { calibrateCommand } from './commands/calibrate.js';
 import { diffCommand } from './commands/diff.js';
+import { explainCommand } from './commands/explain.js';
 import { initCommand } from './commands/init.js';
 import { listCommand } from './commands/list.js';
 import { planCommand } from './commands/plan.js';
@@ -39,6 +40,7 @@ export async function main(args: readonly string[]): Promise<number> {
     planCommand,
     listCommand,
     initCommand,
+    explainCommand,
     diffCommand,
     traceCommand,
     calibrateCommand,

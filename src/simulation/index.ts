@@ -8,6 +8,8 @@ export type {
   Verdict,
 } from './result.js';
 export { BalanceObserver, type BalanceReport, type PolicyBalance } from './balance-observer.js';
+export { Explainer } from './explainer.js';
+export type { Explanation, HotInstance, PolicyExplanation, Prediction, Rebalance } from './explanation.js';
 export type { LayerObserver, LayerPosition } from './pass.js';
 export {
   checkPolicies,

@@ -52,6 +52,15 @@ export function traitsOf(options: PolicyOptions): PolicyTraits {
   };
 }
 
+/**
+ * The same policy with placements planned for the loads of the very step, so that prediction error is told apart from
+ * the limits of the placement; null where it plans from no history.
+ */
+export function oracleOf(options: PolicyOptions): PolicyOptions | null {
+  if (!('history' in options) || policyOf(options).sees(options) !== 'history') return null;
+  return { ...options, history: 'oracle', movement: null };
+}
+
 /** Whether a policy shows a limit and is nothing to run. */
 export function isYardstick(options: PolicyOptions): boolean {
   const policy = policyOf(options);

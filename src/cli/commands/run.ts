@@ -1,17 +1,14 @@
 import { Command, Option } from '@commander-js/extra-typings';
-import { checkFolder, readJson, writeFolder } from '../../files/index.js';
+import { checkFolder, writeFolder } from '../../files/index.js';
 import { balanceText, comparison, resultCsv, resultTable, stepsCsv } from '../../report/index.js';
-import { openScenario, runOpened, type OpenedScenario } from '../../run.js';
-import { setPath } from '../../scenario/index.js';
+import { runOpened, type OpenedScenario } from '../../run.js';
 import type { Result } from '../../simulation/index.js';
-import { parsePolicyArgument } from '../policy-argument.js';
 import { UsageError } from '../input-error.js';
 import { progressBar } from '../progress.js';
+import { collect, openFile } from '../scenario-file.js';
 import { wholeNumber } from './sweep/options.js';
 
 type Metrics = NonNullable<Parameters<typeof runOpened>[2]>;
-
-const collect = (value: string, before: string[]) => [...before, value];
 
 export function runCommand() {
   return new Command('run')
@@ -62,14 +59,6 @@ function metricsOf({ metrics, window }: { metrics?: true; window?: number }): Me
   if (metrics) return { window: window ?? null };
   if (window === undefined) return undefined;
   throw new UsageError('--window: found it without --metrics, allowed: --metrics --window ' + String(window));
-}
-
-async function openFile(file: string, options: { set: string[]; policy: string[] }): Promise<OpenedScenario> {
-  let input = await readJson(file);
-  if (options.policy.length > 0)
-    input = { ...(input as object), policies: options.policy.map(parsePolicyArgument) };
-  for (const assignment of options.set) input = setPath(input, assignment);
-  return openScenario(input, { file });
 }
 
 /** @param out folder to keep the result under; undefined: it is only printed */
