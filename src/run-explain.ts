@@ -4,7 +4,8 @@ import { VERSION } from './version.js';
 
 /** Runs an opened scenario and says where its time goes. Intervals are left to a run: no replicates are drawn. */
 export function explainOpened(opened: OpenedScenario, onStep?: RunOptions['onStep']): Explanation {
-  const { machine, runtime, source, policies, warmup, seed, placementMaps, notes } = opened.resolved;
+  const { machine, runtime, source, policies, warmup, seed, contexts, placementMaps, notes } =
+    opened.resolved;
   const { cluster, shape } = machine;
   const explainer = new Explainer(policies, source, machine);
   const { routing } = inFile(opened.file, () =>
@@ -16,9 +17,11 @@ export function explainOpened(opened: OpenedScenario, onStep?: RunOptions['onSte
       seed,
       warmup,
       resamples: 0,
+      contexts,
       placementMaps,
       onStep,
-      onLayer: explainer.observe,
+      onLayer: explainer.onLayer,
+      onTasks: explainer.onTasks,
     }),
   );
   return {
@@ -27,6 +30,7 @@ export function explainOpened(opened: OpenedScenario, onStep?: RunOptions['onSte
     inputs: opened.inputs,
     scenario: withoutSchema(opened.scenario),
     model: shape.name,
+    scope: opened.scenario.scope,
     runtime: runtime.preset,
     cluster: { gpu: cluster.gpu.name, gpus: cluster.gpus, gpusPerNode: cluster.gpusPerNode },
     steps: routing.steps,

@@ -142,7 +142,7 @@ export function runOpened(
   metrics?: { window: number | null },
 ): Ran {
   const { resolved, inputs } = opened;
-  const { machine, runtime, source, policies, warmup, resamples, seed, placementMaps } = resolved;
+  const { machine, runtime, source, policies, warmup, resamples, seed, contexts, placementMaps } = resolved;
   const { cluster, shape } = machine;
   const balance =
     metrics === undefined
@@ -153,9 +153,20 @@ export function runOpened(
           cluster.gpusPerNode,
           metrics.window,
         );
-  const onLayer = balance?.observe;
   const simulated = inFile(opened.file, () =>
-    simulate({ source, policies, machine, runtime, seed, warmup, resamples, placementMaps, onStep, onLayer }),
+    simulate({
+      source,
+      policies,
+      machine,
+      runtime,
+      seed,
+      warmup,
+      resamples,
+      contexts,
+      placementMaps,
+      onStep,
+      onLayer: balance?.observe,
+    }),
   );
   const { routing } = simulated;
   const result: Result = {

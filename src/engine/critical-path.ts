@@ -30,10 +30,11 @@ export function criticalBefore({ graph, start, end }: LastRun, task: number): nu
 /**
  * Adds to every label the seconds that its tasks take on the critical path of an executor's last run.
  * @param byLabel sums, by the label of a task
+ * @param times how often the run counts
  */
-export function addCriticalSeconds(run: LastRun, byLabel: Float64Array): void {
+export function addCriticalSeconds(run: LastRun, byLabel: Float64Array, times = 1): void {
   const { labels } = run.graph;
   for (let task = criticalEnd(run); task >= 0; task = criticalBefore(run, task)) {
-    byLabel[labels[task]] += run.end[task] - run.start[task];
+    byLabel[labels[task]] += times * (run.end[task] - run.start[task]);
   }
 }

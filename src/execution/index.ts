@@ -4,12 +4,15 @@ export {
   accountOf,
   expertBytes,
   FRAGMENTATION_SHARE,
+  LAYER_CATEGORIES,
   MEMORY_CATEGORIES,
   newLedger,
   NON_TENSOR_BYTES,
   Residency,
+  type LayerCategory,
   type MemoryCategory,
 } from './memory.js';
+export { ModelParts, type Contexts } from './model-parts.js';
 export { PHASES, SOURCE_OF_PHASE, TIME_SOURCES, type Phase, type TimeSource } from './phases.js';
 export { BlockingMovement } from './placement-movement.js';
 export type { LayerProgram, ProgramContext, Rendezvous, Runtime, RuntimeDefinition } from './runtime.js';

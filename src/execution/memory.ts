@@ -3,8 +3,8 @@ import { MemoryLedger } from '../engine/index.js';
 import { expertWeights } from '../hardware/index.js';
 import type { Machine } from './machine.js';
 
-/** Categories of the memory ledger, in its order. */
-export const MEMORY_CATEGORIES = [
+/** Categories of what a MoE layer needs. */
+export const LAYER_CATEGORIES = [
   'weights',
   'replicas',
   'borrowedWeights',
@@ -15,9 +15,13 @@ export const MEMORY_CATEGORIES = [
   'combineBuffers',
 ] as const;
 
+/** Categories of the memory ledger, in its order; the last ones are there in scope `model` alone. */
+export const MEMORY_CATEGORIES = [...LAYER_CATEGORIES, 'otherWeights', 'kvCache'] as const;
+
 /** Categories of what lasts from layer to layer. */
 const RESIDENT = ['weights', 'replicas', 'staging'] as const;
 
+export type LayerCategory = (typeof LAYER_CATEGORIES)[number];
 export type MemoryCategory = (typeof MEMORY_CATEGORIES)[number];
 
 /** Ledger account of a GPU's category. */
@@ -48,37 +52,57 @@ export function expertBytes({ shape }: Machine, bits: number): number {
  * size of one layer's slots, into which the weights of coming placements travel.
  */
 export class Residency {
-  private inForce: Placement | null = null;
+  /** By layer; a layer that has not come yet is as the one that came first. */
+  private readonly inForce: (Placement | null)[];
   private readonly levels = new WeakMap<Placement, Float64Array>();
+  private readonly wanted: Float64Array;
 
+  /** @param layers how many layers of the model each simulated layer stands for in memory */
   constructor(
     private readonly machine: Machine,
     private readonly ledger: MemoryLedger,
     private readonly experts: 'home' | 'all',
     private readonly staging: boolean,
-  ) {}
+    private readonly layers: readonly number[] = [1],
+  ) {
+    this.inForce = layers.map(() => null);
+    this.wanted = new Float64Array(RESIDENT.length * machine.cluster.gpus);
+  }
 
-  /** Brings the ledger to the resident level of a placement. */
-  apply(placement: Placement, time: number): void {
-    if (placement === this.inForce) return;
-    this.inForce = placement;
-    const levels = this.levelsOf(placement);
+  /** Brings the ledger to the resident level of a layer's placement. */
+  apply(placement: Placement, time: number, layer = 0): void {
+    const { inForce, wanted } = this;
+    if (placement === inForce[layer]) return;
+    if (!inForce.some(Boolean)) inForce.fill(placement);
+    inForce[layer] = placement;
+    wanted.fill(0);
+    inForce.forEach((placed, i) => this.addLevels(placed!, this.layers[i]));
     // Slots are overwritten in place: what a category loses is free before another one grows.
     for (const grows of [false, true]) {
       for (let gpu = 0; gpu < placement.gpus; gpu++) {
         RESIDENT.forEach((category, i) => {
           const account = accountOf(gpu, category);
-          const more = levels[RESIDENT.length * gpu + i] - this.ledger.usedBy(account);
+          const more = wanted[RESIDENT.length * gpu + i] - this.ledger.usedBy(account);
           if (more > 0 === grows) this.level(account, more, time);
         });
       }
     }
   }
 
-  /** Resident bytes of a GPU under a placement. */
-  bytesOn(placement: Placement, gpu: number): number {
+  /** Resident bytes of a GPU under the placements in force. */
+  bytesOn(gpu: number): number {
+    const first = RESIDENT.length * gpu;
+    return this.wanted.subarray(first, first + RESIDENT.length).reduce((sum, bytes) => sum + bytes, 0);
+  }
+
+  /** Adds a layer's levels; layers share one staging buffer. */
+  private addLevels(placement: Placement, times: number): void {
+    const { wanted } = this;
     const levels = this.levelsOf(placement);
-    return levels[3 * gpu] + levels[3 * gpu + 1] + levels[3 * gpu + 2];
+    for (let i = 0; i < levels.length; i++) {
+      if (RESIDENT[i % RESIDENT.length] === 'staging') wanted[i] = Math.max(wanted[i], levels[i]);
+      else wanted[i] += times * levels[i];
+    }
   }
 
   private level(account: number, more: number, time: number): void {

@@ -15,6 +15,7 @@ export const PHASES = [
   'scale',
   'combine',
   'unpermute',
+  'head',
   'move',
   'replan',
 ] as const;
@@ -59,6 +60,7 @@ export const SOURCE_OF_PHASE: Readonly<Record<Phase, TimeSource>> = {
   scale: 'copies',
   combine: 'network',
   unpermute: 'copies',
+  head: 'attention and dense',
   move: 'movement',
   replan: 'planning',
 };

@@ -61,6 +61,11 @@ export interface Runtime {
   name: string;
   /** Which experts a GPU keeps in memory. */
   residentExperts: 'home' | 'all';
+  /**
+   * dynamic: buffers follow the load, so that balancing saves memory; static: they are as large as the worst case
+   * from the start, and skew changes nothing.
+   */
+  buffers: 'static' | 'dynamic';
   /** Bytes of a copy on its way to the expert and back. */
   dispatchBytes: number;
   combineBytes: number;

@@ -1,5 +1,5 @@
 import type { LayerLoads, LayerPlan, LayerWork, Placement } from '../balancing/index.js';
-import { expertBytes, type Machine, type Runtime } from '../execution/index.js';
+import { expertBytes, type LeadingSeconds, type Machine, type Runtime } from '../execution/index.js';
 import {
   bitsOf,
   expertStageCosts,
@@ -18,7 +18,8 @@ import {
  * - compute: all kept copies at the best rate of the profile, spread over all GPUs;
  * - weights: the weight bytes of the distinct active experts over the whole memory bandwidth;
  * - ports: what must cross the busiest port, there and back, given which weights may move.
- * Host, launches and latencies count nothing.
+ * Host, launches and latencies count nothing. Where a layer begins with attention, no copy leaves before the first
+ * GPU has finished its own, and the layer does not end before the last one has.
  */
 export class LayerBound {
   private readonly secondsPerCopy: number;
@@ -46,12 +47,34 @@ export class LayerBound {
     this.crossing = new Float64Array(PORTS_PER_GPU * cluster.gpus);
   }
 
-  /** Seconds. */
-  of(plan: LayerPlan, work: LayerWork, base: LayerLoads, ports: PortLoads): number {
+  /**
+   * Seconds.
+   * @param leading what every GPU computes first; null: nothing
+   * @param slowdown how many times as long each GPU's kernels take; null: 1
+   */
+  of(
+    plan: LayerPlan,
+    work: LayerWork,
+    base: LayerLoads,
+    ports: PortLoads,
+    leading: LeadingSeconds | null = null,
+    slowdown: Float64Array | null = null,
+  ): number {
     const { gpus } = this.machine.cluster;
-    const compute = (work.kept * this.secondsPerCopy) / gpus;
-    const weights = (this.activeExperts(plan, base) * this.weightSeconds) / gpus;
-    return Math.max(compute, weights, this.portSeconds(plan, base, ports));
+    const speed = slowdown === null ? gpus : slowdown.reduce((sum, factor) => sum + 1 / factor, 0);
+    const compute = (work.kept * this.secondsPerCopy) / speed;
+    const weights = (this.activeExperts(plan, base) * this.weightSeconds) / speed;
+    const moe = Math.max(compute, weights, this.portSeconds(plan, base, ports));
+    if (leading === null) return moe;
+    let first = Infinity;
+    let last = 0;
+    for (let gpu = 0; gpu < gpus; gpu++) {
+      const factor = slowdown === null ? 1 : slowdown[gpu];
+      const routed = factor * (leading.dense[gpu] + leading.attention[gpu]);
+      first = Math.min(first, routed);
+      last = Math.max(last, routed + factor * leading.shared[gpu]);
+    }
+    return Math.max(last, first + moe);
   }
 
   /** Distinct active experts, a quantised one counted at its share of the bytes. */

@@ -16,10 +16,10 @@ export function explanationText(explanation: Explanation): string {
   return [
     scenario.name ?? 'unnamed scenario',
     `${model} on ${cluster.gpus} × ${cluster.gpu}, runtime ${runtime}; ${layers.length === 1 ? `MoE layer ${layers[0]}` : `${layers.length} MoE layers`}, ` +
-      `${steps} ${steps === 1 ? 'step' : 'steps'}; times are means per layer of a step, without intervals (epsim run has them)`,
+      `${steps} ${steps === 1 ? 'step' : 'steps'}; times are means per ${unitOf(explanation)}, without intervals (epsim run has them)`,
     '',
-    ...real.flatMap((own) => [...sentences(own, ep), '']),
-    'Critical path: the chain of tasks that the layer waits for, by phase; its seconds sum to the layer.',
+    ...real.flatMap((own) => [...sentences(own, ep, explanation.scope), '']),
+    `Critical path: the chain of tasks that a ${explanation.scope === 'model' ? 'step' : 'layer'} waits for, by phase; its seconds sum to it.`,
     phaseTable(policies),
     ...real.flatMap((own) => ['', ...tablesOf(own)]),
     '',
@@ -27,9 +27,13 @@ export function explanationText(explanation: Explanation): string {
   ].join('\n');
 }
 
-function sentences(own: PolicyExplanation, ep: PolicyExplanation): string[] {
+function unitOf({ scope }: Explanation): string {
+  return scope === 'model' ? 'step of the whole model' : 'layer of a step';
+}
+
+function sentences(own: PolicyExplanation, ep: PolicyExplanation, scope: Explanation['scope']): string[] {
   return [
-    whereTimeGoes(own),
+    whereTimeGoes(own, scope === 'model' ? 'step' : 'layer'),
     ...whoIsSlow(own),
     waiting(own),
     ...(own === ep ? [] : [againstEp(own, ep)]),
@@ -37,13 +41,13 @@ function sentences(own: PolicyExplanation, ep: PolicyExplanation): string[] {
   ];
 }
 
-function whereTimeGoes({ policy, seconds, phases }: PolicyExplanation): string {
+function whereTimeGoes({ policy, seconds, phases }: PolicyExplanation, unit: 'step' | 'layer'): string {
   const parts = phases
     .filter((phase) => phase.seconds > 0.005 * seconds)
     .map(
       (phase) => `${phase.phase} ${formatSeconds(phase.seconds)} (${formatShare(phase.seconds / seconds)})`,
     );
-  return `${policyLabel(policy)}: a layer takes ${formatSeconds(seconds)}: ${parts.join(', ')}.`;
+  return `${policyLabel(policy)}: a ${unit} takes ${formatSeconds(seconds)}: ${parts.join(', ')}.`;
 }
 
 /** The GPU, the layer and the expert that have most to do with it. */
@@ -75,7 +79,7 @@ function whoIsSlow({ gpus, layers, experts }: PolicyExplanation): string[] {
 function waiting({ waiting: waits, transfer, seconds, gpus }: PolicyExplanation): string {
   const patient = gpus.reduce((a, b) => (b.waiting > a.waiting ? b : a));
   return (
-    `  A GPU is ready and waits for the others for ${formatSeconds(waits)} of a layer (${formatShare(waits / seconds)}), ` +
+    `  A GPU is ready and waits for the others for ${formatSeconds(waits)} of it (${formatShare(waits / seconds)}), ` +
     `GPU ${patient.gpu} longest (${formatSeconds(patient.waiting)}); exchanges and weights on their way take ${formatSeconds(transfer)} (${formatShare(transfer / seconds)}).`
   );
 }
@@ -87,7 +91,7 @@ function againstEp({ seconds, phases }: PolicyExplanation, ep: PolicyExplanation
     .sort((a, b) => a.beyondEp! - b.beyondEp!)
     .map(({ phase, beyondEp }) => `${phase} ${signed(beyondEp!)}`);
   if (parts.length === 0) return '  Against ep: the same.';
-  return `  Against ep: ${signed(beyond)} per layer: ${parts.join(', ')}.`;
+  return `  Against ep: ${signed(beyond)}: ${parts.join(', ')}.`;
 }
 
 function signed(seconds: number): string {
@@ -115,7 +119,7 @@ function phaseTable(policies: readonly PolicyExplanation[]): string {
     ['', ...policies.map(({ policy, anchor }) => `${policyLabel(policy)}${anchor ? ' (anchor)' : ''}`)],
     [
       ...phases.map((phase) => [`  ${phase}`, ...policies.map((own) => cell(own, phase))]),
-      ['  layer', ...policies.map(({ seconds }) => formatSeconds(seconds))],
+      ['  together', ...policies.map(({ seconds }) => formatSeconds(seconds))],
       ['  waiting, mean over GPUs', ...policies.map((own) => formatSeconds(own.waiting))],
     ],
   );

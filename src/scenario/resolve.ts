@@ -5,7 +5,13 @@ import {
   type PlacementMap,
   type PolicyOptions,
 } from '../balancing/index.js';
-import { NON_TENSOR_BYTES, runtimes, type Machine, type RuntimeOptions } from '../execution/index.js';
+import {
+  NON_TENSOR_BYTES,
+  runtimes,
+  type Contexts,
+  type Machine,
+  type RuntimeOptions,
+} from '../execution/index.js';
 import {
   clusterPresets,
   clusterSchema,
@@ -16,7 +22,14 @@ import {
   shippedProfiles,
   type Cluster,
 } from '../hardware/index.js';
-import { completeShape, modelPresets, shapeFromConfig, shapeSchema, type MoeShape } from '../model/index.js';
+import {
+  completeShape,
+  modelPresets,
+  shapeFromConfig,
+  shapeSchema,
+  wholeModel,
+  type MoeShape,
+} from '../model/index.js';
 import {
   countTraceSource,
   generatorSource,
@@ -26,8 +39,10 @@ import {
   type RoutingSource,
   type Trace,
 } from '../routing/index.js';
+import { contextsOf } from './contexts.js';
 import { show } from './describe-issue.js';
 import { parseInput } from './parse.js';
+import { perGpu } from './per-gpu.js';
 import { partsOf, ScenarioError } from './scenario-error.js';
 import type { Scenario, TraceOptions } from './schema.js';
 
@@ -59,6 +74,8 @@ export interface ResolvedScenario {
   warmup: number | null;
   resamples: number | null;
   seed: number | string;
+  /** null in scope `layer`. */
+  contexts: Contexts | null;
   placementMaps: ReadonlyMap<string, PlacementMap>;
   /** Things that a reader of the result must know. */
   notes: string[];
@@ -149,7 +166,25 @@ export function resolveCluster({ cluster }: Scenario, file: string, profileFile?
       'a profile of a GPU, or "forceSoftwareProfile": true for a trial whose seconds mean nothing',
     );
   }
-  return { gpu, gpus, gpusPerNode: Math.min(gpusPerNode, gpus), fabric, profile };
+  const { speed, jitter, pricePerGpuHour } = given;
+  if (speed !== undefined && speed.length !== gpus) {
+    throw new ScenarioError(
+      file,
+      'cluster.speed',
+      `a list of ${speed.length}`,
+      `one number for each of ${gpus} GPUs`,
+    );
+  }
+  return {
+    gpu,
+    gpus,
+    gpusPerNode: Math.min(gpusPerNode, gpus),
+    fabric,
+    profile,
+    speed,
+    jitter,
+    pricePerGpuHour,
+  };
 }
 
 /** What stands behind the times of a run. */
@@ -190,6 +225,8 @@ export function resolveScenario(
   attempt(file, 'model.weightDtype', shape.weightDtype, () =>
     findStage(cluster.profile, shape, 'fused', 'serving'),
   );
+  if (scenario.scope === 'model') attempt(file, 'model', shape.name, () => wholeModel(shape));
+  const contexts = attempt(file, '', scenario.scope, () => contextsOf(scenario, cluster.gpus));
   const policies = resolvePolicies(scenario);
   const notes: string[] = [];
   const source = resolveRouting(scenario, file, machine, policies, contents.trace, notes);
@@ -202,6 +239,7 @@ export function resolveScenario(
     warmup: scenario.workload.warmupSteps ?? null,
     resamples: scenario.resamples ?? null,
     seed: scenario.seed,
+    contexts,
     placementMaps: contents.placements ?? new Map<string, PlacementMap>(),
     notes,
   };
@@ -244,14 +282,15 @@ function resolveRouting(
 }
 
 function resolveGenerator(
-  { workload, seed }: Scenario,
+  { workload, seed, scope }: Scenario,
   routing: GeneratorOptions,
   file: string,
   { cluster, shape }: Machine,
   policies: ResolvedScenario['policies'],
   notes: string[],
 ): RoutingSource {
-  const { tokensPerGpu, steps, layer } = workload;
+  const { steps, layer, tokens } = workload;
+  const tokensPerGpu = workload.tokensPerGpu ?? (Array.isArray(tokens) ? meanOf(tokens) : undefined);
   if (tokensPerGpu === undefined || steps === undefined) {
     const missing = tokensPerGpu === undefined ? 'tokensPerGpu' : 'steps';
     throw new ScenarioError(
@@ -264,6 +303,9 @@ function resolveGenerator(
   if (layer !== 'all' && layer >= shape.moeLayers) {
     throw new ScenarioError(file, 'workload.layer', String(layer), `0 to ${shape.moeLayers - 1}, or "all"`);
   }
+  const tokensBySource = attempt(file, 'workload.tokens', tokens, () =>
+    tokensOf(tokens, tokensPerGpu, cluster.gpus, seed),
+  );
   const redrawn = 'redraw' in routing && routing.redraw === 'step';
   const fixed = routing.kind === 'hot-experts' && routing.pattern === 'llep';
   if (redrawn && !fixed && policies.some(({ options }) => policyOf(options).sees(options) === 'history')) {
@@ -287,12 +329,36 @@ function resolveGenerator(
         routerGroups: shape.routerGroups,
         topGroups: shape.topGroups,
         tokensPerGpu,
+        tokensBySource,
       },
-      layerIds: layer === 'all' ? Array.from({ length: shape.moeLayers }, (_, i) => i) : [layer],
+      layerIds:
+        layer === 'all' || scope === 'model' ? Array.from({ length: shape.moeLayers }, (_, i) => i) : [layer],
       steps,
       seed,
     }),
   );
+}
+
+/** Tokens by source GPU; undefined: all the same. */
+function tokensOf(
+  tokens: Scenario['workload']['tokens'],
+  tokensPerGpu: number,
+  gpus: number,
+  seed: number | string,
+): Int32Array | undefined {
+  if (tokens === undefined) return undefined;
+  if (!Array.isArray(tokens)) return perGpu({ mean: tokensPerGpu, cv: tokens.cv }, gpus, seed, 'tokens');
+  if (meanOf(tokens) !== tokensPerGpu) {
+    throw new RangeError(
+      `found a list of mean ${meanOf(tokens)}, allowed: that of tokensPerGpu (${tokensPerGpu}), or no tokensPerGpu`,
+    );
+  }
+  return perGpu(tokens, gpus, seed, 'tokens');
+}
+
+/** Rounded to whole tokens, at least one. */
+function meanOf(tokens: readonly number[]): number {
+  return Math.max(1, Math.round(tokens.reduce((sum, own) => sum + own, 0) / Math.max(1, tokens.length)));
 }
 
 function checkTraceModel({ header }: Trace, shape: MoeShape, file: string, { path }: TraceOptions): void {
@@ -320,16 +386,32 @@ function checkTraceModel({ header }: Trace, shape: MoeShape, file: string, { pat
 }
 
 function resolveTrace(
-  { workload, seed }: Scenario,
-  { path, batching, resample, padding, phase: only }: TraceOptions,
+  { workload, seed, scope }: Scenario,
+  { path, batching, resample, padding, phase: only, part }: TraceOptions,
   file: string,
-  { cluster }: Machine,
+  { cluster, shape }: Machine,
   policies: ResolvedScenario['policies'],
   trace: Trace,
   notes: string[],
 ): RoutingSource {
   const { header } = trace;
-  const { layer, phase } = workload;
+  const { layer, phase, tokens } = workload;
+  if (tokens !== undefined) {
+    throw new ScenarioError(
+      file,
+      'workload.tokens',
+      'tokens of each GPU',
+      'nothing where a recording is replayed: its batching says which tokens are whose',
+    );
+  }
+  if (scope === 'model' && header.layerIds.length > shape.moeLayers) {
+    throw new ScenarioError(
+      file,
+      'model.moeLayers',
+      String(shape.moeLayers),
+      `at least the ${header.layerIds.length} layers of the recording, in scope model`,
+    );
+  }
   if (layer !== 'all' && layer >= header.layerIds.length) {
     throw new ScenarioError(
       file,
@@ -346,11 +428,12 @@ function resolveTrace(
     gpus: cluster.gpus,
     tokensPerGpu: workload.tokensPerGpu ?? null,
     steps: workload.steps ?? null,
-    layers: layer === 'all' ? header.layerIds.map((_, i) => i) : [layer],
+    layers: layer === 'all' || scope === 'model' ? header.layerIds.map((_, i) => i) : [layer],
     batching: batching ?? (recorded ? 'recorded' : 'shuffled'),
     resample,
     padding: padding === 'include',
     phase: only ?? null,
+    part: part ?? null,
     calibrationShare: Math.max(...policies.map(({ options }) => policyOf(options).calibrationShare(options))),
     seed,
   };

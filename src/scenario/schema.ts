@@ -68,6 +68,14 @@ const trace = z.strictObject({
     .describe(
       'Replay only the steps or tokens of this phase, where the recording mixes them; default: both.',
     ),
+  part: z
+    .tuple([z.number().min(0).max(1), z.number().min(0).max(1)])
+    .refine(([from, to]) => from < to, 'two shares, the first below the second')
+    .optional()
+    .describe(
+      'Replay only this part of the recording, [from, to] in shares of its tokens, in whole sequences (or steps); ' +
+        'default: all after what policies calibrate on. Calibration takes its share from the start either way.',
+    ),
 });
 
 const routing = union<GeneratorOptions | TraceOptions>('kind', [
@@ -75,12 +83,18 @@ const routing = union<GeneratorOptions | TraceOptions>('kind', [
   { options: trace, summary: 'a recording, replayed' },
 ]);
 
+/** As many tokens as 32 bits count. */
+const MOST_CACHED = 2 ** 31 - 1;
+
+const variation = z.number().min(0).max(2).describe('Standard deviation over mean.');
+
 const workload = z.strictObject({
   phase: z
     .enum(['prefill', 'decode'])
     .describe(
-      'What the steps stand for. It changes no time and no routing: only a recording of the other phase is warned ' +
-        'about. What makes a step a decode is few tokensPerGpu and batching decode-lockstep.',
+      'What the steps stand for. In scope layer it changes no time and no routing: only a recording of the other phase ' +
+        'is warned about, and what makes a step a decode is few tokensPerGpu and batching decode-lockstep. In scope ' +
+        'model it decides what attention does.',
     ),
   tokensPerGpu: z
     .int()
@@ -88,6 +102,28 @@ const workload = z.strictObject({
     .max(1_048_576)
     .optional()
     .describe('Tokens of every source GPU in a step (decode: its live sequences); default: as recorded.'),
+  tokens: z
+    .union([z.array(z.int().min(0).max(1_048_576)), z.strictObject({ cv: variation })])
+    .optional()
+    .describe(
+      'Tokens of each source GPU, where they are not all tokensPerGpu: a list, or draws around it with a coefficient of ' +
+        'variation. Generators only.',
+    ),
+  kvTokens: z
+    .union([
+      z.int().min(0).max(MOST_CACHED),
+      z.array(z.int().min(0).max(MOST_CACHED)),
+      z.strictObject({ mean: z.int().min(0).max(MOST_CACHED), cv: variation }),
+    ])
+    .optional()
+    .describe(
+      'Scope model: tokens in the KV cache of each GPU, for all, as a list, or drawn. Decode: of its live sequences; ' +
+        'prefill: what its prompts have cached already (default 0).',
+    ),
+  promptTokens: z
+    .union([z.int().min(1), z.array(z.int().min(1)).min(1)])
+    .optional()
+    .describe('Scope model, prefill: length of the prompts that a step is made of, or several in turn.'),
   steps: z.int().min(1).max(10_000_000).optional().describe('Steps; default: all that the recording holds.'),
   warmupSteps: z
     .int()
@@ -98,7 +134,9 @@ const workload = z.strictObject({
   layer: z
     .union([z.int().min(0), z.literal('all')])
     .default(0)
-    .describe('Index of the MoE layer, or all of them in turn as independent samples.'),
+    .describe(
+      'Index of the MoE layer, or all of them in turn as independent samples; scope model takes all.',
+    ),
 });
 
 /** A policy as a scenario lists it: its name, or its options with `kind`. */
@@ -116,7 +154,12 @@ export const scenarioSchema = z.strictObject({
   runtime,
   workload,
   policies: z.array(policySchema).min(1).max(100),
-  scope: z.enum(['layer']).default('layer').describe('layer: a step is one MoE layer.'),
+  scope: z
+    .enum(['layer', 'model'])
+    .default('layer')
+    .describe(
+      'layer: a step is one MoE layer; model: a step is all layers, with attention, dense layers and head.',
+    ),
   seed: z.union([z.int(), z.string().min(1)]).default(1),
   resamples: z
     .int()

@@ -55,6 +55,7 @@ const SAME_WORK = 0.01;
 const FITTED_BYTES = 2 ** 20;
 
 const LINK: Known = { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.link) };
+const DENSE: Known = { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.dense) };
 const COPIES: Known = { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.copies) };
 const MOVEMENT: Known = { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.movement) };
 const PLANNING: Known = { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.planning) };
@@ -93,6 +94,7 @@ export class ClockErrors {
       part('movement', MOVEMENT),
       part('planning', PLANNING),
       part('host', this.host),
+      part('attention and dense', DENSE),
       {
         source: 'skewed traffic',
         basis: 'unvalidated',
@@ -113,6 +115,7 @@ export class ClockErrors {
       common('network', this.linkError(Math.min(a.exchangeBytes, b.exchangeBytes))),
       common('movement', MOVEMENT),
       common('host', this.host),
+      common('attention and dense', DENSE),
       sharedErrorSpread(skewedTraffic(a), sharesA.network, skewedTraffic(b), sharesB.network),
       common('planning', PLANNING),
     ];

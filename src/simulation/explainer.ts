@@ -38,11 +38,16 @@ export class Explainer {
     this.observers = asked.map(() => new PathObserver(source, machine.cluster.profile));
   }
 
-  /** Looks at a layer; pass it to the simulation. */
-  readonly observe = (run: PolicyRun, base: LayerLoads, seconds: number, at: LayerPosition): void => {
+  /** Looks at the tasks of a layer, and at the layer; pass both to the simulation. */
+  readonly onTasks = (run: PolicyRun, at: LayerPosition, layers: number): void => {
+    if (this.twinOf[at.policy] < 0) this.observers[at.policy].observeTasks(run, at, layers);
+  };
+
+  /** See `onTasks`. */
+  readonly onLayer = (run: PolicyRun, base: LayerLoads, seconds: number, at: LayerPosition): void => {
     const policy = this.twinOf[at.policy];
     if (policy < 0) {
-      this.observers[at.policy].observe(run, base, seconds, at);
+      this.observers[at.policy].observeLayer(run, base, seconds, at);
       return;
     }
     if (at.step < 0) return;

@@ -1,7 +1,7 @@
 import type { PolicyOptions } from '../balancing/index.js';
 import type { Phase } from '../execution/index.js';
 
-/** Where the time of one policy's layers goes. Seconds are means per layer of a step. */
+/** Where the time of one policy goes. Seconds are means per layer of a step; in scope `model` per step. */
 export interface PolicyExplanation {
   policy: PolicyOptions;
   anchor: boolean;
@@ -91,6 +91,7 @@ export interface Explanation {
   /** The scenario as it was run. */
   scenario: { name?: string };
   model: string;
+  scope: 'layer' | 'model';
   runtime: string;
   cluster: { gpu: string; gpus: number; gpusPerNode: number };
   steps: number;

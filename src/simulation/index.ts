@@ -10,7 +10,7 @@ export type {
 export { BalanceObserver, type BalanceReport, type PolicyBalance } from './balance-observer.js';
 export { Explainer } from './explainer.js';
 export type { Explanation, HotInstance, PolicyExplanation, Prediction, Rebalance } from './explanation.js';
-export type { LayerObserver, LayerPosition } from './pass.js';
+export type { LayerObserver, LayerPosition, TaskObserver } from './pass.js';
 export {
   checkPolicies,
   firstPlacements,

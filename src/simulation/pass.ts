@@ -2,11 +2,17 @@ import { contiguous, LayerLoads } from '../balancing/index.js';
 import { skewFrom, skewOf, type Skew } from '../metrics/index.js';
 import type { LayerBatch, RoutingSource } from '../routing/index.js';
 import type { PolicyRun } from './policy-run.js';
+import type { Stragglers } from './stragglers.js';
+import type { WholeStep } from './whole-step.js';
 
 /** Sums and series of one pass over the steps of a source. */
 export interface Pass {
-  /** Seconds by policy, [step · layers + layer] of the steps that count. */
+  /** Seconds by policy, [step · layers + layer] of the steps that count; in scope `model` [step]. */
   latencies: Float64Array[];
+  /** Seconds by policy, [step · layers + layer]; in scope `model` means of the layers that one stands for. */
+  layerLatencies: Float64Array[];
+  /** Samples of a step among `latencies`. */
+  samples: number;
   /** Seconds by policy, summed over the steps before. */
   transient: number[];
   gpuBefore: Skew;
@@ -27,63 +33,92 @@ export interface LayerPosition {
 /** Looks at every layer right after it was simulated: its plan, work, tasks and seconds. */
 export type LayerObserver = (run: PolicyRun, base: LayerLoads, seconds: number, at: LayerPosition) => void;
 
+/** Looks at the tasks of a layer right after they ran, which count as those of so many layers of the model. */
+export type TaskObserver = (run: PolicyRun, at: LayerPosition, layers: number) => void;
+
 /** How to go over the steps. */
 export interface PassOptions {
   /** Steps before those that count. */
   warmup: number;
   seed: number | string;
+  /** What stands between the MoE layers; null in scope `layer`. */
+  whole: WholeStep | null;
+  /** null where all GPUs run as the profile says. */
+  stragglers: Stragglers | null;
   onStep: () => void;
   onLayer?: LayerObserver;
+  onTasks?: TaskObserver;
 }
 
 /** Takes all policies through the steps of a source: every layer of every step, one policy after another. */
 export function runPass(
   runs: readonly PolicyRun[],
   source: RoutingSource,
-  { warmup, seed, onStep, onLayer }: PassOptions,
+  { warmup, seed, whole, stragglers, onStep, onLayer, onTasks }: PassOptions,
 ): Pass {
   const layers = source.layerIds.length;
   const { gpus, experts } = source;
   const counted = source.steps - warmup;
   const base = new LayerLoads(gpus, experts, contiguous(gpus, experts, 16).home);
   const skew: Skew = { maxOverMean: 1, coefficientOfVariation: 0 };
+  const byLayer = runs.map(() => new Float64Array(counted * layers));
   const pass: Pass = {
-    latencies: runs.map(() => new Float64Array(counted * layers)),
+    latencies: whole === null ? byLayer : runs.map(() => new Float64Array(counted)),
+    layerLatencies: byLayer,
+    samples: whole === null ? layers : 1,
     transient: runs.map(() => 0),
     gpuBefore: { maxOverMean: 0, coefficientOfVariation: 0 },
     expertBefore: { maxOverMean: 0, coefficientOfVariation: 0 },
     tokens: 0,
   };
   const position = { policy: 0, step: 0 } as LayerPosition;
+  const afterTasks = onTasks && ((times: number) => onTasks(runs[position.policy], position, times));
   const stream = source.start();
   for (let step = stream.next(); step !== null; step = stream.next()) {
     const at = step.step - warmup;
     if (at === 0) for (const run of runs) run.startCounting();
     if (at >= 0) pass.tokens += step.tokens;
+    whole?.start(step.tokensBySource);
     for (const batch of step.layers) {
       base.count(batch.counts);
+      const standsFor = whole?.standsFor[batch.layer] ?? 1;
       if (at >= 0) {
-        addSkew(pass.gpuBefore, skewOf(base.homeLoads, skew));
-        addSkew(pass.expertBefore, skewFrom(base.total, base.largest, base.squares, experts, skew));
+        addSkew(pass.gpuBefore, skewOf(base.homeLoads, skew), standsFor);
+        addSkew(
+          pass.expertBefore,
+          skewFrom(base.total, base.largest, base.squares, experts, skew),
+          standsFor,
+        );
       }
+      const slowdown = stragglers?.of(step.step, batch.layer) ?? null;
       for (let i = 0; i < runs.length; i++) {
-        const seconds = runs[i].run(step, batch, base, seed);
-        if (at >= 0) pass.latencies[i][at * layers + batch.layer] = seconds;
-        else pass.transient[i] += seconds;
-        if (onLayer) {
-          position.policy = i;
-          position.step = at;
-          position.batch = batch;
-          onLayer(runs[i], base, seconds, position);
-        }
+        position.policy = i;
+        position.step = at;
+        position.batch = batch;
+        const seconds = runs[i].run(step, batch, base, seed, slowdown, afterTasks);
+        if (at >= 0) {
+          byLayer[i][at * layers + batch.layer] = seconds / standsFor;
+          if (whole !== null) pass.latencies[i][at] += seconds;
+        } else pass.transient[i] += seconds;
+        onLayer?.(runs[i], base, seconds, position);
       }
     }
+    if (whole !== null) finish(runs, pass, at, stragglers?.of(step.step, layers) ?? null);
     onStep();
   }
   return pass;
 }
 
-function addSkew(sum: Skew, skew: Skew): void {
-  sum.maxOverMean += skew.maxOverMean;
-  sum.coefficientOfVariation += skew.coefficientOfVariation;
+/** Ends a step of scope `model` for all policies. */
+function finish(runs: readonly PolicyRun[], pass: Pass, at: number, slowdown: Float64Array | null): void {
+  runs.forEach((run, i) => {
+    const seconds = run.finishStep(slowdown);
+    if (at >= 0) pass.latencies[i][at] += seconds;
+    else pass.transient[i] += seconds;
+  });
+}
+
+function addSkew(sum: Skew, skew: Skew, layers: number): void {
+  sum.maxOverMean += layers * skew.maxOverMean;
+  sum.coefficientOfVariation += layers * skew.coefficientOfVariation;
 }

@@ -10,16 +10,17 @@ import type { PolicyRun } from './policy-run.js';
 import { PlacementTrack } from './placement-track.js';
 
 const EXPERTS = PHASES.indexOf('experts');
-const MOVE = PHASES.indexOf('move');
-const REPLAN = PHASES.indexOf('replan');
 /** Hot instances that are named. */
 const NAMED = 10;
 
-/** What the critical paths of one policy's layers hold, by phase, GPU, layer and expert; an observer of one policy's layers. */
+/** What the critical paths of one policy's layers hold, by phase, GPU, layer and expert. */
 export class PathObserver {
   readonly placements: PlacementTrack;
+  /** Layers of the model that tasks were seen of, and layers of the routing. */
   private layers = 0;
-  private readonly phases = new Float64Array(PHASES.length);
+  private seen = 0;
+  private run: PolicyRun | null = null;
+  private slowestNow = -1;
   private transfer = 0;
   private readonly work: Float64Array;
   private readonly exchanges: Float64Array;
@@ -44,47 +45,58 @@ export class PathObserver {
     this.byLayer = layerIds.map(() => new LayerSums(gpus));
   }
 
-  observe(run: PolicyRun, base: LayerLoads, seconds: number, { step, batch }: LayerPosition): void {
-    const { maxOverMean: gamma } = skewOf(run.work.copies, this.skew);
+  /** Looks at the tasks of a layer, which count as those of so many layers. */
+  observeTasks(run: PolicyRun, { step, batch }: LayerPosition, layers: number): void {
+    if (step < 0) return;
+    this.slowestNow = this.walk(run, layers);
+    this.addWaiting(run, layers);
+    this.layers += layers;
+    const own = this.byLayer[batch.layer];
+    own.layers += layers;
+    if (this.slowestNow < 0) return;
+    this.slowest[this.slowestNow] += layers;
+    own.slowest[this.slowestNow] += layers;
+  }
+
+  /** Looks at a layer whose tasks ran. */
+  observeLayer(run: PolicyRun, base: LayerLoads, seconds: number, { step, batch }: LayerPosition): void {
+    const { copies } = run.work;
+    const { maxOverMean: gamma } = skewOf(copies, this.skew);
     this.placements.see(run.plan!, step, batch.layer, gamma);
     if (step < 0) return;
-    this.layers++;
+    this.run = run;
+    this.seen++;
     const own = this.byLayer[batch.layer];
     own.steps++;
     own.seconds += seconds;
     own.gamma += gamma;
-    const { copies } = run.work;
     const total = copies.reduce((sum, x) => sum + x, 0);
     if (total > 0) copies.forEach((x, gpu) => (this.load[gpu] += (x * copies.length) / total));
-    const slowest = this.walk(run, seconds);
-    this.addWaiting(run);
-    if (slowest < 0) return;
-    this.slowest[slowest]++;
-    own.slowest[slowest]++;
-    this.addInstances(run, base, own, slowest);
+    if (this.slowestNow >= 0) this.addInstances(run, base, own, this.slowestNow);
   }
 
   /** What was seen; `ep` is the observer of standard EP. */
   explain(ep: PathObserver): Omit<PolicyExplanation, 'policy' | 'anchor' | 'prediction'> {
-    const perLayer = (sum: number) => sum / this.layers;
+    const { unit, critical } = this.measured;
+    const { unit: epUnit, critical: epCritical } = ep.measured;
     return {
-      seconds: perLayer(this.phases.reduce((sum, x) => sum + x, 0)),
+      seconds: critical.reduce((sum, x) => sum + x, 0) / unit,
       phases: PHASES.map((phase, p) => ({
         phase,
-        seconds: perLayer(this.phases[p]),
-        beyondEp: ep === this ? null : perLayer(this.phases[p]) - ep.phases[p] / ep.layers,
+        seconds: critical[p] / unit,
+        beyondEp: ep === this ? null : critical[p] / unit - epCritical[p] / epUnit,
       }))
         .filter(({ seconds, beyondEp }) => seconds > 0 || (beyondEp ?? 0) !== 0)
         .sort((a, b) => b.seconds - a.seconds),
-      transfer: perLayer(this.transfer),
-      waiting: perLayer(this.waiting.reduce((sum, x) => sum + x, 0)) / this.source.gpus,
+      transfer: this.transfer / unit,
+      waiting: this.waiting.reduce((sum, x) => sum + x, 0) / unit / this.source.gpus,
       gpus: Array.from(this.work, (work, gpu): GpuExplanation => ({
         gpu,
-        work: perLayer(work),
-        exchanges: perLayer(this.exchanges[gpu]),
-        slowest: perLayer(this.slowest[gpu]),
-        waiting: perLayer(this.waiting[gpu]),
-        load: perLayer(this.load[gpu]),
+        work: work / unit,
+        exchanges: this.exchanges[gpu] / unit,
+        slowest: this.slowest[gpu] / this.layers,
+        waiting: this.waiting[gpu] / unit,
+        load: this.load[gpu] / this.seen,
       })),
       layers: this.byLayer.map((own, layer) => own.explain(this.source.layerIds[layer])),
       experts: this.byLayer
@@ -94,29 +106,28 @@ export class PathObserver {
     };
   }
 
-  /** Follows the critical path of the layer that ran last; returns the GPU of the experts on it, or −1. */
-  private walk(run: PolicyRun, seconds: number): number {
+  /** Seconds of the run on the critical path by phase, and what they are divided by: layers, or steps of a whole model. */
+  private get measured(): { unit: number; critical: Float64Array } {
+    const { layers, steps, critical } = this.run!.totals;
+    return { unit: steps > 0 ? steps : layers, critical };
+  }
+
+  /** Follows the critical path of the tasks that ran last; returns the GPU of the experts on it, or −1. */
+  private walk(run: PolicyRun, layers: number): number {
     const { executor } = run.program;
     const { graph, start, end } = executor;
     const busiest = this.busiestPort(run);
-    const last = criticalEnd(executor);
     let slowest = -1;
-    for (let task = last; task >= 0; task = criticalBefore(executor, task)) {
-      const took = end[task] - start[task];
+    for (let task = criticalEnd(executor); task >= 0; task = criticalBefore(executor, task)) {
+      const took = layers * (end[task] - start[task]);
       const label = graph.labels[task];
       const owner = graph.owners[task];
-      this.phases[label] += took;
       if (label === EXPERTS) slowest = owner;
       if (graph.transferOf[task] >= 0) {
         this.transfer += took;
         this.exchanges[owner < 0 ? busiest : owner] += took;
       } else if (owner >= 0) this.work[owner] += took;
     }
-    const { planning } = run.plan!;
-    const stall = planning?.stalls ? planning.seconds : 0;
-    this.phases[REPLAN] += stall;
-    // What comes before the layer's tasks, and is neither of them nor planning, moved weights.
-    if (run.plan!.move) this.phases[MOVE] += seconds - end[last] - stall;
     return slowest;
   }
 
@@ -134,9 +145,11 @@ export class PathObserver {
     return busiest;
   }
 
-  private addWaiting({ program: { executor, rendezvous } }: PolicyRun): void {
+  private addWaiting({ program: { executor, rendezvous } }: PolicyRun, layers: number): void {
     for (const { task, arrivals } of rendezvous) {
-      arrivals.forEach((arrival, gpu) => (this.waiting[gpu] += executor.start[task] - executor.end[arrival]));
+      arrivals.forEach(
+        (arrival, gpu) => (this.waiting[gpu] += layers * (executor.start[task] - executor.end[arrival])),
+      );
     }
   }
 
@@ -157,7 +170,9 @@ export class PathObserver {
 
 /** Sums over the steps of one layer. */
 class LayerSums {
+  /** Steps, and the layers of the model that this one stood for in them. */
   steps = 0;
+  layers = 0;
   seconds = 0;
   gamma = 0;
   readonly slowest: Float64Array;
@@ -180,13 +195,13 @@ class LayerSums {
   }
 
   explain(layer: number): LayerExplanation {
-    const { slowest, steps, seconds, gamma } = this;
+    const { slowest, steps, layers, seconds, gamma } = this;
     const most = slowest.reduce((best, count, gpu) => (count > slowest[best] ? gpu : best), 0);
     return {
       layer,
-      seconds: seconds / steps,
+      seconds: seconds / layers,
       gamma: gamma / steps,
-      slowest: slowest[most] > 0 ? { gpu: most, share: slowest[most] / steps } : null,
+      slowest: slowest[most] > 0 ? { gpu: most, share: slowest[most] / layers } : null,
     };
   }
 

@@ -10,6 +10,7 @@ import {
 } from '../balancing/index.js';
 import { addCriticalSeconds, type MemoryLedger } from '../engine/index.js';
 import {
+  accountOf,
   BlockingMovement,
   newLedger,
   PHASES,
@@ -17,6 +18,7 @@ import {
   SOURCE_OF_PHASE,
   TIME_SOURCES,
   type LayerProgram,
+  type LeadingSeconds,
   type Machine,
   type Runtime,
   type TimeSource,
@@ -25,10 +27,13 @@ import { bitsOf, createNetwork, PortLoads, type Network } from '../hardware/inde
 import { LayerBound, skewFrom, skewOf, type Skew } from '../metrics/index.js';
 import type { LayerBatch, RoutingStep } from '../routing/index.js';
 import type { Exposure } from './clock-errors.js';
+import { StepMemory } from './step-memory.js';
 import { Totals } from './totals.js';
+import { ALONE, type WholeStep } from './whole-step.js';
 
 const MOVE = PHASES.indexOf('move');
 const REPLAN = PHASES.indexOf('replan');
+const HEAD = PHASES.indexOf('head');
 
 /** One policy on its own machine: state, network, memory and what it has cost so far. */
 export class PolicyRun {
@@ -43,11 +48,17 @@ export class PolicyRun {
   /** The last layer's plan and lower bound (seconds; 0 for an anchor). */
   plan: LayerPlan | null = null;
   lastBound = 0;
+  /** Step by step, in scope `model`; null in scope `layer`. */
+  memory: StepMemory | null = null;
 
   private readonly network: Network;
   private readonly bound: LayerBound | null;
   private movement: BlockingMovement | null = null;
   private state: unknown;
+  /** The GPU whose kernel each task is; −1 for what is none. */
+  private readonly kernelOf: Int32Array;
+  /** The largest γ of the GPUs in the step so far. */
+  private stepSkew = 0;
   private readonly skew: Skew = { maxOverMean: 1, coefficientOfVariation: 0 };
 
   constructor(
@@ -55,6 +66,9 @@ export class PolicyRun {
     private readonly machine: Machine,
     private readonly runtime: Runtime,
     private readonly setting: PolicySetting,
+    private readonly whole: WholeStep | null = null,
+    /** Tokens by source GPU that the KV cache of scope `model` is laid out for. */
+    tokensBySource: ArrayLike<number> | null = null,
   ) {
     const { gpus, gpusPerNode } = machine.cluster;
     this.policy = policyOf(options);
@@ -66,9 +80,15 @@ export class PolicyRun {
       network: this.network,
       ledger: this.ledger,
       traits,
-      leads: false,
+      leads: whole !== null,
     });
-    this.residency = new Residency(machine, this.ledger, runtime.residentExperts, traits.movesInBackground);
+    this.residency = new Residency(
+      machine,
+      this.ledger,
+      runtime.residentExperts,
+      traits.movesInBackground,
+      whole?.standsFor,
+    );
     this.work = new LayerWork(
       gpus,
       setting.experts,
@@ -78,6 +98,12 @@ export class PolicyRun {
     this.ports = new PortLoads(gpus, gpusPerNode);
     this.bound = this.policy.anchor ? null : new LayerBound(machine, runtime, traits.movesWeights);
     this.totals = new Totals(gpus, setting.experts);
+    this.kernelOf = kernelsOf(this.program);
+    for (let gpu = 0; whole !== null && gpu < gpus; gpu++) {
+      this.ledger.allocate(accountOf(gpu, 'otherWeights'), whole.otherWeights, 0);
+      this.ledger.allocate(accountOf(gpu, 'kvCache'), whole.cacheBytes(tokensBySource![gpu], gpu), 0);
+    }
+    if (whole !== null) this.memory = new StepMemory(this.ledger);
     this.state = this.policy.start(options, setting);
   }
 
@@ -119,14 +145,24 @@ export class PolicyRun {
   startCounting(): void {
     this.totals = new Totals(this.machine.cluster.gpus, this.setting.experts);
     this.ledger.resetPeaks(0);
+    if (this.whole !== null) this.memory = new StepMemory(this.ledger);
   }
 
   /**
-   * Simulates one layer of one step; returns its seconds.
+   * Simulates one layer of one step; returns its seconds, or in scope `model` those of all layers that it stands for.
    * @param seed of the run
+   * @param slowdown how many times as long each GPU's kernels take; null: 1
+   * @param onTasks called after the tasks of a layer ran, with how many layers of the model they count as
    */
-  run(step: RoutingStep, batch: LayerBatch, base: LayerLoads, seed: number | string): number {
-    const { program, work, ports, policy } = this;
+  run(
+    step: RoutingStep,
+    batch: LayerBatch,
+    base: LayerLoads,
+    seed: number | string,
+    slowdown: Float64Array | null = null,
+    onTasks?: (layers: number) => void,
+  ): number {
+    const { program, work, ports, policy, totals } = this;
     this.ledger.tag = step.step * this.setting.layers + batch.layer;
     const decided = policy.decide(this.state, {
       step: step.step,
@@ -139,72 +175,133 @@ export class PolicyRun {
     });
     this.state = decided.state;
     const plan = (this.plan = decided.plan);
+    const stretches = this.whole?.stretches(batch.layer) ?? ALONE;
+    const layers = this.whole?.standsFor[batch.layer] ?? 1;
     let seconds = 0;
-    let movedBytes = 0;
     if (plan.move) {
       this.movement ??= new BlockingMovement(this.machine, this.network, this.ledger);
       const moved = this.movement.run(plan.move);
-      seconds += moved.seconds;
-      movedBytes = moved.bytes;
-      this.totals.phases[MOVE] += moved.seconds * this.machine.cluster.gpus;
-      this.totals.critical[MOVE] += moved.seconds;
+      seconds += layers * moved.seconds;
+      totals.phases[MOVE] += layers * moved.seconds * this.machine.cluster.gpus;
+      totals.critical[MOVE] += layers * moved.seconds;
+      totals.weightBytes += layers * moved.bytes;
     }
     if (plan.planning) {
-      const { seconds: planning, stalls } = plan.planning;
-      this.totals.phases[REPLAN] += planning * this.machine.cluster.gpus;
-      if (stalls) {
+      const planning = layers * plan.planning.seconds;
+      totals.phases[REPLAN] += planning * this.machine.cluster.gpus;
+      if (plan.planning.stalls) {
         seconds += planning;
-        this.totals.critical[REPLAN] += planning;
+        totals.critical[REPLAN] += planning;
       }
     }
-    this.residency.apply(plan.placement, 0);
+    this.residency.apply(plan.placement, 0, this.whole === null ? 0 : batch.layer);
+    for (let gpu = 0; this.whole !== null && gpu < base.gpus; gpu++) {
+      this.memory!.pulse(gpu, this.whole.workspace[gpu]);
+    }
     work.expand(plan, base);
     ports.count(work.send);
-    program.fill({ plan, work, ports, tokensBySource: step.tokensBySource, leading: null });
-    seconds += program.executor.run(0);
-    if (this.bound) {
-      this.lastBound = this.bound.of(plan, work, base, ports);
-      this.totals.bound += this.lastBound;
+    if (slowdown !== null) this.slow(slowdown);
+    this.lastBound = 0;
+    for (const stretch of stretches) {
+      const { leading } = stretch;
+      program.fill({ plan, work, ports, tokensBySource: step.tokensBySource, leading });
+      seconds += stretch.layers * program.executor.run(0);
+      if (this.bound) {
+        this.lastBound += stretch.layers * this.bound.of(plan, work, base, ports, leading, slowdown);
+      }
+      this.accountTime(stretch.layers);
+      onTasks?.(stretch.layers);
+      if (leading !== null) this.accountLeading(leading, slowdown, stretch.layers);
     }
-    this.account(base, movedBytes, plan.gated);
-    if (plan.drop) this.accountDrop(plan.drop, base, plan.placement.home, step.tokens);
+    totals.bound += this.lastBound;
+    this.account(base, plan.gated, layers);
+    if (plan.drop) this.accountDrop(plan.drop, base, plan.placement.home, step.tokens, layers);
     return seconds;
   }
 
-  private account(base: LayerLoads, movedBytes: number, gated: boolean): void {
+  /** Ends a step of scope `model` with its head; returns the seconds of that. */
+  finishStep(slowdown: Float64Array | null): number {
+    const { head } = this.whole!;
+    const { totals, memory } = this;
+    const byGpu = slowdown === null ? head : head.map((seconds, gpu) => seconds * slowdown[gpu]);
+    const longest = byGpu.reduce((most, seconds) => Math.max(most, seconds), 0);
+    for (const seconds of byGpu) {
+      totals.phases[HEAD] += seconds;
+      totals.waiting += longest - seconds;
+      totals.waitingForSource += longest - seconds;
+    }
+    totals.critical[HEAD] += longest;
+    // A GPU's own tokens need its own head.
+    if (this.bound) totals.bound += longest;
+    totals.steps++;
+    memory!.close(this.stepSkew);
+    this.stepSkew = 0;
+    return longest;
+  }
+
+  /** Makes every GPU's kernels take so many times as long. */
+  private slow(factors: Float64Array): void {
+    const { slowdown } = this.program.executor;
+    this.kernelOf.forEach((gpu, task) => {
+      if (gpu >= 0) slowdown[task] = factors[gpu];
+    });
+  }
+
+  /** @param layers how many layers this one counts as */
+  private account(base: LayerLoads, gated: boolean, layers: number): void {
     const { totals, work, runtime, ports, program, skew } = this;
-    totals.layers++;
-    totals.routed += base.total;
-    totals.moved += work.moved;
-    totals.portSkew += ports.skew();
-    totals.quantised += work.quantised;
-    totals.dispatchBytes += ports.total * runtime.dispatchBytes;
-    totals.combineBytes += ports.total * runtime.combineBytes;
-    totals.weightBytes += program.weightBytes() + movedBytes;
-    totals.weightTransfers += program.weightTransfers();
-    totals.metadataBytes += program.metadataBytes;
-    if (gated) totals.gatedLayers++;
+    totals.layers += layers;
+    totals.routed += layers * base.total;
+    totals.moved += layers * work.moved;
+    totals.portSkew += layers * ports.skew();
+    totals.quantised += layers * work.quantised;
+    totals.dispatchBytes += layers * ports.total * runtime.dispatchBytes;
+    totals.combineBytes += layers * ports.total * runtime.combineBytes;
+    totals.weightBytes += layers * program.weightBytes();
+    totals.weightTransfers += layers * program.weightTransfers();
+    totals.metadataBytes += layers * program.metadataBytes;
+    if (gated) totals.gatedLayers += layers;
     skewOf(work.copies, skew);
-    totals.gpuSkew.maxOverMean += skew.maxOverMean;
-    totals.gpuSkew.coefficientOfVariation += skew.coefficientOfVariation;
+    this.stepSkew = Math.max(this.stepSkew, skew.maxOverMean);
+    totals.gpuSkew.maxOverMean += layers * skew.maxOverMean;
+    totals.gpuSkew.coefficientOfVariation += layers * skew.coefficientOfVariation;
     skewFrom(work.kept, work.largestInstance, work.instanceSquares, base.experts, skew);
-    totals.expertSkew.maxOverMean += skew.maxOverMean;
-    totals.expertSkew.coefficientOfVariation += skew.coefficientOfVariation;
-    this.accountTime();
+    totals.expertSkew.maxOverMean += layers * skew.maxOverMean;
+    totals.expertSkew.coefficientOfVariation += layers * skew.coefficientOfVariation;
   }
 
   /** Adds what every phase ran, per GPU, what of it was on the critical path, and what GPUs waited for each other. */
-  private accountTime(): void {
+  private accountTime(layers: number): void {
     const { totals, program } = this;
     const { graph, start, end } = program.executor;
     for (let task = 0; task < graph.tasks; task++) {
       const streams = graph.streamFirst[task + 1] - graph.streamFirst[task];
-      totals.phases[graph.labels[task]] += (end[task] - start[task]) * streams;
+      totals.phases[graph.labels[task]] += layers * (end[task] - start[task]) * streams;
     }
-    addCriticalSeconds(program.executor, totals.critical);
-    for (const { task, arrivals } of program.rendezvous) {
-      for (const arrival of arrivals) totals.waiting += start[task] - end[arrival];
+    addCriticalSeconds(program.executor, totals.critical, layers);
+    for (const { task, arrivals, lateBy } of program.rendezvous) {
+      for (const arrival of arrivals) {
+        const waited = layers * (start[task] - end[arrival]);
+        totals.waiting += waited;
+        if (lateBy === 'source') totals.waitingForSource += waited;
+      }
     }
+  }
+
+  private accountLeading(
+    { dense, attention, shared }: LeadingSeconds,
+    slowdown: Float64Array | null,
+    layers: number,
+  ): void {
+    const { totals } = this;
+    const { gpus } = this.machine.cluster;
+    let largest = 0;
+    for (let gpu = 0; gpu < gpus; gpu++) {
+      const seconds = (slowdown === null ? 1 : slowdown[gpu]) * (dense[gpu] + attention[gpu] + shared[gpu]);
+      largest = Math.max(largest, seconds);
+      totals.leadingMean += (layers * seconds) / gpus;
+    }
+    totals.leadingLargest += layers * largest;
   }
 
   private accountDrop(
@@ -212,10 +309,11 @@ export class PolicyRun {
     { counts, experts }: LayerLoads,
     home: Int32Array,
     tokens: number,
+    layers: number,
   ): void {
     const { totals } = this;
     for (let cell = 0; cell < counts.length; cell++) {
-      const dropped = counts[cell] - kept[cell];
+      const dropped = layers * (counts[cell] - kept[cell]);
       if (dropped === 0) continue;
       const expert = cell % experts;
       totals.dropped += dropped;
@@ -223,9 +321,17 @@ export class PolicyRun {
       totals.droppedByGpu[home[expert]] += dropped;
     }
     if (keptGateMass !== null) {
-      totals.gateMass += keptGateMass * tokens;
-      totals.gateTokens += tokens;
+      totals.gateMass += layers * keptGateMass * tokens;
+      totals.gateTokens += layers * tokens;
     }
-    totals.tokensLost += tokensLost ?? 0;
+    totals.tokensLost += layers * (tokensLost ?? 0);
   }
+}
+
+/** The GPU whose compute stream each task of a program runs on; −1: no GPU's, or several. */
+function kernelsOf({ executor: { graph }, compute }: LayerProgram): Int32Array {
+  return Int32Array.from({ length: graph.tasks }, (_, task) => {
+    const first = graph.streamFirst[task];
+    return graph.streamFirst[task + 1] - first === 1 ? compute.indexOf(graph.streamsOf[first]) : -1;
+  });
 }

@@ -9,7 +9,7 @@ import {
   type PolicyOptions,
   type PolicySetting,
 } from '../balancing/index.js';
-import { createRuntime, type Machine, type Runtime, type RuntimeOptions } from '../execution/index.js';
+import { createRuntime, type Contexts, type Machine, type RuntimeOptions } from '../execution/index.js';
 import { bitsOf } from '../hardware/index.js';
 import { floorOfSkew, variesBetweenSteps } from '../metrics/index.js';
 import type { Calibration, RoutingSource } from '../routing/index.js';
@@ -17,11 +17,14 @@ import { partsOf } from '../scenario/index.js';
 import { ClockErrors } from './clock-errors.js';
 import { Intervals } from './intervals.js';
 import { outOfMemoryOf, peakMemoryOf } from './memory-summary.js';
-import { runPass, type LayerObserver } from './pass.js';
+import { modelMemoryOf } from './model-memory.js';
+import { runPass, type LayerObserver, type TaskObserver } from './pass.js';
 import { fastestOf, policyResult } from './policy-result.js';
 import { PolicyRun } from './policy-run.js';
 import { affordableReplicates, replicateMeans, Sampling } from './replicates.js';
 import type { Fastest, PolicyResult, RoutingSummary } from './result.js';
+import { Stragglers } from './stragglers.js';
+import { WholeStep } from './whole-step.js';
 
 /** A policy of a run. */
 export interface ListedPolicy {
@@ -36,6 +39,8 @@ export interface SimulationSpec {
   policies: readonly ListedPolicy[];
   machine: Machine;
   runtime: RuntimeOptions;
+  /** What the steps of scope `model` look back at; null or left out: scope `layer`. */
+  contexts?: Contexts | null;
   seed: number | string;
   /** Steps before those that count; null: as many as the policies' histories need. */
   warmup: number | null;
@@ -47,13 +52,15 @@ export interface SimulationSpec {
   onStep?: (done: number, of: number) => void;
   /** Called after every simulated layer, of replicates apart. */
   onLayer?: LayerObserver;
+  /** Called after the tasks of every simulated layer. */
+  onTasks?: TaskObserver;
 }
 
 export interface SimulationResult {
   routing: RoutingSummary;
   policies: PolicyResult[];
   fastest: Fastest | null;
-  /** Seconds by policy, [step · layers + layer] of the steps that count. */
+  /** Seconds by policy, [step · layers + layer] of the steps that count; in scope `model` [step]. */
   latencies: Float64Array[];
 }
 
@@ -96,7 +103,14 @@ export function simulate(spec: SimulationSpec): SimulationResult {
   const runtime = createRuntime(spec.runtime, machine);
   const { setting, calibration } = policySetting(spec);
   checkPolicies(spec);
-  const runs = policies.map(({ options }, i) => startRun(options, i, machine, runtime, setting));
+  const contexts = spec.contexts ?? null;
+  const whole = contexts === null ? null : new WholeStep(machine, contexts, source.layerIds.length);
+  // The cache is laid out for the tokens of the first step.
+  const first = whole === null ? null : Int32Array.from(source.start().next()!.tokensBySource);
+  const stragglers = Stragglers.of(machine, seed);
+  const runs = policies.map(({ options }, i) =>
+    inPolicy(options, i, () => new PolicyRun(options, machine, runtime, setting, whole, first)),
+  );
   const warmup = warmupOf(spec);
   const replicates = source.resample
     ? (spec.resamples ??
@@ -107,30 +121,38 @@ export function simulate(spec: SimulationSpec): SimulationResult {
     : 0;
   const onStep = progressOf(spec, replicates > 1 ? replicates : 0);
 
-  const pass = runPass(runs, source, { warmup, seed, onStep, onLayer: spec.onLayer });
+  const { onLayer, onTasks } = spec;
+  const pass = runPass(runs, source, { warmup, seed, whole, stragglers, onStep, onLayer, onTasks });
   const counted = runs.map((run) => ({
     totals: run.totals,
     peakMemory: peakMemoryOf(run),
     oom: outOfMemoryOf(run),
+    memory: run.memory && modelMemoryOf(run.memory, runtime.buffers, run.capacity, whole!.cacheBytesPerToken),
   }));
   const exposures = runs.map((run) => run.exposure);
   // One replicate says nothing of how far others would lie.
   const replicated =
-    replicates > 1 ? replicateMeans(runs, source, replicates, { warmup, seed, onStep }) : null;
+    replicates > 1
+      ? replicateMeans(runs, source, replicates, { warmup, seed, whole, stragglers, onStep })
+      : null;
 
   const comparison = {
     source,
     warmup,
     pass,
+    machine,
+    contexts,
+    bytesPerToken: whole?.cacheBytesPerToken ?? 0,
+    epMemory: counted[policies.findIndex(({ options }) => options.kind === 'ep')].memory,
     floors: skewFloors(source),
     intervals: new Intervals(
-      new Sampling(pass.latencies, source.layerIds.length, replicated),
+      new Sampling(pass.latencies, pass.samples, replicated),
       new ClockErrors(machine, runtime),
       exposures,
     ),
     ep: policies.findIndex(({ options }) => options.kind === 'ep'),
   };
-  const varying = pass.latencies.map((series) => variesBetweenSteps(series, source.layerIds.length));
+  const varying = pass.latencies.map((series) => variesBetweenSteps(series, pass.samples));
   const results = policies.map((policy, i) => policyResult(policy, i, counted[i], comparison));
   return {
     latencies: pass.latencies,
@@ -146,6 +168,7 @@ export function simulate(spec: SimulationSpec): SimulationResult {
       notes: [
         ...new Set([
           ...source.notes,
+          ...(whole === null ? [] : wholeNotes(whole, source, contexts!)),
           ...policies.flatMap(({ options }) => policyOf(options).notes(options, setting)),
           ...policies.flatMap(({ options }) => runtime.notes(traitsOf(options))),
         ]),
@@ -215,20 +238,31 @@ function policySetting({
   return { setting, calibration: () => [...drawn.values()][0]?.label ?? null };
 }
 
-function startRun(
-  options: PolicyOptions,
-  index: number,
-  machine: Machine,
-  runtime: Runtime,
-  setting: PolicySetting,
-): PolicyRun {
+/** Says of which policy a refusal is. */
+function inPolicy<T>(options: PolicyOptions, index: number, make: () => T): T {
   try {
-    return new PolicyRun(options, machine, runtime, setting);
+    return make();
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     const { path, found, allowed } = partsOf(error.message, policyLabel(options));
     throw new RefusalError(path === '' ? `policies[${index}]` : `policies[${index}].${path}`, found, allowed);
   }
+}
+
+/** What scope `model` takes as given. */
+function wholeNotes(whole: WholeStep, { layerIds }: RoutingSource, { phase }: Contexts): string[] {
+  const most = Math.max(...whole.standsFor);
+  return [
+    'scope model: attention, dense layers, shared experts and head by shares of the datasheet, each GPU for its own ' +
+      'tokens; no scheduler, no speculation, layers in turn',
+    ...(phase === 'decode' ? ['decode: the sequences of a GPU are all of the same length'] : []),
+    ...(most > 1
+      ? [
+          `the routing has ${layerIds.length} layers: each stands for up to ${most} of the model's ` +
+            `${whole.standsFor.reduce((sum, layers) => sum + layers, 0)} MoE layers in a row`,
+        ]
+      : []),
+  ];
 }
 
 function warmupOf({

@@ -67,7 +67,7 @@ describe('epsim explain, worked out by hand', () => {
     expect(stdout).toContain(
       'Its layers wait most often for GPU 0: its experts are the last in 100.0 % of them',
     );
-    expect(stdout).toContain('Against ep: +135.0 ms per layer: experts −11.00 ms, dispatch −6.00 ms');
+    expect(stdout).toContain('Against ep: +135.0 ms: experts −11.00 ms, dispatch −6.00 ms');
   });
 });
 

@@ -163,7 +163,7 @@ function possible(
 /** Runs a scenario as `epsim run` does, with a look at every simulated layer. */
 export async function simulateScenario(scenario: ScenarioInput, onLayer?: SimulationSpec['onLayer']) {
   const { resolved } = await openScenario(scenario);
-  const { machine, runtime, source, policies, warmup, seed, placementMaps } = resolved;
+  const { machine, runtime, source, policies, warmup, seed, contexts, placementMaps } = resolved;
   return simulate({
     machine,
     runtime,
@@ -171,6 +171,7 @@ export async function simulateScenario(scenario: ScenarioInput, onLayer?: Simula
     policies,
     warmup,
     seed,
+    contexts,
     placementMaps,
     resamples: 0,
     onLayer,
