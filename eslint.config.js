@@ -16,6 +16,7 @@ export const ROOMS = [
   'simulation',
   'calibration',
   'sweep',
+  'advice',
   'report',
   'files',
   'measure',

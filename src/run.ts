@@ -23,6 +23,8 @@ export interface RunOptions {
   file?: string;
   /** Opened files that several scenarios share. */
   files?: FileCache;
+  /** Placement maps that stand for the files of these paths. */
+  placementMaps?: ReadonlyMap<string, PlacementMap>;
   /** Called with the number of simulated steps, and of all that will be. */
   onStep?: (done: number, of: number) => void;
 }
@@ -45,7 +47,7 @@ export async function openScenario(input: unknown, options: RunOptions = {}): Pr
   const { file = 'scenario' } = options;
   const baseDir = options.baseDir ?? (options.file === undefined ? process.cwd() : dirname(options.file));
   const scenario = parseScenario(input, file);
-  const { contents, hashes } = await openFiles(scenario, file, baseDir, options.files);
+  const { contents, hashes } = await openFiles(scenario, file, baseDir, options.files, options.placementMaps);
   const resolved = resolveScenario(scenario, file, contents);
   inFile(file, () => checkPolicies(resolved));
   return {
@@ -59,6 +61,7 @@ export async function openScenario(input: unknown, options: RunOptions = {}): Pr
 /**
  * Opens the files that a scenario names.
  * @param file the scenario's name, for messages
+ * @param given maps that are not read
  * @returns what they hold, and their hashes
  * @throws ScenarioError, TraceError or FileError
  */
@@ -67,6 +70,7 @@ export async function openFiles(
   file: string,
   baseDir: string,
   files = new FileCache(),
+  given: ReadonlyMap<string, PlacementMap> = new Map(),
 ): Promise<{ contents: ScenarioContents; hashes: string[] }> {
   const named = filesOf(scenario);
   const contents: ScenarioContents = {};
@@ -86,6 +90,12 @@ export async function openFiles(
   }
   const placements = new Map<string, PlacementMap>();
   for (const path of named.placements) {
+    const map = given.get(path);
+    if (map !== undefined) {
+      placements.set(path, map);
+      hashes.push(hashOf([JSON.stringify(map)]));
+      continue;
+    }
     const { content, sha256 } = await files.placementMap(path, baseDir);
     placements.set(path, content);
     hashes.push(sha256);

@@ -2,6 +2,7 @@ import { Command, CommanderError } from '@commander-js/extra-typings';
 import { SchedulerError } from '../submit-sweep.js';
 import { VERSION } from '../version.js';
 import { BackendError } from '../measure/index.js';
+import { adviseCommand } from './commands/advise.js';
 import { calibrateCommand } from './commands/calibrate.js';
 import { diffCommand } from './commands/diff.js';
 import { explainCommand } from './commands/explain.js';
@@ -41,6 +42,7 @@ export async function main(args: readonly string[]): Promise<number> {
     listCommand,
     initCommand,
     explainCommand,
+    adviseCommand,
     diffCommand,
     traceCommand,
     calibrateCommand,

@@ -1,3 +1,4 @@
+export { adviceText } from './advice.js';
 export { balanceText } from './balance.js';
 export { comparison } from './comparison.js';
 export { diffResults } from './diff.js';
