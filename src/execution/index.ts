@@ -16,4 +16,5 @@ export { ModelParts, type Contexts } from './model-parts.js';
 export { PHASES, SOURCE_OF_PHASE, TIME_SOURCES, type Phase, type TimeSource } from './phases.js';
 export { BlockingMovement } from './placement-movement.js';
 export type { LayerProgram, ProgramContext, Rendezvous, Runtime, RuntimeDefinition } from './runtime.js';
+export { PER_COPY, type TrafficFloor } from './traffic/index.js';
 export { createRuntime, runtimes, type RuntimeOptions } from './runtimes/index.js';

@@ -9,6 +9,7 @@ export const LAYER_CATEGORIES = [
   'replicas',
   'borrowedWeights',
   'staging',
+  'communicationBuffers',
   'activations',
   'dispatchBuffers',
   'intermediates',
@@ -19,7 +20,10 @@ export const LAYER_CATEGORIES = [
 export const MEMORY_CATEGORIES = [...LAYER_CATEGORIES, 'otherWeights', 'kvCache'] as const;
 
 /** Categories of what lasts from layer to layer. */
-const RESIDENT = ['weights', 'replicas', 'staging'] as const;
+const RESIDENT = ['weights', 'replicas', 'staging', 'communicationBuffers'] as const;
+
+/** Categories of which layers share one buffer. */
+const SHARED: ReadonlySet<string> = new Set(['staging', 'communicationBuffers']);
 
 export type LayerCategory = (typeof LAYER_CATEGORIES)[number];
 export type MemoryCategory = (typeof MEMORY_CATEGORIES)[number];
@@ -49,7 +53,8 @@ export function expertBytes({ shape }: Machine, bits: number): number {
 /**
  * The experts that are resident on every GPU: those of its slots, or (`all`) every expert once plus its
  * replicas, as in a benchmark that loads the whole layer on every GPU. With `staging`, beside them a buffer of the
- * size of one layer's slots, into which the weights of coming placements travel.
+ * size of one layer's slots, into which the weights of coming placements travel. And static buffers for
+ * communication, where they grow with the slots.
  */
 export class Residency {
   /** By layer; a layer that has not come yet is as the one that came first. */
@@ -64,6 +69,7 @@ export class Residency {
     private readonly experts: 'home' | 'all',
     private readonly staging: boolean,
     private readonly layers: readonly number[] = [1],
+    private readonly communicationBytes: (slots: number) => number = () => 0,
   ) {
     this.inForce = layers.map(() => null);
     this.wanted = new Float64Array(RESIDENT.length * machine.cluster.gpus);
@@ -95,12 +101,12 @@ export class Residency {
     return this.wanted.subarray(first, first + RESIDENT.length).reduce((sum, bytes) => sum + bytes, 0);
   }
 
-  /** Adds a layer's levels; layers share one staging buffer. */
+  /** Adds a layer's levels; layers share a staging buffer, and those of communication. */
   private addLevels(placement: Placement, times: number): void {
     const { wanted } = this;
     const levels = this.levelsOf(placement);
     for (let i = 0; i < levels.length; i++) {
-      if (RESIDENT[i % RESIDENT.length] === 'staging') wanted[i] = Math.max(wanted[i], levels[i]);
+      if (SHARED.has(RESIDENT[i % RESIDENT.length])) wanted[i] = Math.max(wanted[i], levels[i]);
       else wanted[i] += times * levels[i];
     }
   }
@@ -110,27 +116,30 @@ export class Residency {
     else this.ledger.free(account, -more);
   }
 
-  /** [weights, replicas, staging] by GPU. */
+  /** Bytes by GPU and category, in the order of `RESIDENT`. */
   private levelsOf(placement: Placement): Float64Array {
     let levels = this.levels.get(placement);
     if (levels) return levels;
-    levels = new Float64Array(3 * placement.gpus);
     const { gpus, firstSlot, slotExpert, slotBits, home } = placement;
+    const size = RESIDENT.length;
+    levels = new Float64Array(size * gpus);
+    const communication = Math.ceil(this.communicationBytes(slotExpert.length));
     let all = 0;
     const atHome = new Uint8Array(home.length);
     for (let gpu = 0; gpu < gpus; gpu++) {
+      levels[size * gpu + 3] = communication;
       for (let slot = firstSlot[gpu]; slot < firstSlot[gpu + 1]; slot++) {
         const bytes = expertBytes(this.machine, slotBits[slot]);
         const expert = slotExpert[slot];
         if (home[expert] === gpu && !atHome[expert]) {
           atHome[expert] = 1;
-          levels[3 * gpu] += bytes;
+          levels[size * gpu] += bytes;
           all += bytes;
-        } else levels[3 * gpu + 1] += bytes;
-        if (this.staging) levels[3 * gpu + 2] += bytes;
+        } else levels[size * gpu + 1] += bytes;
+        if (this.staging) levels[size * gpu + 2] += bytes;
       }
     }
-    if (this.experts === 'all') for (let gpu = 0; gpu < gpus; gpu++) levels[3 * gpu] = all;
+    if (this.experts === 'all') for (let gpu = 0; gpu < gpus; gpu++) levels[size * gpu] = all;
     this.levels.set(placement, levels);
     return levels;
   }

@@ -3,6 +3,7 @@ export const PHASES = [
   'dense',
   'attention',
   'shared',
+  'route',
   'host',
   'count',
   'exchange-counts',
@@ -41,13 +42,14 @@ export const TIME_SOURCES = [
 export type TimeSource = (typeof TIME_SOURCES)[number];
 
 /**
- * Expert kernels; copies and gathers on a GPU; links; new placements, over any link, and planning them; launches,
- * reads and plans of a batch; and what of the model is no MoE layer.
+ * Expert kernels; copies and gathers on a GPU, and the router with its top-k; links; new placements, over any link, and
+ * planning them; launches, reads and plans of a batch; and what of the model is no MoE layer.
  */
 export const SOURCE_OF_PHASE: Readonly<Record<Phase, TimeSource>> = {
   dense: 'attention and dense',
   attention: 'attention and dense',
   shared: 'attention and dense',
+  route: 'copies',
   host: 'host',
   count: 'copies',
   'exchange-counts': 'network',

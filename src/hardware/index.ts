@@ -10,6 +10,7 @@ export {
   findProfile,
   findStage,
   leastFactor,
+  rowSeconds,
   stageAccuracy,
   stageCost,
   stageSeconds,
@@ -17,6 +18,15 @@ export {
   type ExpertShape,
   type ExpertStageCost,
 } from './expert-stage.js';
+export {
+  exchangeSeconds,
+  fasterRates,
+  linkRates,
+  tokenExchangeOf,
+  type ExchangeCost,
+  type PortRates,
+  type TokenExchange,
+} from './exchange-cost.js';
 export { gpuPresets, gpuSchema, type Gpu } from './gpu.js';
 export { linkSeconds } from './link.js';
 export { lookupFactor, stageLookup } from './lookup.js';

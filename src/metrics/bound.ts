@@ -1,15 +1,25 @@
 import type { LayerLoads, LayerPlan, LayerWork, Placement } from '../balancing/index.js';
-import { expertBytes, type LeadingSeconds, type Machine, type Runtime } from '../execution/index.js';
+import {
+  expertBytes,
+  PER_COPY,
+  type LeadingSeconds,
+  type Machine,
+  type Runtime,
+  type TrafficFloor,
+} from '../execution/index.js';
 import {
   bitsOf,
   expertStageCosts,
   leastFactor,
+  linkRates,
   NIC_IN,
   NIC_OUT,
   NVLINK_IN,
   NVLINK_OUT,
   portCapacities,
   PORTS_PER_GPU,
+  rowSeconds,
+  type ExpertStageCost,
   type PortLoads,
 } from '../hardware/index.js';
 
@@ -28,6 +38,7 @@ export class LayerBound {
   private readonly weightBytes: number;
   private readonly capacities: Float64Array;
   private readonly crossing: Float64Array;
+  private readonly floor: TrafficFloor;
 
   /** @param movesWeights whether the policy may move weights within the step */
   constructor(
@@ -37,13 +48,17 @@ export class LayerBound {
   ) {
     const { cluster, shape } = machine;
     const costs = expertStageCosts(cluster.profile, shape, shape.experts / cluster.gpus);
+    this.floor = runtime.floor ?? PER_COPY;
+    // Where tokens enter whole, what that costs does not hang on the copies.
+    const moving = (cost: ExpertStageCost) =>
+      this.floor.fixed ? rowSeconds(cost) : cost.activationSecondsPerRow;
     this.secondsPerCopy = Math.min(
-      ...costs.map((cost) => leastFactor(cost) * (cost.flopSecondsPerRow + cost.activationSecondsPerRow)),
+      ...costs.map((cost) => leastFactor(cost) * (cost.flopSecondsPerRow + moving(cost))),
     );
     this.weightSeconds = Math.min(...costs.map((cost) => leastFactor(cost) * cost.weightSecondsPerExpert));
     this.shippedBits = bitsOf(shape.weightDtype);
     this.weightBytes = expertBytes(machine, this.shippedBits);
-    this.capacities = portCapacities(cluster);
+    this.capacities = portCapacities(cluster, runtime.rates ?? linkRates(cluster.profile));
     this.crossing = new Float64Array(PORTS_PER_GPU * cluster.gpus);
   }
 
@@ -92,9 +107,10 @@ export class LayerBound {
   private portSeconds(plan: LayerPlan, base: LayerLoads, ports: PortLoads): number {
     const { gpus } = this.machine.cluster;
     if (gpus === 1) return 0;
-    if (this.movesWeights) return this.freeWeightSeconds(base);
-    const units =
-      plan.drop?.sent || plan.slices || plan.slotCopies ? this.unavoidable(plan, base) : ports.units;
+    const { fixed } = this.floor;
+    if (this.movesWeights && !fixed) return this.freeWeightSeconds(base);
+    const free = plan.drop?.sent || plan.slices || plan.slotCopies;
+    const units = free && !fixed ? this.unavoidable(plan, base) : ports.units;
     const { capacities } = this;
     const { dispatchBytes, combineBytes } = this.runtime;
     let longest = 0;
@@ -120,7 +136,7 @@ export class LayerBound {
    */
   private freeWeightSeconds({ counts, experts, home }: LayerLoads): number {
     const { gpus, gpusPerNode } = this.machine.cluster;
-    const { combineBytes } = this.runtime;
+    const combineBytes = this.runtime.combineBytes / this.floor.copiesPerMessage;
     const { capacities, weightBytes } = this;
     const nic = gpus > gpusPerNode ? capacities[NIC_IN * gpus] : 0;
     const near = gpusPerNode > 1 ? capacities[NVLINK_IN * gpus] : 0;
@@ -135,24 +151,29 @@ export class LayerBound {
     return largest / (near + nic);
   }
 
-  /** Kept copies that must cross each port, given where instances are: none for a GPU that holds one. */
+  /**
+   * Messages of kept copies that must cross each port, given where instances are: none for a GPU that holds one. A
+   * message stands for as many copies as it can.
+   */
   private unavoidable({ placement, drop }: LayerPlan, { counts, experts }: LayerLoads): Float64Array {
     const { gpus, gpusPerNode } = this.machine.cluster;
     const { crossing } = this;
+    const { copiesPerMessage, relayed } = this.floor;
     const kept = drop?.kept ?? counts;
     const { only, holders } = holdersOf(placement);
     const isNear = (a: number, b: number) => Math.floor(a / gpusPerNode) === Math.floor(b / gpusPerNode);
     crossing.fill(0);
     for (let source = 0; source < gpus; source++) {
       for (let e = 0; e < experts; e++) {
-        const copies = kept[source * experts + e];
+        const copies = kept[source * experts + e] / copiesPerMessage;
         if (copies === 0) continue;
         const holder = only[e];
         if (holder === source) continue;
         if (holder >= 0) {
           const out = isNear(source, holder) ? NVLINK_OUT : NIC_OUT;
           crossing[out * gpus + source] += copies;
-          crossing[(out + 1) * gpus + holder] += copies;
+          const relay = holder - (holder % gpusPerNode) + (source % gpusPerNode);
+          crossing[(out + 1) * gpus + (relayed && out === NIC_OUT ? relay : holder)] += copies;
           continue;
         }
         const own = holders[e];

@@ -71,10 +71,19 @@ export class ClockErrors {
   private readonly copies: Known;
   private readonly link: Known;
   private readonly host: Known;
+  /** Bytes of an exchange from which on the error of its links is known. */
+  private readonly fittedBytes: number;
 
-  constructor({ cluster: { profile, gpus, gpusPerNode } }: Machine, { hostAccuracy }: Runtime) {
+  constructor(
+    { cluster: { profile, gpus, gpusPerNode } }: Machine,
+    { hostAccuracy, exchangeRange }: Pick<Runtime, 'hostAccuracy' | 'exchangeRange'>,
+  ) {
     // Between nodes the NIC stands for all of an exchange: it is the slower link.
-    this.link = knownBy((gpus > gpusPerNode ? profile.nic : profile.nvlink).accuracy) ?? LINK;
+    this.link = exchangeRange
+      ? { basis: 'fitted', spread: spreadOf(exchangeRange) }
+      : (knownBy((gpus > gpusPerNode ? profile.nic : profile.nvlink).accuracy) ?? LINK);
+    // Kernels of their own are fitted from one token on.
+    this.fittedBytes = exchangeRange ? 0 : FITTED_BYTES;
     this.copies = knownBy(profile.copyAccuracy) ?? COPIES;
     this.host = { basis: hostAccuracy.basis, spread: spreadOf(hostAccuracy.range) };
   }
@@ -122,7 +131,7 @@ export class ClockErrors {
   }
 
   private linkError(exchangeBytes: number): Known {
-    return exchangeBytes >= FITTED_BYTES ? this.link : LINK;
+    return exchangeBytes >= this.fittedBytes ? this.link : LINK;
   }
 }
 

@@ -42,7 +42,7 @@ export class PolicyRun {
   readonly program: LayerProgram;
   readonly work: LayerWork;
   readonly residency: Residency;
-  /** What the last layer's exchange put on the ports, in copies. */
+  /** What the last layer's exchange put on the ports, in messages. */
   readonly ports: PortLoads;
   totals: Totals;
   /** The last layer's plan and lower bound (seconds; 0 for an anchor). */
@@ -73,7 +73,7 @@ export class PolicyRun {
     const { gpus, gpusPerNode } = machine.cluster;
     this.policy = policyOf(options);
     const traits = traitsOf(options);
-    this.network = createNetwork(machine.cluster);
+    this.network = createNetwork(machine.cluster, runtime.rates);
     this.ledger = newLedger(machine);
     this.program = runtime.program({
       machine,
@@ -88,6 +88,7 @@ export class PolicyRun {
       runtime.residentExperts,
       traits.movesInBackground,
       whole?.standsFor,
+      runtime.communicationBytes,
     );
     this.work = new LayerWork(
       gpus,
@@ -199,12 +200,14 @@ export class PolicyRun {
       this.memory!.pulse(gpu, this.whole.workspace[gpu]);
     }
     work.expand(plan, base);
-    ports.count(work.send);
+    const { tokens } = batch;
+    const { tokensBySource } = step;
+    ports.count(program.messages?.({ plan, work, base, tokens, tokensBySource }) ?? work.send);
     if (slowdown !== null) this.slow(slowdown);
     this.lastBound = 0;
     for (const stretch of stretches) {
       const { leading } = stretch;
-      program.fill({ plan, work, ports, tokensBySource: step.tokensBySource, leading });
+      program.fill({ plan, work, ports, tokensBySource, leading });
       seconds += stretch.layers * program.executor.run(0);
       if (this.bound) {
         this.lastBound += stretch.layers * this.bound.of(plan, work, base, ports, leading, slowdown);

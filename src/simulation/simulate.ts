@@ -170,7 +170,7 @@ export function simulate(spec: SimulationSpec): SimulationResult {
           ...source.notes,
           ...(whole === null ? [] : wholeNotes(whole, source, contexts!)),
           ...policies.flatMap(({ options }) => policyOf(options).notes(options, setting)),
-          ...policies.flatMap(({ options }) => runtime.notes(traitsOf(options))),
+          ...policies.flatMap(({ options }) => runtime.notes(traitsOf(options), source.hasTokens)),
         ]),
       ],
     },

@@ -72,6 +72,7 @@ describe('worked out by hand', () => {
       weights: 30_000,
       replicas: 0,
       staging: 0,
+      communicationBuffers: 0,
       borrowedWeights: 0,
       activations: 4000,
       dispatchBuffers: 2400,

@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import { runtimes } from '../../src/execution/index.js';
 import { openScenario } from '../../src/run.js';
 import type { ScenarioInput } from '../../src/scenario/index.js';
 import { simulate, type SimulationSpec } from '../../src/simulation/index.js';
@@ -93,6 +94,27 @@ const routingArbitrary = fc
   )
   .map(([kind, gateWeights]) => ({ ...kind, gateWeights }));
 
+/** Every runtime, with options that change what it launches: all of them are rivals behind the same tests. */
+const runtimeArbitrary: fc.Arbitrary<ScenarioInput['runtime']> = fc.oneof(
+  fc.constantFrom(...runtimes.map(({ name }) => name)),
+  fc.record({
+    preset: fc.constant('allgather-reducescatter' as const),
+    host: fc.constantFrom('graph' as const, 'eager' as const),
+    planner: fc.constantFrom('host' as const, 'gpu' as const),
+    dispatchDtype: fc.constantFrom('bf16' as const, 'activation' as const),
+  }),
+  fc.record({
+    preset: fc.constant('deepep-normal' as const),
+    planner: fc.constantFrom('host' as const, 'gpu' as const),
+    overlap: fc.constantFrom('none' as const, 'shared-expert' as const),
+  }),
+  fc.record({
+    preset: fc.constant('deepep-low-latency' as const),
+    maxTokensPerGpu: fc.constantFrom(500, 512),
+    overlap: fc.constantFrom('none' as const, 'shared-expert' as const),
+  }),
+);
+
 /** Small scenarios of every kind that can run. */
 export const scenarioArbitrary: fc.Arbitrary<ScenarioInput> = fc
   .record({
@@ -106,7 +128,8 @@ export const scenarioArbitrary: fc.Arbitrary<ScenarioInput> = fc
     topK: fc.integer({ min: 1, max: 3 }),
     weightDtype: fc.constantFrom('bf16' as const, 'fp8' as const),
     fabric: fc.constantFrom('ports' as const, 'max-min' as const),
-    runtime: fc.constantFrom('ideal' as const, 'llep-reference' as const),
+    runtime: runtimeArbitrary,
+    sharedExperts: fc.constantFrom(0, 1),
     tokensPerGpu: fc.constantFrom(1, 7, 64, 500),
     steps: fc.integer({ min: 3, max: 5 }),
     routing: routingArbitrary,
@@ -126,9 +149,18 @@ export const scenarioArbitrary: fc.Arbitrary<ScenarioInput> = fc
       steps,
       layer,
       runtime,
+      sharedExperts,
       seed,
     }) => ({
-      model: { hiddenSize: 512, expertHiddenSize: 256, experts, topK, moeLayers: 2, weightDtype },
+      model: {
+        hiddenSize: 512,
+        expertHiddenSize: 256,
+        experts,
+        topK,
+        moeLayers: 2,
+        weightDtype,
+        sharedExperts,
+      },
       cluster: { gpu: 'h100', gpus, gpusPerNode, fabric },
       runtime,
       workload: { phase: 'prefill' as const, tokensPerGpu, steps, routing, layer },

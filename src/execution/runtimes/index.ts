@@ -1,12 +1,22 @@
 import type { z } from 'zod';
 import type { Machine } from '../machine.js';
 import type { Runtime, RuntimeDefinition } from '../runtime.js';
+import { allgatherReducescatter } from './allgather-reducescatter.js';
+import { deepepLowLatency } from './deepep-low-latency.js';
+import { deepepNormal } from './deepep-normal.js';
 import { ideal } from './ideal.js';
 import { llepEngineered } from './llep-engineered.js';
 import { llepReference } from './llep-reference.js';
 
 /** All runtimes, in the order in which they are listed. */
-export const runtimes = [ideal, llepReference, llepEngineered] as const;
+export const runtimes = [
+  ideal,
+  llepReference,
+  llepEngineered,
+  allgatherReducescatter,
+  deepepNormal,
+  deepepLowLatency,
+] as const;
 
 export type RuntimeOptions = z.output<(typeof runtimes)[number]['options']>;
 

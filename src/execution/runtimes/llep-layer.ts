@@ -1,11 +1,12 @@
 import { Executor, TaskGraphBuilder } from '../../engine/index.js';
-import { bitsOf, PortLoads, type ExpertLayout, type ExpertStage } from '../../hardware/index.js';
+import { bitsOf, type ExpertLayout, type ExpertStage } from '../../hardware/index.js';
 import { BackgroundMovement } from '../background-movement.js';
 import { LeadingWork } from '../leading-work.js';
 import { combineBytes, ExpertTimer, type Machine } from '../machine.js';
 import { accountOf, expertBytes, type MemoryCategory } from '../memory.js';
 import { labelOf, type Phase } from '../phases.js';
 import type { LayerInput, LayerProgram, ProgramContext } from '../runtime.js';
+import { uniformExchange } from '../uniform-exchange.js';
 import { WeightMessages } from '../weight-messages.js';
 
 /** Elements per copy between the kernels of the experts: 7 H (fit of the published peaks). */
@@ -200,7 +201,7 @@ export class LlepLayer {
           const tokens = tokensBySource[gpu];
           if (plan) {
             const planning = planSeconds(costs, decided.gated, experts);
-            const posting = decided.gated ? 0 : transfersOf(messages, gpu) * costs.postSecondsPerTransfer;
+            const posting = decided.gated ? 0 : messages.ofGpu(gpu) * costs.postSecondsPerTransfer;
             duration[plan[gpu]] = posted ? planning : planning + posting;
             if (posted) duration[posted[gpu]] = profile.hostSyncSeconds + posting;
           }
@@ -269,19 +270,4 @@ export class LlepLayer {
 function planSeconds(costs: LlepCosts, gated: boolean, experts: number): number {
   const { gateSeconds, planSeconds: fixed, planSecondsPerExpert } = costs;
   return gated ? gateSeconds : gateSeconds + fixed + planSecondsPerExpert * experts;
-}
-
-/** Weight transfers that a GPU sends or receives. */
-function transfersOf(messages: WeightMessages, gpu: number): number {
-  let own = 0;
-  for (let i = 0; i < messages.count; i++) {
-    if (messages.source[i] === gpu || messages.destination[i] === gpu) own++;
-  }
-  return own;
-}
-
-/** One unit from every GPU to every other. */
-function uniformExchange(gpus: number, gpusPerNode: number) {
-  const copies = new Float64Array(gpus * gpus).fill(1);
-  return { copies, ports: new PortLoads(gpus, gpusPerNode).count(copies) };
 }
