@@ -23,6 +23,8 @@ export interface Choices {
   /** Null: blocking; free where an oracle plans. */
   movement: z.output<typeof movement> | null;
   history: z.output<typeof history>;
+  /** Slots of a layer, instead of what the placement says; null: that. */
+  slots: number | null;
 }
 
 type Options<Kind extends string> = Choices & { kind: Kind };
@@ -31,6 +33,7 @@ type Input<Kind extends string> = { kind: Kind } & Partial<{
   dispatch: z.input<typeof dispatch>;
   movement: z.input<typeof movement> | null;
   history: z.input<typeof history>;
+  slots: number | null;
 }>;
 
 /**
@@ -41,7 +44,7 @@ type Input<Kind extends string> = { kind: Kind } & Partial<{
 export function combination<Kind extends string>(
   kind: Kind,
   summary: string,
-  defaults: Choices,
+  defaults: Omit<Choices, 'slots'>,
 ): Policy<Options<Kind>, State, Input<Kind>> {
   const options = z.strictObject({
     kind: z.literal(kind),
@@ -52,6 +55,12 @@ export function combination<Kind extends string>(
       .default(defaults.movement)
       .describe('How weights move to a new placement; null: blocking, or free where an oracle plans.'),
     history: history.default(defaults.history).describe('What placements are planned from, and when.'),
+    slots: z
+      .int()
+      .min(1)
+      .nullable()
+      .default(null)
+      .describe('Slots of a layer: short for those of the placement; null: what that says.'),
   });
   return {
     ...plainTraits,
@@ -89,10 +98,20 @@ export function combination<Kind extends string>(
   };
 }
 
-function rulesOf({ placement: where, dispatch: who, movement: how, history: from }: Choices): Rules {
+/** The chosen placement with the slots that were asked for beside it; slots say themselves whether there are replicas. */
+function placementOf({ placement: where, slots }: Choices): Rules['placement'] {
+  const chosen = chosenOf(placementRules as unknown as readonly PlacementRule[], where);
+  if (slots === null) return chosen;
+  const { reorderOnly: _, ...options } = chosen.options as { reorderOnly?: boolean };
+  const parsed = chosen.rule.options.safeParse({ ...options, slots });
+  return parsed.success ? { rule: chosen.rule, options: parsed.data } : chosen;
+}
+
+function rulesOf(choices: Choices): Rules {
+  const { dispatch: who, movement: how, history: from } = choices;
   const known = chosenOf(historyRules as unknown as readonly HistoryRule[], from);
   return {
-    placement: chosenOf(placementRules as unknown as readonly PlacementRule[], where),
+    placement: placementOf(choices),
     dispatch: chosenOf(dispatchRules as unknown as readonly DispatchRule[], who),
     movement: chosenOf(
       movementRules as unknown as readonly MovementRule[],
@@ -103,15 +122,30 @@ function rulesOf({ placement: where, dispatch: who, movement: how, history: from
 }
 
 /** The first choice that can't work here, alone or beside the others. */
-function refusalOf(chosen: Choices, rules: Rules, defaults: Choices, setting: PolicySetting): Refusal | null {
+function refusalOf(
+  chosen: Choices,
+  rules: Rules,
+  defaults: Omit<Choices, 'slots'>,
+  setting: PolicySetting,
+): Refusal | null {
   const { placement: where, dispatch: who } = rules;
   return (
+    uselessSlots(chosen, where) ??
     within('placement', where.rule.refusal(where.options, setting)) ??
     within('dispatch', who.rule.refusal(who.options, setting)) ??
     uselessHistory(chosen, rules, defaults) ??
     uselessMovement(chosen, rules, defaults) ??
     overlappingMovements(rules, setting)
   );
+}
+
+function uselessSlots({ slots }: Choices, { rule, options }: Rules['placement']): Refusal | null {
+  if (slots === null || 'slots' in (options as object)) return null;
+  return {
+    option: 'slots',
+    found: `${slots} with placement ${rule.kind}, which has no such option`,
+    allowed: 'null, and the options of that placement',
+  };
 }
 
 function within(choice: string, refusal: Refusal | null): Refusal | null {
@@ -122,7 +156,7 @@ function within(choice: string, refusal: Refusal | null): Refusal | null {
 function uselessHistory(
   chosen: Choices,
   { placement: where, history: from }: Rules,
-  defaults: Choices,
+  defaults: Omit<Choices, 'slots'>,
 ): Refusal | null {
   if (where.rule.adapts || kindOf(chosen.history) === kindOf(defaults.history)) return null;
   const adaptive = placementRules.filter(({ adapts }) => adapts).map(({ kind }) => kind);
@@ -133,7 +167,7 @@ function uselessHistory(
   };
 }
 
-function uselessMovement(chosen: Choices, rules: Rules, defaults: Choices): Refusal | null {
+function uselessMovement(chosen: Choices, rules: Rules, defaults: Omit<Choices, 'slots'>): Refusal | null {
   const { placement: where, movement: how, history: from } = rules;
   if (chosen.movement === null || chosen.movement === defaults.movement) return null;
   if (!where.rule.adapts || from.rule.from === 'calibration') {

@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import type { Policy } from '../policy.js';
 import { balanced } from './balanced.js';
 import { capacity } from './capacity.js';
+import { sglangEngine, tensorrtLlmEngine, vllm, vllmAscendEngine } from './engines.js';
 import { ep } from './ep.js';
 import { fastermoeShadow } from './fastermoe-shadow.js';
 import { harmoeny } from './harmoeny.js';
@@ -19,6 +20,10 @@ export const policies = [
   roundRobinEp,
   eplb,
   anyCombination,
+  vllm,
+  sglangEngine,
+  tensorrtLlmEngine,
+  vllmAscendEngine,
   ultraep,
   harmoeny,
   fastermoeShadow,
