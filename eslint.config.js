@@ -16,6 +16,7 @@ export const ROOMS = [
   'simulation',
   'calibration',
   'sweep',
+  'advice',
   'report',
   'files',
   'measure',
@@ -25,6 +26,8 @@ export const ROOMS = [
 /** Files beside the rooms, which wire them together. */
 const BESIDE = [
   'run',
+  'run-explain',
+  'run-advise',
   'record-trace',
   'run-sweep',
   'run-tune',

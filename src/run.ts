@@ -13,7 +13,7 @@ import {
   type ScenarioContents,
   type ScenarioInput,
 } from './scenario/index.js';
-import { checkPolicies, RefusalError, simulate, type Result } from './simulation/index.js';
+import { BalanceObserver, checkPolicies, RefusalError, simulate, type Result } from './simulation/index.js';
 import { VERSION } from './version.js';
 
 /** How to run a scenario. */
@@ -26,6 +26,8 @@ export interface RunOptions {
   files?: FileCache;
   /** Generated steps that several scenarios share. */
   draws?: KeptDraws;
+  /** Placement maps that stand for the files of these paths. */
+  placementMaps?: ReadonlyMap<string, PlacementMap>;
   /** Called with the number of simulated steps, and of all that will be. */
   onStep?: (done: number, of: number) => void;
 }
@@ -48,7 +50,7 @@ export async function openScenario(input: unknown, options: RunOptions = {}): Pr
   const { file = 'scenario', draws } = options;
   const baseDir = options.baseDir ?? (options.file === undefined ? process.cwd() : dirname(options.file));
   const scenario = parseScenario(input, file);
-  const { contents, hashes } = await openFiles(scenario, file, baseDir, options.files);
+  const { contents, hashes } = await openFiles(scenario, file, baseDir, options.files, options.placementMaps);
   const resolved = resolveScenario(scenario, file, contents, draws && ((spec) => draws.source(spec)));
   inFile(file, () => checkPolicies(resolved));
   return {
@@ -62,6 +64,7 @@ export async function openScenario(input: unknown, options: RunOptions = {}): Pr
 /**
  * Opens the files that a scenario names.
  * @param file the scenario's name, for messages
+ * @param given maps that are not read
  * @returns what they hold, and their hashes
  * @throws ScenarioError, TraceError or FileError
  */
@@ -70,6 +73,7 @@ export async function openFiles(
   file: string,
   baseDir: string,
   files = new FileCache(),
+  given: ReadonlyMap<string, PlacementMap> = new Map(),
 ): Promise<{ contents: ScenarioContents; hashes: string[] }> {
   const named = filesOf(scenario);
   const contents: ScenarioContents = {};
@@ -89,6 +93,12 @@ export async function openFiles(
   }
   const placements = new Map<string, PlacementMap>();
   for (const path of named.placements) {
+    const map = given.get(path);
+    if (map !== undefined) {
+      placements.set(path, map);
+      hashes.push(hashOf([JSON.stringify(map)]));
+      continue;
+    }
     const { content, sha256 } = await files.placementMap(path, baseDir);
     placements.set(path, content);
     hashes.push(sha256);
@@ -104,7 +114,7 @@ export function computedBy(): [version: string, v8: string] {
 }
 
 /** Says in which file stands what a simulation refuses. */
-function inFile<T>(file: string, simulateOrCheck: () => T): T {
+export function inFile<T>(file: string, simulateOrCheck: () => T): T {
   try {
     return simulateOrCheck();
   } catch (error) {
@@ -113,7 +123,8 @@ function inFile<T>(file: string, simulateOrCheck: () => T): T {
   }
 }
 
-function withoutSchema({ $schema: _, ...scenario }: Scenario): object {
+/** A scenario as results keep it. */
+export function withoutSchema({ $schema: _, ...scenario }: Scenario): object {
   return scenario;
 }
 
@@ -126,15 +137,37 @@ export async function run(scenario: ScenarioInput, options: RunOptions = {}): Pr
   return runOpened(await openScenario(scenario, options), options.onStep).result;
 }
 
-/** Runs an opened scenario; `latencies` are the seconds of every counted (step, layer) by policy. */
+/** An opened scenario's result, and what it leaves out. */
+export interface Ran {
+  result: Result;
+  /** Seconds of every counted (step, layer) by policy. */
+  latencies: Float64Array[];
+  /** What balance metrics were made of; null where nobody asked for them. */
+  balance: BalanceObserver | null;
+}
+
+/**
+ * Runs an opened scenario.
+ * @param metrics asks for every definition of balance, over windows of so many steps (null: of all)
+ */
 export function runOpened(
   opened: OpenedScenario,
   onStep?: RunOptions['onStep'],
-): { result: Result; latencies: Float64Array[] } {
+  metrics?: { window: number | null },
+): Ran {
   const { resolved, inputs } = opened;
   const { machine, runtime, source, policies, warmup, resamples, seed, contexts, placementMaps, solver } =
     resolved;
   const { cluster, shape } = machine;
+  const balance =
+    metrics === undefined
+      ? null
+      : new BalanceObserver(
+          policies.map(({ options }) => options),
+          source,
+          cluster.gpusPerNode,
+          metrics.window,
+        );
   const simulated = inFile(opened.file, () =>
     simulate({
       source,
@@ -148,6 +181,7 @@ export function runOpened(
       placementMaps,
       solver,
       onStep,
+      onLayer: balance?.observe,
     }),
   );
   const { routing } = simulated;
@@ -170,6 +204,7 @@ export function runOpened(
     routing: { ...routing, notes: [...routing.notes, ...resolved.notes] },
     policies: simulated.policies,
     fastest: simulated.fastest,
+    ...(balance === null ? {} : { balance: balance.finish() }),
   };
-  return { result, latencies: simulated.latencies };
+  return { result, latencies: simulated.latencies, balance };
 }

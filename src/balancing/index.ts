@@ -1,6 +1,7 @@
 export { BatchParts, type PlannedBatch } from './batch-parts.js';
 export { dispatchRules } from './dispatch/index.js';
 export { historyRules } from './history/index.js';
+export { InstanceLoads } from './instance-loads.js';
 export { LayerLoads, LayerWork, QUANTISED, SHIPPED } from './layer-work.js';
 export { slotsByGpu, type Placement } from './placement.js';
 export { placementRules } from './placements/index.js';
@@ -9,11 +10,12 @@ export { mapFormats, readPlacementMap } from './maps/index.js';
 export type { PlacementMap } from './maps/placement-map.js';
 export type { MilpSolver } from './milp-solver.js';
 export { movementRules } from './movement/index.js';
-export type { BackgroundMove, LayerPlan, PlacementMove, WeightTransfers } from './plan.js';
+export type { BackgroundMove, LayerPlan, PlacementMove, Planning, WeightTransfers } from './plan.js';
 export { planLayer, planSettingSchema, type PlannedLayer, type PlanSetting } from './plan-layer.js';
 export { policyLabel } from './policies/label.js';
 export {
   isYardstick,
+  oracleOf,
   policies,
   policyOf,
   traitsOf,

@@ -140,6 +140,19 @@ export interface SharedWork {
   copies: Int32Array;
 }
 
+/** A new placement of a layer that was planned in a step, or, in the first one, before the run. */
+export interface Planning {
+  /** Host seconds of this layer's share of the plan. */
+  seconds: number;
+  /** The step waits for the plan; else it is made beside steps. */
+  stalls: boolean;
+  /**
+   * γ of the GPUs' loads that the plan expects: of the loads that it knows, every expert's shared evenly by its
+   * instances; null where the policy does not say.
+   */
+  expected: number | null;
+}
+
 /** What a policy decides for one layer of one step. */
 export interface LayerPlan {
   placement: Placement;
@@ -157,6 +170,8 @@ export interface LayerPlan {
   move: PlacementMove | null;
   /** Weights of a coming placement that travel beside this step; null: none. */
   background: BackgroundMove | null;
+  /** Set in the step in which a new placement is planned. */
+  planning: Planning | null;
   /** True where the policy looked at the batch and left it to standard EP. */
   gated: boolean;
   /** True for the anchor `balanced`: equal loads and uniform traffic whatever the routing. */
@@ -173,6 +188,7 @@ export function homePlan(placement: Placement): LayerPlan {
     drop: null,
     move: null,
     background: null,
+    planning: null,
     gated: false,
     uniform: false,
   };

@@ -2,8 +2,10 @@ import { Command, CommanderError } from '@commander-js/extra-typings';
 import { SchedulerError } from '../submit-sweep.js';
 import { VERSION } from '../version.js';
 import { BackendError } from '../measure/index.js';
+import { adviseCommand } from './commands/advise.js';
 import { calibrateCommand } from './commands/calibrate.js';
 import { diffCommand } from './commands/diff.js';
+import { explainCommand } from './commands/explain.js';
 import { initCommand } from './commands/init.js';
 import { listCommand } from './commands/list.js';
 import { planCommand } from './commands/plan.js';
@@ -39,6 +41,8 @@ export async function main(args: readonly string[]): Promise<number> {
     planCommand,
     listCommand,
     initCommand,
+    explainCommand,
+    adviseCommand,
     diffCommand,
     traceCommand,
     calibrateCommand,

@@ -1,4 +1,4 @@
-export { addCriticalSeconds } from './critical-path.js';
+export { addCriticalSeconds, criticalBefore, criticalEnd } from './critical-path.js';
 export { EventQueue } from './event-queue.js';
 export { Executor } from './executor.js';
 export type { Fabric } from './fabric.js';

@@ -43,6 +43,8 @@ export interface TaskGraph {
   /** The fabric's transfer of each task, or −1 for a task of given duration. */
   transferOf: Int32Array;
   labels: Int32Array;
+  /** Owner of the stream that each task runs on; −1 for a task on several streams or on one without an owner. */
+  owners: Int32Array;
   /** Ledger account of each buffer. */
   accounts: Int32Array;
   /** Number of tasks that read each buffer (≥ 1). */
@@ -59,8 +61,11 @@ export class TaskGraphBuilder {
   private readonly predecessors: number[][] = [];
   private readonly lastOnStream: number[] = [];
   private readonly accounts: number[] = [];
+  private readonly streamOwners: number[] = [];
 
-  addStream(): number {
+  /** @param owner caller's number of whom the stream belongs to, e.g. its GPU; kept by task in `TaskGraph.owners` */
+  addStream(owner = -1): number {
+    this.streamOwners.push(owner);
     return this.lastOnStream.push(-1) - 1;
   }
 
@@ -128,6 +133,9 @@ export class TaskGraphBuilder {
       reads,
       transferOf: Int32Array.from(tasks, (task) => task.transfer ?? -1),
       labels: Int32Array.from(tasks, (task) => task.label ?? 0),
+      owners: Int32Array.from(tasks, ({ streams }) =>
+        streams.length === 1 ? this.streamOwners[streams[0]] : -1,
+      ),
       accounts: Int32Array.from(this.accounts),
       readers,
     };

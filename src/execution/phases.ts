@@ -19,6 +19,7 @@ export const PHASES = [
   'unpermute',
   'head',
   'move',
+  'replan',
 ] as const;
 
 export type Phase = (typeof PHASES)[number];
@@ -34,6 +35,7 @@ export const TIME_SOURCES = [
   'copies',
   'network',
   'movement',
+  'planning',
   'host',
   'attention and dense',
 ] as const;
@@ -41,8 +43,8 @@ export const TIME_SOURCES = [
 export type TimeSource = (typeof TIME_SOURCES)[number];
 
 /**
- * Expert kernels; copies and gathers on a GPU, and the router with its top-k; links; new placements, over any link; launches, reads and plans; and
- * what of the model is no MoE layer.
+ * Expert kernels; copies and gathers on a GPU, and the router with its top-k; links; new placements, over any link, and
+ * planning them; launches, reads and plans of a batch; and what of the model is no MoE layer.
  */
 export const SOURCE_OF_PHASE: Readonly<Record<Phase, TimeSource>> = {
   dense: 'attention and dense',
@@ -64,4 +66,5 @@ export const SOURCE_OF_PHASE: Readonly<Record<Phase, TimeSource>> = {
   unpermute: 'copies',
   head: 'attention and dense',
   move: 'movement',
+  replan: 'planning',
 };

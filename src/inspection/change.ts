@@ -1,12 +1,6 @@
+import { loadStatistics } from '../metrics/index.js';
 import { randomStream, shuffle } from '../routing/index.js';
-import {
-  correlation,
-  groupLoads,
-  loadStatistics,
-  meanOf,
-  medianOf,
-  shareDistance,
-} from './load-statistics.js';
+import { correlation, groupLoads, meanOf, medianOf, shareDistance } from './load-statistics.js';
 import type { Loads, Observed } from './observe.js';
 
 /** How the load changes over time. */

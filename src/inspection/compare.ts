@@ -1,12 +1,6 @@
+import { loadStatistics } from '../metrics/index.js';
 import type { Trace } from '../routing/index.js';
-import {
-  correlation,
-  groupLoads,
-  loadStatistics,
-  meanOf,
-  medianOf,
-  shareDistance,
-} from './load-statistics.js';
+import { correlation, groupLoads, meanOf, medianOf, shareDistance } from './load-statistics.js';
 import { observe, type Loads, type Observed } from './observe.js';
 import { estimateOf, replicates, type Estimate } from './resample.js';
 

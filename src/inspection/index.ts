@@ -1,5 +1,4 @@
 export type { BatchSkew } from './batches.js';
-export { loadStatistics } from './load-statistics.js';
 export { inspectTrace, type Inspection, type Level } from './inspect.js';
 export type { Estimate } from './resample.js';
 export { compareTraces, type Comparison } from './compare.js';

@@ -1,15 +1,8 @@
-import { floorOfSkew } from '../metrics/index.js';
+import { floorOfSkew, loadStatistics, statisticNames, type LoadStatistics } from '../metrics/index.js';
 import type { Trace } from '../routing/index.js';
 import { batchSkews, type BatchSkew } from './batches.js';
 import { domainEffect, driftOf, type DomainEffect, type Drift } from './change.js';
-import {
-  groupLoads,
-  loadStatistics,
-  meanOf,
-  medianOf,
-  statisticNames,
-  type LoadStatistics,
-} from './load-statistics.js';
+import { groupLoads, meanOf, medianOf } from './load-statistics.js';
 import { observe, type Observed } from './observe.js';
 import { estimateOf, replicates, type Estimate } from './resample.js';
 

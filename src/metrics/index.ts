@@ -1,5 +1,13 @@
 export { LayerBound } from './bound.js';
 export { effectiveSize, variesBetweenSteps } from './effective-size.js';
+export {
+  balanceMetrics,
+  BalanceSeries,
+  type Balance,
+  type BalanceMetric,
+  type BalanceValues,
+} from './balance/index.js';
+export { loadStatistics, statisticNames, type LoadStatistics } from './load-statistics.js';
 export { meanInterval, type Interval } from './mean-interval.js';
 export { pairedRatio, resampledRatio, type Ratio } from './paired-ratio.js';
 export { summariseLatency, type LatencySummary } from './quantiles.js';

@@ -1,5 +1,8 @@
+export { adviceText } from './advice.js';
+export { balanceText } from './balance.js';
 export { comparison } from './comparison.js';
 export { diffResults } from './diff.js';
+export { explanationText } from './explanation.js';
 export { heatMapSvg } from './heat-map-svg.js';
 export { inspectionText } from './inspection.js';
 export { profileText } from './profile.js';

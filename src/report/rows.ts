@@ -1,6 +1,6 @@
 import { stringify } from 'csv-stringify/sync';
 import { policyLabel } from '../balancing/index.js';
-import type { PolicyResult, Result } from '../simulation/index.js';
+import type { BalanceObserver, PolicyResult, Result } from '../simulation/index.js';
 import { lossOf } from './verdict.js';
 
 /** What stands in a column. */
@@ -84,16 +84,28 @@ export function resultCsv(results: readonly Result[]): string {
 }
 
 /**
+/**
  * One row per (step, layer), in scope `model` per step, and a column of seconds per policy.
  * @param latencies by policy, [step · layers + layer], or [step]
+ * @param balance adds balance metrics of every layer, in scope `layer`
  */
-export function stepsCsv(result: Result, latencies: readonly Float64Array[]): string {
-  const layers = result.scenario.scope === 'model' ? ['all'] : result.routing.layers;
-  const columns = ['step', 'layer', ...result.policies.map(({ policy }) => policyLabel(policy))];
-  const rows = Array.from(latencies[0], (_, i) => [
-    Math.floor(i / layers.length),
-    layers[i % layers.length],
-    ...latencies.map((series) => series[i]),
-  ]);
+export function stepsCsv(
+  result: Result,
+  latencies: readonly Float64Array[],
+  balance: BalanceObserver | null,
+): string {
+  const whole = result.scenario.scope === 'model';
+  const layers = whole ? ['all'] : result.routing.layers;
+  const columns = [
+    'step',
+    'layer',
+    ...result.policies.map(({ policy }) => policyLabel(policy)),
+    ...((!whole && balance?.layerColumns) || []),
+  ];
+  const rows = Array.from(latencies[0], (_, i) => {
+    const [step, layer] = [Math.floor(i / layers.length), i % layers.length];
+    const values = (!whole && balance?.layerValues(step, layer)) || [];
+    return [step, layers[layer], ...latencies.map((series) => series[i]), ...values];
+  });
   return stringify([columns, ...rows]);
 }

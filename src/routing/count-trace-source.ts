@@ -25,13 +25,17 @@ export function countTraceSource(trace: CountTrace, spec: ReplaySpec): RoutingSo
   const calibrationSteps = countCalibrationSteps(trace, spec.calibrationShare);
   const mixed = trace.steps.some(({ phase }) => phase !== undefined);
   const isReplayed = ({ phase }: CountedStep) => !mixed || spec.phase === null || phase === spec.phase;
-  const recorded = trace.steps.slice(calibrationSteps);
+  const [from, to] = spec.part ?? [0, 1];
+  const recorded = trace.steps.slice(
+    Math.max(calibrationSteps, Math.ceil(from * trace.steps.length)),
+    Math.ceil(to * trace.steps.length),
+  );
   const steps = recorded.filter(isReplayed);
   if (steps.length === 0)
     throw new TraceError(
       '',
-      `${trace.steps.length} recorded steps, all in the calibration part or of another phase`,
-      'a smaller calibrationShare, another phase, or a longer recording',
+      `${trace.steps.length} recorded steps, all in the calibration part, outside the part to replay, or of another phase`,
+      'a smaller calibrationShare, another part or phase, or a longer recording',
     );
   const count = spec.steps ?? steps.length;
   if (count > steps.length) {

@@ -19,6 +19,8 @@ export interface ReplaySpec {
   padding: boolean;
   /** Replay only the tokens (or steps) of this phase; null: of both. */
   phase: Phase | null;
+  /** Replay only this part of the recording, in shares of its tokens (or steps); null: all. */
+  part?: readonly [from: number, to: number] | null;
   /** Share of the tokens (or steps) that goes to calibration and is not replayed; 0 where nobody asks. */
   calibrationShare: number;
   seed: number | string;
@@ -166,10 +168,11 @@ class Collector {
   }
 }
 
-/** Tokens up to `end` are for calibration; `sequences` are those after it. */
+/** Tokens up to `end` are for calibration; `sequences` are those after it that are replayed. */
 interface Split {
-  /** First token that is replayed. */
+  /** First token that is replayed, and the one after the last. */
   end: number;
+  until: number;
   sequences: Sequence[] | null;
   /** Tokens after `end` that are replayed. */
   tokens: number;
@@ -188,7 +191,7 @@ function filterOf(
 }
 
 function leftOutNotes(trace: TokenTrace, { padding, phase }: ReplaySpec, split: Split): string[] {
-  const all = trace.tokens - split.end;
+  const all = split.until - split.end;
   if (split.tokens === all) return [];
   const reasons = [
     ...(trace.padding && !padding ? ["padding (padding: 'include' replays it)"] : []),
@@ -200,12 +203,20 @@ function leftOutNotes(trace: TokenTrace, { padding, phase }: ReplaySpec, split: 
 /** Cuts the first share of the tokens off, in whole sequences (steps where batches were recorded). */
 function splitCalibration(trace: TokenTrace, spec: ReplaySpec): Split {
   const share = spec.calibrationShare;
-  const end = calibrationEnd(trace, share);
+  const end = Math.max(calibrationEnd(trace, share), partStart(trace, spec.part?.[0] ?? 0));
+  const until = partStart(trace, spec.part?.[1] ?? 1);
   const replayed = filterOf(trace, spec);
-  let tokens = trace.tokens - end;
+  let tokens = Math.max(0, until - end);
   if (replayed !== null) {
     tokens = 0;
-    for (let token = end; token < trace.tokens; token++) if (replayed(token)) tokens++;
+    for (let token = end; token < until; token++) if (replayed(token)) tokens++;
+  }
+  if (tokens === 0 && end < trace.tokens && end >= until) {
+    throw new TraceError(
+      'part',
+      `${JSON.stringify(spec.part)}, of which nothing is left after calibration on share ${share}`,
+      'a later part, or a smaller calibrationShare',
+    );
   }
   if (tokens === 0) {
     const why = end >= trace.tokens ? `all in the calibration part (share ${share})` : 'all of them left out';
@@ -220,9 +231,16 @@ function splitCalibration(trace: TokenTrace, spec: ReplaySpec): Split {
   const starts = trace.sequenceStarts;
   const sequences: Sequence[] = [];
   for (let i = 0; starts !== null && i + 1 < starts.length; i++) {
-    if (starts[i] >= end) pushKept(starts[i], starts[i + 1], replayed, sequences);
+    if (starts[i] >= end && starts[i] < until) pushKept(starts[i], starts[i + 1], replayed, sequences);
   }
-  return { end, sequences: starts === null ? null : sequences, tokens };
+  return { end, until, sequences: starts === null ? null : sequences, tokens };
+}
+
+/** The token that a part begins with, at the start of a sequence (or step) where there are any. */
+function partStart({ tokens, sequenceStarts, batches }: TokenTrace, share: number): number {
+  const wanted = share * tokens;
+  const starts = batches?.starts ?? sequenceStarts;
+  return starts ? (starts.find((start) => start >= wanted) ?? tokens) : Math.round(wanted);
 }
 
 /** Adds the runs of replayed tokens from `start` to `end`. */
@@ -315,7 +333,7 @@ function batchedSteps(trace: TokenTrace, split: Split, spec: ReplaySpec): Steps 
 /** Tokens of a recording without sequences: each one of its own where they are drawn anew, else in runs. */
 function withoutSequences(trace: TokenTrace, split: Split, spec: ReplaySpec): Sequence[] {
   const runs: Sequence[] = [];
-  pushKept(split.end, trace.tokens, filterOf(trace, spec), runs);
+  pushKept(split.end, split.until, filterOf(trace, spec), runs);
   if (!spec.resample) return runs;
   return runs.flatMap(([start, end]) =>
     Array.from({ length: end - start }, (_, i) => [start + i, start + i + 1] as const),
@@ -388,7 +406,7 @@ function recordedSteps(trace: TokenTrace, split: Split, spec: ReplaySpec): Steps
   const recorded: number[] = [];
   let firstTokens = 0;
   for (let step = 0; step + 1 < starts.length; step++) {
-    if (starts[step] < split.end) continue;
+    if (starts[step] < split.end || starts[step] >= split.until) continue;
     const left = replayed === null ? starts[step + 1] - starts[step] : tokensOf(step).length;
     if (left === 0) continue;
     if (recorded.length === 0) firstTokens = left;

@@ -1,3 +1,4 @@
+export { engines, type Engine } from './engines.js';
 export { describeIssue, pathText, show, type DescribedIssue } from './describe-issue.js';
 export { parseInput, parsePath, parsePolicy, parseScenario, setPath, setValue } from './parse.js';
 export {

@@ -3,7 +3,7 @@ import { clusterPresets, gpuPresets } from '../hardware/index.js';
 import { modelPresets } from '../model/index.js';
 import { describeIssue, pathText, show } from './describe-issue.js';
 import { ScenarioError } from './scenario-error.js';
-import { policySchema, scenarioJsonSchema, scenarioSchema, type Scenario } from './schema.js';
+import { defaultRuntime, policySchema, scenarioJsonSchema, scenarioSchema, type Scenario } from './schema.js';
 
 /**
  * Checks a scenario and fills in its defaults.
@@ -11,7 +11,8 @@ import { policySchema, scenarioJsonSchema, scenarioSchema, type Scenario } from 
  * @throws ScenarioError
  */
 export function parseScenario(input: unknown, file: string): Scenario {
-  return parseInput(scenarioSchema, input, file, scenarioJsonSchema);
+  const scenario = parseInput(scenarioSchema, input, file, scenarioJsonSchema);
+  return { ...scenario, runtime: scenario.runtime ?? defaultRuntime(scenario) };
 }
 
 /**

@@ -409,7 +409,7 @@ function checkTraceModel({ header }: Trace, shape: MoeShape, file: string, { pat
 
 function resolveTrace(
   { workload, seed, scope }: Scenario,
-  { path, batching, resample, padding, phase: only }: TraceOptions,
+  { path, batching, resample, padding, phase: only, part }: TraceOptions,
   file: string,
   { cluster, shape }: Machine,
   policies: ResolvedScenario['policies'],
@@ -455,6 +455,7 @@ function resolveTrace(
     resample,
     padding: padding === 'include',
     phase: only ?? null,
+    part: part ?? null,
     calibrationShare: Math.max(...policies.map(({ options }) => policyOf(options).calibrationShare(options))),
     seed,
   };

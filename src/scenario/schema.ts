@@ -4,6 +4,7 @@ import { runtimes, type RuntimeOptions } from '../execution/index.js';
 import { clusterPresets, clusterSchema } from '../hardware/index.js';
 import { modelPresets, shapeOverridesSchema, shapeSchema } from '../model/index.js';
 import { batchingKinds, generators, phases, type GeneratorOptions } from '../routing/index.js';
+import { engines } from './engines.js';
 
 type Names = [string, ...string[]];
 
@@ -39,8 +40,15 @@ const cluster = z
 
 const runtime = z
   .union([z.enum(runtimeNames), union<RuntimeOptions>('preset', runtimes)])
-  .default(runtimeNames[0])
-  .describe("A preset's name, or a preset with options.");
+  .optional()
+  .describe(`A preset's name, or a preset with options; default: that of the engine, or ${runtimeNames[0]}.`);
+
+const engine = z
+  .enum(engines.map(({ name }) => name))
+  .optional()
+  .describe(
+    'Take the runtime of this engine where none is given; its balancer is the policy of the same name.',
+  );
 
 export type TraceOptions = z.output<typeof trace>;
 
@@ -67,6 +75,14 @@ const trace = z.strictObject({
     .optional()
     .describe(
       'Replay only the steps or tokens of this phase, where the recording mixes them; default: both.',
+    ),
+  part: z
+    .tuple([z.number().min(0).max(1), z.number().min(0).max(1)])
+    .refine(([from, to]) => from < to, 'two shares, the first below the second')
+    .optional()
+    .describe(
+      'Replay only this part of the recording, [from, to] in shares of its tokens, in whole sequences (or steps); ' +
+        'default: all after what policies calibrate on. Calibration takes its share from the start either way.',
     ),
 });
 
@@ -143,6 +159,7 @@ export const scenarioSchema = z.strictObject({
   name: z.string().min(1).max(200).optional(),
   model,
   cluster,
+  engine,
   runtime,
   workload,
   policies: z.array(policySchema).min(1).max(100),
@@ -168,7 +185,15 @@ export const scenarioSchema = z.strictObject({
 });
 
 export type ScenarioInput = z.input<typeof scenarioSchema>;
-export type Scenario = z.output<typeof scenarioSchema>;
+export type Scenario = z.output<typeof scenarioSchema> & { runtime: RuntimeName | RuntimeOptions };
+
+/** The runtime of a scenario that names none. */
+export function defaultRuntime({
+  engine: name,
+  workload: { phase },
+}: z.output<typeof scenarioSchema>): RuntimeName {
+  return engines.find((known) => known.name === name)?.runtime[phase] ?? runtimeNames[0];
+}
 
 /** The JSON Schema that editors complete scenarios from. */
 export function scenarioJsonSchema(): object {

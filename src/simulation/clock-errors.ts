@@ -58,6 +58,7 @@ const LINK: Known = { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.link) };
 const DENSE: Known = { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.dense) };
 const COPIES: Known = { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.copies) };
 const MOVEMENT: Known = { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.movement) };
+const PLANNING: Known = { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.planning) };
 const SKEWED_TRAFFIC = spreadOf(ASSUMED_RANGES.skewedTraffic);
 
 /**
@@ -100,6 +101,7 @@ export class ClockErrors {
       part('copies', this.copies),
       part('network', this.linkError(exposure.exchangeBytes)),
       part('movement', MOVEMENT),
+      part('planning', PLANNING),
       part('host', this.host),
       part('attention and dense', DENSE),
       {
@@ -124,6 +126,7 @@ export class ClockErrors {
       common('host', this.host),
       common('attention and dense', DENSE),
       sharedErrorSpread(skewedTraffic(a), sharesA.network, skewedTraffic(b), sharesB.network),
+      common('planning', PLANNING),
     ];
   }
 

@@ -7,6 +7,10 @@ export type {
   RoutingSummary,
   Verdict,
 } from './result.js';
+export { BalanceObserver, type BalanceReport, type PolicyBalance } from './balance-observer.js';
+export { Explainer } from './explainer.js';
+export type { Explanation, HotInstance, PolicyExplanation, Prediction, Rebalance } from './explanation.js';
+export type { LayerObserver, LayerPosition, TaskObserver } from './pass.js';
 export {
   checkPolicies,
   firstPlacements,

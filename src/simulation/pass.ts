@@ -1,6 +1,6 @@
 import { contiguous, LayerLoads } from '../balancing/index.js';
 import { skewFrom, skewOf, type Skew } from '../metrics/index.js';
-import type { RoutingSource } from '../routing/index.js';
+import type { LayerBatch, RoutingSource } from '../routing/index.js';
 import type { PolicyRun } from './policy-run.js';
 import type { Stragglers } from './stragglers.js';
 import type { WholeStep } from './whole-step.js';
@@ -21,6 +21,21 @@ export interface Pass {
   tokens: number;
 }
 
+/** Which layer was simulated. Reused from layer to layer. */
+export interface LayerPosition {
+  /** Index of the policy. */
+  policy: number;
+  /** Among the steps that count; negative in those before. */
+  step: number;
+  batch: LayerBatch;
+}
+
+/** Looks at every layer right after it was simulated: its plan, work, tasks and seconds. */
+export type LayerObserver = (run: PolicyRun, base: LayerLoads, seconds: number, at: LayerPosition) => void;
+
+/** Looks at the tasks of a layer right after they ran, which count as those of so many layers of the model. */
+export type TaskObserver = (run: PolicyRun, at: LayerPosition, layers: number) => void;
+
 /** How to go over the steps. */
 export interface PassOptions {
   /** Steps before those that count. */
@@ -31,15 +46,15 @@ export interface PassOptions {
   /** null where all GPUs run as the profile says. */
   stragglers: Stragglers | null;
   onStep: () => void;
-  /** Called after every simulated layer. */
-  onLayer?: (run: PolicyRun, base: LayerLoads, seconds: number) => void;
+  onLayer?: LayerObserver;
+  onTasks?: TaskObserver;
 }
 
 /** Takes all policies through the steps of a source: every layer of every step, one policy after another. */
 export function runPass(
   runs: readonly PolicyRun[],
   source: RoutingSource,
-  { warmup, seed, whole, stragglers, onStep, onLayer }: PassOptions,
+  { warmup, seed, whole, stragglers, onStep, onLayer, onTasks }: PassOptions,
 ): Pass {
   const layers = source.layerIds.length;
   const { gpus, experts } = source;
@@ -56,6 +71,8 @@ export function runPass(
     expertBefore: { maxOverMean: 0, coefficientOfVariation: 0 },
     tokens: 0,
   };
+  const position = { policy: 0, step: 0 } as LayerPosition;
+  const afterTasks = onTasks && ((times: number) => onTasks(runs[position.policy], position, times));
   const stream = source.start();
   for (let step = stream.next(); step !== null; step = stream.next()) {
     const at = step.step - warmup;
@@ -75,12 +92,15 @@ export function runPass(
       }
       const slowdown = stragglers?.of(step.step, batch.layer) ?? null;
       for (let i = 0; i < runs.length; i++) {
-        const seconds = runs[i].run(step, batch, base, seed, slowdown);
+        position.policy = i;
+        position.step = at;
+        position.batch = batch;
+        const seconds = runs[i].run(step, batch, base, seed, slowdown, afterTasks);
         if (at >= 0) {
           byLayer[i][at * layers + batch.layer] = seconds / standsFor;
           if (whole !== null) pass.latencies[i][at] += seconds;
         } else pass.transient[i] += seconds;
-        onLayer?.(runs[i], base, seconds);
+        onLayer?.(runs[i], base, seconds, position);
       }
     }
     if (whole !== null) finish(runs, pass, at, stragglers?.of(step.step, layers) ?? null);

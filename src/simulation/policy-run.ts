@@ -33,6 +33,7 @@ import { Totals } from './totals.js';
 import { ALONE, type WholeStep } from './whole-step.js';
 
 const MOVE = PHASES.indexOf('move');
+const REPLAN = PHASES.indexOf('replan');
 const HEAD = PHASES.indexOf('head');
 
 /** One policy on its own machine: state, network, memory and what it has cost so far. */
@@ -159,6 +160,7 @@ export class PolicyRun {
    * Simulates one layer of one step; returns its seconds, or in scope `model` those of all layers that it stands for.
    * @param seed of the run
    * @param slowdown how many times as long each GPU's kernels take; null: 1
+   * @param onTasks called after the tasks of a layer ran, with how many layers of the model they count as
    */
   run(
     step: RoutingStep,
@@ -166,6 +168,7 @@ export class PolicyRun {
     base: LayerLoads,
     seed: number | string,
     slowdown: Float64Array | null = null,
+    onTasks?: (layers: number) => void,
   ): number {
     const { policy, totals } = this;
     this.ledger.tag = step.step * this.setting.layers + batch.layer;
@@ -191,6 +194,14 @@ export class PolicyRun {
       totals.critical[MOVE] += layers * moved.seconds;
       totals.weightBytes += layers * moved.bytes;
     }
+    if (plan.planning) {
+      const planning = layers * plan.planning.seconds;
+      totals.phases[REPLAN] += planning * this.machine.cluster.gpus;
+      if (plan.planning.stalls) {
+        seconds += planning;
+        totals.critical[REPLAN] += planning;
+      }
+    }
     this.residency.apply(plan.placement, 0, this.whole === null ? 0 : batch.layer);
     for (let gpu = 0; this.whole !== null && gpu < base.gpus; gpu++) {
       this.memory!.pulse(gpu, this.whole.workspace[gpu]);
@@ -203,7 +214,10 @@ export class PolicyRun {
     this.lastBound = 0;
     for (const stretch of stretches) {
       const leading = plan.shared ? withoutShared(stretch.leading) : stretch.leading;
-      const took = this.batchRun.run(planned, leading, draws, () => this.accountWave(stretch.layers));
+      const took = this.batchRun.run(planned, leading, draws, () => {
+        this.accountWave(stretch.layers);
+        onTasks?.(stretch.layers);
+      });
       seconds += stretch.layers * took;
       if (this.bound) {
         this.lastBound +=

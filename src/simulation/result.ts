@@ -1,6 +1,7 @@
 import type { PolicyOptions } from '../balancing/index.js';
 import type { LayerCategory, MemoryCategory, Phase } from '../execution/index.js';
 import type { LatencySummary, ShareInterval, Skew } from '../metrics/index.js';
+import type { BalanceReport } from './balance-observer.js';
 import type { Basis, ErrorSource } from './clock-errors.js';
 
 /** Whether a policy's peak fits: also with what a caching allocator holds, or only just. */
@@ -193,4 +194,6 @@ export interface Result {
   routing: RoutingSummary;
   policies: PolicyResult[];
   fastest: Fastest | null;
+  /** Every definition of balance, where asked for. */
+  balance?: BalanceReport;
 }

@@ -19,7 +19,7 @@ import { ClockErrors } from './clock-errors.js';
 import { Intervals } from './intervals.js';
 import { outOfMemoryOf, peakMemoryOf } from './memory-summary.js';
 import { modelMemoryOf } from './model-memory.js';
-import { runPass } from './pass.js';
+import { runPass, type LayerObserver, type TaskObserver } from './pass.js';
 import { fastestOf, policyResult } from './policy-result.js';
 import { PolicyRun } from './policy-run.js';
 import { affordableReplicates, replicateMeans, Sampling } from './replicates.js';
@@ -53,8 +53,10 @@ export interface SimulationSpec {
   solver?: MilpSolver | null;
   /** Called after every step with the number of steps done and of all steps, replicates included. */
   onStep?: (done: number, of: number) => void;
-  /** Called after every simulated layer; for tests and recorders. */
-  onLayer?: (run: PolicyRun, base: LayerLoads, seconds: number) => void;
+  /** Called after every simulated layer, of replicates apart. */
+  onLayer?: LayerObserver;
+  /** Called after the tasks of every simulated layer. */
+  onTasks?: TaskObserver;
 }
 
 export interface SimulationResult {
@@ -125,7 +127,8 @@ export function simulate(spec: SimulationSpec): SimulationResult {
     : 0;
   const onStep = progressOf(spec, replicates > 1 ? replicates : 0);
 
-  const pass = runPass(runs, source, { warmup, seed, whole, stragglers, onStep, onLayer: spec.onLayer });
+  const { onLayer, onTasks } = spec;
+  const pass = runPass(runs, source, { warmup, seed, whole, stragglers, onStep, onLayer, onTasks });
   const counted = runs.map((run) => ({
     totals: run.totals,
     peakMemory: peakMemoryOf(run),

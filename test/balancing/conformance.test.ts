@@ -40,6 +40,13 @@ const variants: Record<PolicyOptions['kind'], object[]> = {
     ...dispatchRules.map(({ kind }) => ({ placement: 'eplb', dispatch: kind })),
     ...dispatchRules.map(({ kind }) => ({ placement: { kind: 'contiguous', slots: 19 }, dispatch: kind })),
   ],
+  vllm: [
+    { slots: 24 },
+    { history: { kind: 'window', interval: 2, steps: 2 }, movement: 'blocking', slots: 24 },
+  ],
+  sglang: [{ slots: 24, history: { kind: 'window', interval: 2, steps: 2 } }],
+  'tensorrt-llm': [{ slots: 32 }],
+  'vllm-ascend': [{ history: { kind: 'window', interval: 2 }, movement: 'blocking' }],
   llep: [
     { imbalanceThreshold: 0, minTokensPerGemm: 1 },
     { imbalanceThreshold: 0, minTokensPerGemm: 4, alpha: 1.2 },

@@ -5,6 +5,7 @@ import { alignSlots } from '../../src/balancing/movement/align-slots.js';
 import { changedSlots } from '../../src/balancing/movement/changed-slots.js';
 import { placementOf, slotsByGpu } from '../../src/balancing/placement.js';
 import { contiguous } from '../../src/balancing/placements/contiguous.js';
+import type { Planning } from '../../src/balancing/plan.js';
 import type { PolicySetting } from '../../src/balancing/policy.js';
 
 describe('slot alignment', () => {
@@ -125,7 +126,7 @@ function run(change: object, steps: number, layers = 2) {
   };
   expect(policy.refusal(options, setting)).toBeNull();
   let state = policy.start(options, setting);
-  const seen: { hottest: number; moved: number; beside: number }[][] = [];
+  const seen: { hottest: number; moved: number; beside: number; planning: Planning | null }[][] = [];
   for (let step = 0; step < steps; step++) {
     seen.push(
       Array.from({ length: layers }, (_, layer) => {
@@ -135,7 +136,7 @@ function run(change: object, steps: number, layers = 2) {
         const view = { step, layer, counts, loads, tokensBySource: null, tokens: null, seed: 1 };
         const decided = policy.decide(state, view);
         state = decided.state;
-        const { placement, move, background } = decided.plan;
+        const { placement, move, background, planning } = decided.plan;
         const instances = Array.from(
           { length: 8 },
           (__, e) => placement.firstInstance[e + 1] - placement.firstInstance[e],
@@ -144,6 +145,7 @@ function run(change: object, steps: number, layers = 2) {
           hottest: instances.indexOf(Math.max(...instances)),
           moved: move?.loads.length ?? 0,
           beside: background?.share ?? 0,
+          planning,
         };
       }),
     );
@@ -211,6 +213,47 @@ describe('when placements come into force', () => {
     // have 1.5, 2.5, 2.5 and 1.5 experts' worth of it: mean/max is 0.8.
     expect(rule(0.79).seen[8][0].moved).toBe(0);
     expect(rule(0.81).seen[8][0].moved).toBeGreaterThan(0);
+  });
+});
+
+describe('what a plan costs', () => {
+  const planned = (change: object, steps = 4) =>
+    run({ history: { kind: 'window', steps: 1, interval: 3 }, ...change }, steps).seen.map((step) =>
+      step.map(({ planning }) => planning),
+    );
+
+  it('6 µs per expert of a layer, and every layer its share of what all take together', () => {
+    const plain = planned({});
+    expect(plain.slice(0, 3).flat()).toEqual([null, null, null, null, null, null]);
+    for (const planning of plain[3]) expect(planning!.seconds).toBeCloseTo(8 * 6e-6, 12);
+    const [[, own]] = planned({
+      movement: { kind: 'blocking', planSeconds: 0.1, planSecondsPerExpert: 1e-3 },
+    }).slice(3);
+    // Four layers in the model, of which two are simulated.
+    expect(own!.seconds).toBeCloseTo(0.1 / 4 + 8e-3, 12);
+  });
+
+  it('blocking and chunked wait for it, async does not', () => {
+    const stalls = (movement: string) =>
+      planned({ movement, history: { kind: 'window', interval: 6 } }, 7)[6][0]!.stalls;
+    expect([stalls('blocking'), stalls('chunked'), stalls('async')]).toEqual([true, true, false]);
+  });
+
+  it('a limit costs nothing', () => {
+    expect(planned({ movement: 'free' })[3][0]!.seconds).toBe(0);
+    expect(planned({ history: 'oracle' })[0][0]!.seconds).toBe(0);
+    expect(
+      planned({ history: 'calibration' })
+        .flat()
+        .map((planning) => planning?.seconds ?? null),
+    ).toEqual([0, 0, null, null, null, null, null, null]);
+  });
+
+  it('says which balance it expects: all load on expert 2, whose five instances stand on all four GPUs', () => {
+    // Step 2 loads expert 2 alone, which gets the four spare slots.
+    const { expected } = planned({ placement: { kind: 'eplb', avoidDuplicates: true } })[3][0]!;
+    expect(expected).toBeGreaterThanOrEqual(1);
+    expect(expected).toBeLessThan(2);
   });
 });
 

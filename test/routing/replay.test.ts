@@ -220,6 +220,23 @@ describe('token replay', () => {
     expect(tokensByStep(source).flat().sort()).toEqual([0, 1, 2, 3, 6, 7]);
   });
 
+  it('replays a part in whole sequences: those that start in it', () => {
+    const trace = traceOf([3, 3, 6]);
+    const part = (from: number, to: number, calibrationShare = 0) =>
+      tokensByStep(
+        tokenTraceSource(trace, spec({ part: [from, to], calibrationShare, gpus: 1, tokensPerGpu: 1 })),
+      ).flat();
+    // Of twelve tokens, sequences start at 0, 3 and 6.
+    expect(part(0.25, 0.5).sort()).toEqual([3, 4, 5]);
+    expect(part(0.2, 0.3).sort()).toEqual([3, 4, 5]);
+    expect(part(0, 1)).toHaveLength(12);
+    // What is calibrated on is not replayed, whatever the part.
+    expect(part(0, 0.5, 0.2).sort()).toEqual([3, 4, 5]);
+    expect(() => part(0, 0.25, 0.5)).toThrow(
+      'part: found [0,0.25], of which nothing is left after calibration',
+    );
+  });
+
   it('says how many steps the recording holds', () => {
     expect(() => tokenTraceSource(traceOf([3, 3, 6]), spec({ steps: 9 }))).toThrow(
       'found 9 steps of 4 tokens, but after calibration the recording holds 12 tokens in 3 sequences, enough for 3 ' +

@@ -73,6 +73,9 @@ const movements: fc.Arbitrary<object | string | null> = fc.oneof(
   }),
 );
 
+/** An engine's preset plans from more steps than a small scenario has, unless it is told otherwise. */
+const engineOptions = fc.record({ history: histories, movement: movements, dispatch: dispatches });
+
 /** Options of every policy that are worth trying in small scenarios. */
 const optionsOf: Record<PolicyOptions['kind'], fc.Arbitrary<object>> = {
   ep: fc.constant({}),
@@ -121,6 +124,10 @@ const optionsOf: Record<PolicyOptions['kind'], fc.Arbitrary<object>> = {
   'fastermoe-shadow': fc.record({ breakEvenTokens: fc.constantFrom(1, 2) }),
   feplb: fc.record({ dynamicExperts: fc.constantFrom(1, 2, 4) }),
   moonep: fc.record({ spareSlots: fc.constantFrom(null, 1, 2) }),
+  vllm: engineOptions,
+  sglang: engineOptions,
+  'tensorrt-llm': engineOptions,
+  'vllm-ascend': engineOptions,
 };
 
 /** A policy with random options. */

@@ -1,7 +1,12 @@
 import { z } from 'zod';
-import { layersPerStep, sourceFields, type MovementRule } from './rule.js';
+import { layersPerStep, planningFields, sourceFields, type MovementRule } from './rule.js';
 
-const options = z.strictObject({ kind: z.literal('async'), layersPerStep, ...sourceFields });
+const options = z.strictObject({
+  kind: z.literal('async'),
+  layersPerStep,
+  ...sourceFields,
+  ...planningFields,
+});
 
 /**
  * While a step runs, the weights of one layer (or some) travel into a staging buffer and compete with its exchanges
@@ -17,6 +22,7 @@ export const asynchronous: MovementRule<z.output<typeof options>, z.input<typeof
   ahead: false,
   free: false,
   source: (chosen) => chosen,
+  planning: (chosen) => chosen,
   timing: (chosen, layer, layers) => ({
     force: Math.floor(layer / chosen.layersPerStep) + 1,
     beside: Math.ceil(layers / chosen.layersPerStep),

@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import { sourceFields, type MovementRule } from './rule.js';
+import { planningFields, sourceFields, type MovementRule } from './rule.js';
 
-const options = z.strictObject({ kind: z.literal('blocking'), ...sourceFields });
+const options = z.strictObject({ kind: z.literal('blocking'), ...sourceFields, ...planningFields });
 
 /** Everything stops while all layers move at once: vLLM without `use_async`, SGLang without chunks. */
 export const blocking: MovementRule<z.output<typeof options>, z.input<typeof options>> = {
@@ -12,5 +12,6 @@ export const blocking: MovementRule<z.output<typeof options>, z.input<typeof opt
   ahead: false,
   free: false,
   source: (chosen) => chosen,
+  planning: (chosen) => chosen,
   timing: () => ({ force: 0, beside: 0 }),
 };

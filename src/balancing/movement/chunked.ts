@@ -1,7 +1,12 @@
 import { z } from 'zod';
-import { layersPerStep, sourceFields, type MovementRule } from './rule.js';
+import { layersPerStep, planningFields, sourceFields, type MovementRule } from './rule.js';
 
-const options = z.strictObject({ kind: z.literal('chunked'), layersPerStep, ...sourceFields });
+const options = z.strictObject({
+  kind: z.literal('chunked'),
+  layersPerStep,
+  ...sourceFields,
+  ...planningFields,
+});
 
 /** A few layers move before every step, which waits for them: SGLang's `eplb_rebalance_layers_per_chunk`. */
 export const chunked: MovementRule<z.output<typeof options>, z.input<typeof options>> = {
@@ -12,5 +17,6 @@ export const chunked: MovementRule<z.output<typeof options>, z.input<typeof opti
   ahead: false,
   free: false,
   source: (chosen) => chosen,
+  planning: (chosen) => chosen,
   timing: (chosen, layer) => ({ force: Math.floor(layer / chosen.layersPerStep), beside: 0 }),
 };

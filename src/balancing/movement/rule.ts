@@ -8,6 +8,9 @@ export interface Timing {
   beside: number;
 }
 
+/** 10 ms for 26 layers of 64 experts: DeepSeek-V2-Lite in vllm#28369. */
+export const PLAN_SECONDS_PER_EXPERT = 6e-6;
+
 /** How weights travel between steps. */
 export interface MovementRule<Options = unknown, Input = unknown> {
   kind: string;
@@ -27,6 +30,25 @@ export interface MovementRule<Options = unknown, Input = unknown> {
    * @param layers MoE layers of the model
    */
   timing(options: Options, layer: number, layers: number): Timing;
+  /** Host seconds that planning a new placement takes; without them, none. */
+  planning?(options: Options): PlanningCost;
+}
+
+/** Host time of a plan. */
+export interface PlanningCost {
+  /** Of all layers of the model together. */
+  planSeconds: number;
+  /** Of every expert of every layer. */
+  planSecondsPerExpert: number;
+}
+
+/** Host seconds of one layer's share of a plan. @param layers MoE layers of the model */
+export function planSecondsOfLayer(
+  { planSeconds, planSecondsPerExpert }: PlanningCost,
+  experts: number,
+  layers: number,
+): number {
+  return planSeconds / layers + planSecondsPerExpert * experts;
 }
 
 /** Options of movements that cost something. */
@@ -39,6 +61,23 @@ export const sourceFields = {
     .boolean()
     .default(true)
     .describe('Experts that a GPU keeps stay in their slots, so that only changed slots move.'),
+};
+
+/** Options of movements whose plans take time. */
+export const planningFields = {
+  planSeconds: z
+    .number()
+    .nonnegative()
+    .default(0)
+    .describe('Host seconds of every plan, of all layers of the model together, beside those per expert.'),
+  planSecondsPerExpert: z
+    .number()
+    .nonnegative()
+    .default(PLAN_SECONDS_PER_EXPERT)
+    .describe(
+      'Host seconds of a plan per expert and layer. The default is vLLM’s planner: 10 ms for the 26 × 64 experts of ' +
+        'DeepSeek-V2-Lite (vllm#28369); before that 80 ms (48e-6); SGLang about 1 s for 58 × 256 (sglang#7879: 67e-6).',
+    ),
 };
 
 /** Option of movements that take the model's layers a few at a time. */

@@ -6,7 +6,7 @@ import type { DispatchRule } from '../dispatch/rule.js';
 import type { HistoryRule } from '../history/estimator.js';
 import { historyRules } from '../history/index.js';
 import { movementRules } from '../movement/index.js';
-import type { MovementRule } from '../movement/rule.js';
+import { planSecondsOfLayer, type MovementRule } from '../movement/rule.js';
 import { placementRules } from '../placements/index.js';
 import type { PlacementRule } from '../placements/rule.js';
 import { plainTraits, type Policy, type PolicySetting, type Refusal } from '../policy.js';
@@ -24,6 +24,8 @@ export interface Choices {
   /** Null: what the history says. */
   movement: z.output<typeof movement> | null;
   history: z.output<typeof history>;
+  /** Slots of a layer, instead of what the placement says; null: that. */
+  slots: number | null;
 }
 
 /** What a combination says of shared experts. */
@@ -38,6 +40,7 @@ type Input<Kind extends string> = { kind: Kind } & Partial<{
   movement: z.input<typeof movement> | null;
   history: z.input<typeof history>;
   sharedExperts: SharedRule;
+  slots: number | null;
 }>;
 
 /**
@@ -49,7 +52,7 @@ type Input<Kind extends string> = { kind: Kind } & Partial<{
 export function combination<Kind extends string>(
   kind: Kind,
   summary: string,
-  defaults: Choices,
+  defaults: Omit<Choices, 'slots'>,
   approximation: string | null = null,
 ): Policy<Options<Kind>, State, Input<Kind>> {
   const options = z.strictObject({
@@ -63,6 +66,12 @@ export function combination<Kind extends string>(
         'How weights move to a new placement; null: blocking, prefetch of what was predicted, free where an oracle plans.',
       ),
     history: history.default(defaults.history).describe('What placements are planned from, and when.'),
+    slots: z
+      .int()
+      .min(1)
+      .nullable()
+      .default(null)
+      .describe('Slots of a layer: short for those of the placement; null: what that says.'),
     sharedExperts: z
       .enum(sharedRules)
       .default('none')
@@ -108,7 +117,7 @@ export function combination<Kind extends string>(
       noSharedExperts(chosen, setting) ?? refusalOf(chosen, rulesOf(chosen), defaults, setting),
     notes: (chosen, setting) => [
       ...(approximation === null ? [] : [`${kind}: approximation; ${approximation}`]),
-      ...notesOf(kind, rulesOf(chosen)),
+      ...notesOf(kind, rulesOf(chosen), setting),
       ...placementNotes(rulesOf(chosen), setting),
       ...sharedNotes(kind, chosen),
     ],
@@ -117,10 +126,20 @@ export function combination<Kind extends string>(
   };
 }
 
-function rulesOf({ placement: where, dispatch: who, movement: how, history: from }: Choices): Rules {
+/** The chosen placement with the slots that were asked for beside it; slots say themselves whether there are replicas. */
+function placementOf({ placement: where, slots }: Choices): Rules['placement'] {
+  const chosen = chosenOf(placementRules as unknown as readonly PlacementRule[], where);
+  if (slots === null) return chosen;
+  const { reorderOnly: _, ...options } = chosen.options as { reorderOnly?: boolean };
+  const parsed = chosen.rule.options.safeParse({ ...options, slots });
+  return parsed.success ? { rule: chosen.rule, options: parsed.data } : chosen;
+}
+
+function rulesOf(choices: Choices): Rules {
+  const { dispatch: who, movement: how, history: from } = choices;
   const known = chosenOf(historyRules as unknown as readonly HistoryRule[], from);
   return {
-    placement: chosenOf(placementRules as unknown as readonly PlacementRule[], where),
+    placement: placementOf(choices),
     dispatch: chosenOf(dispatchRules as unknown as readonly DispatchRule[], who),
     movement: chosenOf(movementRules as unknown as readonly MovementRule[], how ?? known.rule.movement),
     history: known,
@@ -137,9 +156,15 @@ function noSharedExperts(chosen: SharedChoice, { sharedExperts = 0 }: PolicySett
 }
 
 /** The first choice that can't work here, alone or beside the others. */
-function refusalOf(chosen: Choices, rules: Rules, defaults: Choices, setting: PolicySetting): Refusal | null {
+function refusalOf(
+  chosen: Choices,
+  rules: Rules,
+  defaults: Omit<Choices, 'slots'>,
+  setting: PolicySetting,
+): Refusal | null {
   const { placement: where, dispatch: who } = rules;
   return (
+    uselessSlots(chosen, where) ??
     within('placement', where.rule.refusal(where.options, setting)) ??
     within('dispatch', who.rule.refusal(who.options, setting)) ??
     uselessHistory(chosen, rules, defaults) ??
@@ -147,6 +172,15 @@ function refusalOf(chosen: Choices, rules: Rules, defaults: Choices, setting: Po
     uselessMovement(chosen, rules, defaults) ??
     overlappingMovements(rules, setting)
   );
+}
+
+function uselessSlots({ slots }: Choices, { rule, options }: Rules['placement']): Refusal | null {
+  if (slots === null || 'slots' in (options as object)) return null;
+  return {
+    option: 'slots',
+    found: `${slots} with placement ${rule.kind}, which has no such option`,
+    allowed: 'null, and the options of that placement',
+  };
 }
 
 function within(choice: string, refusal: Refusal | null): Refusal | null {
@@ -157,7 +191,7 @@ function within(choice: string, refusal: Refusal | null): Refusal | null {
 function uselessHistory(
   chosen: Choices,
   { placement: where, history: from }: Rules,
-  defaults: Choices,
+  defaults: Omit<Choices, 'slots'>,
 ): Refusal | null {
   if (where.rule.adapts || kindOf(chosen.history) === kindOf(defaults.history)) return null;
   const adaptive = placementRules.filter(({ adapts }) => adapts).map(({ kind }) => kind);
@@ -178,7 +212,7 @@ function onlineHistory({ placement: where, history: from }: Rules): Refusal | nu
   };
 }
 
-function uselessMovement(chosen: Choices, rules: Rules, defaults: Choices): Refusal | null {
+function uselessMovement(chosen: Choices, rules: Rules, defaults: Omit<Choices, 'slots'>): Refusal | null {
   const { placement: where, movement: how, history: from } = rules;
   if (chosen.movement === null || chosen.movement === defaults.movement) return null;
   if (!where.rule.adapts || from.rule.from === 'calibration') {
@@ -227,7 +261,11 @@ function overlappingMovements(
   };
 }
 
-function notesOf(kind: string, { placement: where, movement: how, history: from }: Rules): string[] {
+function notesOf(
+  kind: string,
+  { placement: where, movement: how, history: from }: Rules,
+  { experts, layers, moeLayers }: PolicySetting,
+): string[] {
   if (!where.rule.adapts) return [];
   if (from.rule.from === 'calibration') return [];
   const note = from.rule.note(from.options);
@@ -241,10 +279,14 @@ function notesOf(kind: string, { placement: where, movement: how, history: from 
     return [`${kind} with history ${from.rule.kind}: ${note}`, ...ahead];
   }
   if (how.rule.free) return [`${kind} with movement free: weights move for nothing; a limit, not a policy`];
-  const planning = `${kind}: planning itself takes no time here; only the movement of weights does`;
-  if (!how.rule.background) return [planning];
+  const all = Math.max(moeLayers, layers);
+  const milliseconds = 1e3 * all * planSecondsOfLayer(how.rule.planning!(how.options), experts, all);
+  const planning = `${kind}, movement ${how.rule.kind}: planning all ${all} layers is assumed to take ${milliseconds.toFixed(1)} ms of the host`;
+  if (!how.rule.background) {
+    return [`${planning}, for which the step waits; a simulated layer carries its own share`];
+  }
   return [
-    planning,
+    `${planning}, beside the steps; history.staleness says how many steps later it is there`,
     `${kind}, movement async: the simulated layer carries its own movement in equal parts, one for every step that ` +
       'the model’s layers take together; kernels and copies do not slow each other',
   ];

@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import type { Policy } from '../policy.js';
 import { balanced } from './balanced.js';
 import { capacity } from './capacity.js';
+import { sglangEngine, tensorrtLlmEngine, vllm, vllmAscendEngine } from './engines.js';
 import { ep } from './ep.js';
 import { fastermoeShadow } from './fastermoe-shadow.js';
 import { feplb } from './feplb.js';
@@ -21,6 +22,10 @@ export const policies = [
   roundRobinEp,
   eplb,
   anyCombination,
+  vllm,
+  sglangEngine,
+  tensorrtLlmEngine,
+  vllmAscendEngine,
   ultraep,
   harmoeny,
   fastermoeShadow,
@@ -55,6 +60,15 @@ export function traitsOf(options: PolicyOptions): PolicyTraits {
     movesWeights: policy.movesWeights(options),
     movesInBackground: policy.movesInBackground(options),
   };
+}
+
+/**
+ * The same policy with placements planned for the loads of the very step, so that prediction error is told apart from
+ * the limits of the placement; null where it plans from no history.
+ */
+export function oracleOf(options: PolicyOptions): PolicyOptions | null {
+  if (!('history' in options) || policyOf(options).sees(options) !== 'history') return null;
+  return { ...options, history: 'oracle', movement: null };
 }
 
 /** Whether a policy shows a limit and is nothing to run. */

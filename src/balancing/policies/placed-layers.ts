@@ -4,11 +4,11 @@ import { SharedDispatch, type SharedRule } from '../dispatch/shared-experts.js';
 import type { Estimator, HistoryRule, LoadHistory, Schedule } from '../history/estimator.js';
 import { alignSlots } from '../movement/align-slots.js';
 import { changedSlots } from '../movement/changed-slots.js';
-import type { MovementRule } from '../movement/rule.js';
+import { planSecondsOfLayer, type MovementRule } from '../movement/rule.js';
 import { instancesOn, type Placement } from '../placement.js';
 import { repeated } from '../placements/contiguous-slots.js';
 import type { PlacementRule, PlacementSite, Placer } from '../placements/rule.js';
-import { homePlan, SlotCopies, type LayerPlan, type PlacementMove } from '../plan.js';
+import { homePlan, SlotCopies, type LayerPlan, type PlacementMove, type Planning } from '../plan.js';
 import type { LayerView, PolicySetting } from '../policy.js';
 
 /** The rules behind a combination's choices. */
@@ -33,6 +33,8 @@ interface LayerState {
   placement: Placement;
   plan: LayerPlan;
   coming: Coming | null;
+  /** Of a placement that was planned and that no plan has told of yet. */
+  planning: Planning | null;
 }
 
 /** A combination at work: the placements of all layers, what is known of their loads, and what is on its way. */
@@ -67,10 +69,14 @@ export function startLayers(rules: Rules, setting: PolicySetting, shared: Shared
     layers: [],
     plannedAt: -1,
   };
-  state.layers = firstPlacements(state).map((own) => ({
+  state.layers = firstPlacements(state).map((own, layer) => ({
     placement: own,
     plan: planOn(own, slotCopies, setting),
     coming: null,
+    planning:
+      adapts && state.schedule === null
+        ? { seconds: 0, stalls: false, expected: 1 / utilisation(own, state.estimators[layer].known().sum) }
+        : null,
   }));
   return state;
 }
@@ -122,6 +128,8 @@ export function decideLayer(state: State, view: LayerView): { state: State; plan
   const { plan } = own;
   plan.move = moveBefore(own, view.step);
   plan.background = moveBeside(own, view.step);
+  plan.planning = own.planning;
+  own.planning = null;
   if (plan.slotCopies) {
     state.dispatcher.divide(own.placement, view, plan.slotCopies.reset(own.placement.slotExpert.length));
   }
@@ -156,17 +164,20 @@ function planLayers(
   step: number,
 ): void {
   const { rule, options } = rules.movement;
+  const modelLayers = Math.max(setting.moeLayers, setting.layers);
+  const seconds = planSecondsOfEachLayer(rules, setting.experts, modelLayers);
   const { from, alignSlots: aligned } = rule.source(options);
   const placed = placer.place(
     which.map((layer) => estimators[layer].known()),
     which.map((layer) => layers[layer].placement),
     which,
   );
-  const modelLayers = Math.max(setting.moeLayers, setting.layers);
   which.forEach((layer, i) => {
     const next = placed[i];
-    if (next === null) return;
     const { placement: current } = layers[layer];
+    const expected = 1 / utilisation(next ?? current, estimators[layer].known().sum);
+    layers[layer].planning = { seconds, stalls: !rule.background, expected };
+    if (next === null) return;
     const placement = aligned ? alignSlots(current, next) : next;
     const { force, beside } = rule.timing(
       options,
@@ -182,6 +193,14 @@ function planLayers(
       until: begin + beside,
     };
   });
+}
+
+/** Nobody plans for the loads of the very step: an oracle takes no time. */
+function planSecondsOfEachLayer({ movement, history }: Rules, experts: number, modelLayers: number): number {
+  const cost = movement.rule.planning?.(movement.options);
+  return cost === undefined || history.rule.from === 'batch'
+    ? 0
+    : planSecondsOfLayer(cost, experts, modelLayers);
 }
 
 function takeOver(own: LayerState, step: number, slotCopies: SlotCopies, setting: PolicySetting): void {

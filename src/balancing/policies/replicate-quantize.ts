@@ -2,8 +2,9 @@ import { z } from 'zod';
 import { randomStream, shuffle } from '../../routing/index.js';
 import { replicatedExperts, splitOverReplicas, splits } from '../dispatch/split-over-replicas.js';
 import type { Placement } from '../placement.js';
+import { planningFields } from '../movement/rule.js';
 import { donorsNeeded, replicateQuantize } from '../placements/replicate-quantize.js';
-import { homePlan, Slices, type LayerPlan, type PlacementMove } from '../plan.js';
+import { homePlan, Slices, type LayerPlan, type PlacementMove, type Planning } from '../plan.js';
 import { drawSeed, plainTraits, type Policy, type PolicySetting, type Refusal } from '../policy.js';
 
 const options = z.strictObject({
@@ -34,6 +35,7 @@ const options = z.strictObject({
     .nullable()
     .default(null)
     .describe('Plan anew every so many steps, from the loads of the steps since the last plan; null: never.'),
+  planSecondsPerExpert: planningFields.planSecondsPerExpert,
 });
 
 type Options = z.infer<typeof options>;
@@ -94,6 +96,7 @@ export const replicateAndQuantize: Policy<Options, State, z.input<typeof options
     const { replanEvery, split } = state.options;
     let own = state.layers[layer];
     let move: PlacementMove | null = null;
+    let planning: Planning | null = null;
     if (replanEvery !== null) {
       if (step > 0 && step % replanEvery === 0) {
         const { setting, importance, options: rule } = state;
@@ -106,6 +109,8 @@ export const replicateAndQuantize: Policy<Options, State, z.input<typeof options
         );
         move = movesBetween(own.placement, next);
         own = state.layers[layer] = newLayer(next, state.slices, setting.experts);
+        const seconds = rule.planSecondsPerExpert * setting.experts;
+        planning = { seconds, stalls: true, expected: null };
       }
       for (let e = 0; e < loads.length; e++) own.window[e] += loads[e];
     }
@@ -113,6 +118,7 @@ export const replicateAndQuantize: Policy<Options, State, z.input<typeof options
       splitOverReplicas(own.replicated, own.placement, counts, loads, split, drawSeed(view), state.slices);
     }
     own.plan.move = move;
+    own.plan.planning = planning;
     return { state, plan: own.plan };
   },
 };

@@ -11,6 +11,7 @@ import { clusterPresets, gpuPresets, shippedProfiles } from '../../hardware/inde
 import { modelPresets } from '../../model/index.js';
 import { formatBytes } from '../../report/index.js';
 import { batchings, generators } from '../../routing/index.js';
+import { engines } from '../../scenario/index.js';
 
 /** What there is, by kind: names with one line each. */
 const lists: Record<string, () => [string, string][]> = {
@@ -38,6 +39,13 @@ const lists: Record<string, () => [string, string][]> = {
     ]),
   profiles: () => shippedProfiles.map(({ name, gpu, status }) => [name, `timings of ${gpu}: ${status}`]),
   runtimes: () => runtimes.map(({ name, summary }) => [name, summary]),
+  engines: () =>
+    engines.flatMap(({ name, defaults }) =>
+      defaults.map(({ setting, value, source }, i): [string, string] => [
+        i === 0 ? name : '',
+        `${setting}: ${value} (${source})`,
+      ]),
+    ),
   workloads: () => [
     ...generators.map(({ kind, summary }): [string, string] => [kind, summary]),
     ['trace', 'a recording, replayed; its batching is one of:'],

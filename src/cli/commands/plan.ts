@@ -9,17 +9,18 @@ import {
   policyOf,
 } from '../../balancing/index.js';
 import { readJson } from '../../files/index.js';
-import { openScenario } from '../../run.js';
 import { parseInput, parsePolicy, show } from '../../scenario/index.js';
 import { firstPlacements } from '../../simulation/index.js';
 import { UsageError } from '../input-error.js';
 import { parsePolicyArgument } from '../policy-argument.js';
+import { collect, openFile } from '../scenario-file.js';
 
 export function planCommand() {
   return new Command('plan')
     .description("one layer's plan for given loads, or a policy's placement as an engine loads it")
     .argument('[scenario]', 'with --emit: place the layers of this scenario')
     .requiredOption('--policy <policy>', 'llep, llep:alpha=1.1, or JSON')
+    .option('--set <path=value>', 'change one value of the scenario (repeatable)', collect, [])
     .option('--gpus <n>', 'number of GPUs', whole('--gpus'))
     .option('--gpus-per-node <n>', 'GPUs of a node', whole('--gpus-per-node'))
     .option('--loads <list>', 'copies per expert, e.g. 60,4,8,8,4,4,6,6', list)
@@ -37,7 +38,7 @@ export function planCommand() {
       const format = mapFormats.find(({ name }) => name === options.emit);
       if (scenario !== undefined) {
         refuseBeside(scenario, options);
-        process.stdout.write(await mapOfScenario(scenario, options.policy, format));
+        process.stdout.write(await mapOfScenario(scenario, options, format));
         return;
       }
       const setting = await readSetting(options);
@@ -57,7 +58,7 @@ export function planCommand() {
 /** The placement of a policy in the first step of a scenario, as the text of a file. */
 async function mapOfScenario(
   path: string,
-  policy: string,
+  { policy, set }: { policy: string; set: string[] },
   format: (typeof mapFormats)[number] | undefined,
 ): Promise<string> {
   if (format === undefined) {
@@ -65,8 +66,7 @@ async function mapOfScenario(
       `plan: found a scenario without --emit, allowed: --emit ${mapFormats.map(({ name }) => name).join(' | ')}`,
     );
   }
-  const scenario = { ...asObject(await readJson(path), path), policies: [parsePolicyArgument(policy)] };
-  const { resolved } = await openScenario(scenario, { file: path });
+  const { resolved } = await openFile(path, { set, policy: [policy] });
   const [{ options }] = resolved.policies;
   if (policyOf(options).anchor) {
     throw new UsageError(`--policy: found ${options.kind}, an anchor, allowed: a policy that places experts`);

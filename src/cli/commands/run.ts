@@ -1,13 +1,14 @@
 import { Command, Option } from '@commander-js/extra-typings';
-import { checkFolder, readJson, writeFolder } from '../../files/index.js';
-import { comparison, resultCsv, resultTable, stepsCsv } from '../../report/index.js';
-import { openScenario, runOpened, type OpenedScenario } from '../../run.js';
-import { setPath } from '../../scenario/index.js';
+import { checkFolder, writeFolder } from '../../files/index.js';
+import { balanceText, comparison, resultCsv, resultTable, stepsCsv } from '../../report/index.js';
+import { runOpened, type OpenedScenario } from '../../run.js';
 import type { Result } from '../../simulation/index.js';
-import { parsePolicyArgument } from '../policy-argument.js';
+import { UsageError } from '../input-error.js';
 import { progressBar } from '../progress.js';
+import { collect, openFile } from '../scenario-file.js';
+import { wholeNumber } from './sweep/options.js';
 
-const collect = (value: string, before: string[]) => [...before, value];
+type Metrics = NonNullable<Parameters<typeof runOpened>[2]>;
 
 export function runCommand() {
   return new Command('run')
@@ -34,35 +35,45 @@ export function runCommand() {
       '--out [folder]',
       'keep result.json and steps.csv in a folder of their own under this one (default: results)',
     )
+    .option('--metrics', 'show every definition of balance that engines print, with its formula')
+    .option(
+      '--window <steps>',
+      'with --metrics: steps whose loads are summed (default: all of the run)',
+      wholeNumber('--window', 1),
+    )
     .action(async (files, options) => {
+      const metrics = metricsOf(options);
       const out = options.out === true ? 'results' : options.out;
       // What can be wrong is found before the first scenario has taken its time.
       const opened: OpenedScenario[] = [];
       for (const file of files) opened.push(await openFile(file, options));
       if (out !== undefined) await checkFolder(out);
       const results: Result[] = [];
-      for (const scenario of opened) results.push(await runAndKeep(scenario, out));
+      for (const scenario of opened) results.push(await runAndKeep(scenario, out, metrics));
       process.stdout.write(`${render(results, options.format)}\n`);
     });
 }
 
-async function openFile(file: string, options: { set: string[]; policy: string[] }): Promise<OpenedScenario> {
-  let input = await readJson(file);
-  if (options.policy.length > 0)
-    input = { ...(input as object), policies: options.policy.map(parsePolicyArgument) };
-  for (const assignment of options.set) input = setPath(input, assignment);
-  return openScenario(input, { file });
+/** What to ask of a run; undefined: no balance metrics. */
+function metricsOf({ metrics, window }: { metrics?: true; window?: number }): Metrics | undefined {
+  if (metrics) return { window: window ?? null };
+  if (window === undefined) return undefined;
+  throw new UsageError('--window: found it without --metrics, allowed: --metrics --window ' + String(window));
 }
 
 /** @param out folder to keep the result under; undefined: it is only printed */
-async function runAndKeep(opened: OpenedScenario, out: string | undefined): Promise<Result> {
+async function runAndKeep(
+  opened: OpenedScenario,
+  out: string | undefined,
+  metrics: Metrics | undefined,
+): Promise<Result> {
   const progress = progressBar(opened.scenario.name ?? opened.file);
-  const { result, latencies } = runOpened(opened, progress.onStep);
+  const { result, latencies, balance } = runOpened(opened, progress.onStep, metrics);
   progress.stop();
   if (out !== undefined) {
     const folder = await writeFolder(out, folderName(result), {
       'result.json': `${JSON.stringify(result, null, 2)}\n`,
-      'steps.csv': stepsCsv(result, latencies),
+      'steps.csv': stepsCsv(result, latencies, balance),
     });
     console.error(`kept in ${folder}`);
   }
@@ -82,6 +93,6 @@ function folderName({ scenario, inputs }: Result): string {
 function render(results: readonly Result[], format: 'table' | 'json' | 'csv'): string {
   if (format === 'json') return JSON.stringify(results.length === 1 ? results[0] : results, null, 2);
   if (format === 'csv') return resultCsv(results).trimEnd();
-  if (results.length === 1) return resultTable(results[0]);
-  return comparison(results);
+  const text = results.length === 1 ? resultTable(results[0]) : comparison(results);
+  return [text, ...results.flatMap(({ balance }) => (balance ? ['', balanceText(balance)] : []))].join('\n');
 }

@@ -39,8 +39,8 @@ function idealProgram(machine: Machine, { network, ledger, traits, leads }: Prog
   const graph = new TaskGraphBuilder();
   const each = <T>(make: (gpu: number) => T) => Array.from({ length: gpus }, (_, gpu) => make(gpu));
 
-  const compute = each(() => graph.addStream());
-  const exchange = each(() => graph.addStream());
+  const compute = each((gpu) => graph.addStream(gpu));
+  const exchange = each((gpu) => graph.addStream(gpu));
   const activations = each((gpu) => graph.addBuffer(accountOf(gpu, 'activations')));
   const received = each((gpu) => graph.addBuffer(accountOf(gpu, 'dispatchBuffers')));
   const intermediates = each((gpu) => graph.addBuffer(accountOf(gpu, 'intermediates')));
@@ -67,7 +67,7 @@ function idealProgram(machine: Machine, { network, ledger, traits, leads }: Prog
         const borrowed = graph.addBuffer(accountOf(gpu, 'borrowedWeights'));
         const transfer = network.declareMessages(experts + gpus);
         const task = graph.addTask({
-          streams: [graph.addStream()],
+          streams: [graph.addStream(gpu)],
           after: leading.tasks,
           transfer,
           allocates: [borrowed],

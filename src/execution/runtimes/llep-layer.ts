@@ -65,9 +65,9 @@ export class LlepLayer {
     private readonly context: ProgramContext,
   ) {
     this.gpus = machine.cluster.gpus;
-    this.host = this.each(() => this.graph.addStream());
-    this.compute = this.each(() => this.graph.addStream());
-    this.collectives = this.each(() => this.graph.addStream());
+    this.host = this.each((gpu) => this.graph.addStream(gpu));
+    this.compute = this.each((gpu) => this.graph.addStream(gpu));
+    this.collectives = this.each((gpu) => this.graph.addStream(gpu));
   }
 
   program(): LayerProgram {
@@ -102,7 +102,7 @@ export class LlepLayer {
         : null;
     let weights: { transfer: number; task: number }[] | null = null;
     if (traits.movesWeights) {
-      const streams = this.each(() => graph.addStream());
+      const streams = this.each((gpu) => graph.addStream(gpu));
       const barrier = graph.addTask({
         streams,
         after: posted ?? plan ?? [reduced],

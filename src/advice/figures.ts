@@ -1,0 +1,49 @@
+import { policyLabel } from '../balancing/index.js';
+import type { PolicyResult, Result } from '../simulation/index.js';
+
+/** "1.12× [1.05, 1.31]": speed-up over ep with its 90 % interval. */
+export function speedupText({ speedup: { mean, low, high } }: PolicyResult): string {
+  return low === high ? `${mean.toFixed(2)}×` : `${mean.toFixed(2)}× [${low.toFixed(2)}, ${high.toFixed(2)}]`;
+}
+
+/** Whether the interval of a speed-up leaves no doubt: faster, slower, or not to be told. */
+export function isSure({ speedup: { low, high } }: PolicyResult): 'faster' | 'slower' | 'unsure' {
+  if (low > 1) return 'faster';
+  return high < 1 ? 'slower' : 'unsure';
+}
+
+/** The result at a policy's place in the list. */
+export function policyAt({ policies }: Result, index: number): PolicyResult {
+  return policies[index];
+}
+
+export function findPolicy({ policies }: Result, kind: string): PolicyResult {
+  return policies.find(({ policy }) => policy.kind === kind)!;
+}
+
+/** Forced balance must save this much of the time for a share of it to say something. */
+const WORTH_SHARING = 0.05;
+
+/** Share of the time that forced balance saves that a policy saves; null where there is next to nothing to save. */
+export function shareOfCeiling(result: Result, policy: PolicyResult): number | null {
+  const saved = 1 - 1 / findPolicy(result, 'balanced').speedup.mean;
+  return saved < WORTH_SHARING ? null : (1 - 1 / policy.speedup.mean) / saved;
+}
+
+/** Figures of a policy that most answers show, seconds and bytes. */
+export function figuresOf(policy: PolicyResult): Record<string, string | number> {
+  return {
+    policy: policyLabel(policy.policy),
+    stepSeconds: policy.stepLatency.mean,
+    speedup: policy.speedup.mean,
+    low: policy.speedup.low,
+    high: policy.speedup.high,
+    gamma: policy.imbalance.gpu.after.maxOverMean,
+  };
+}
+
+/** Whether two policies of a run can be told apart, as far as one of them is the fastest; null where neither is. */
+export function isTie({ fastest }: Result, a: number, b: number): boolean | null {
+  if (fastest === null || (fastest.policy !== a && fastest.policy !== b)) return null;
+  return fastest.ties.includes(fastest.policy === a ? b : a);
+}

@@ -1,0 +1,247 @@
+import { dirname, relative, resolve } from 'node:path';
+import { isInputRefusal, questions } from './advice/index.js';
+import type { Advice, Advised, Desk, Offline, Question, Ran, Variant } from './advice/index.js';
+import {
+  isYardstick,
+  mapFormats,
+  policyOf,
+  readPlacementMap,
+  type PlacementMap,
+  type PolicyInput,
+  type PolicyOptions,
+} from './balancing/index.js';
+import { expertBytes, runtimes } from './execution/index.js';
+import { FileCache } from './files/index.js';
+import { bitsOf } from './hardware/index.js';
+import { kvBytes, layersOf, wholeModel, type MoeShape } from './model/index.js';
+import { inFile, openScenario, runOpened, type OpenedScenario } from './run.js';
+import { setPath, setValue, parsePath } from './scenario/index.js';
+import { firstPlacements } from './simulation/index.js';
+import { VERSION } from './version.js';
+
+/** What to advise on. */
+export interface AdviceRequest {
+  /** Changes of the scenario that were asked for on the command line, as path=value. */
+  set: readonly string[];
+  /** Names of the questions to answer; empty: all. */
+  only: readonly string[];
+  /** Path of another trace, from the working folder; null: none. */
+  other: string | null;
+  /** Called before each question. */
+  onQuestion?: (question: Question) => void;
+}
+
+/** Shares of a recording: the first quarter and half plan, what follows is chosen from and scored on. */
+const CHOOSE = { share: 0.25, part: [0.25, 0.5] } as const;
+const SCORE = { share: 0.5 } as const;
+/** Replicates for intervals over sequences; each run takes as many times its own time. */
+const REPLICATES = 20;
+
+/**
+ * Answers the questions that users ask of a scenario.
+ * @param scenario as its file holds it
+ * @param file its name, for messages, for the paths in it and for the commands that repeat runs
+ * @throws ScenarioError, TraceError or FileError where the scenario itself can't run
+ */
+export async function advise(scenario: object, file: string, request: AdviceRequest): Promise<Advice> {
+  const input = request.set.reduce<unknown>((changed, assignment) => setPath(changed, assignment), scenario);
+  const files = new FileCache();
+  const opened = await openScenario(input, { file, files });
+  const office = new Office(input as object, file, request, files, opened);
+  const asked = questions.filter(({ name }) => request.only.length === 0 || request.only.includes(name));
+  const answered: Advised[] = [];
+  for (const question of asked) {
+    request.onQuestion?.(question);
+    answered.push(await office.ask(question));
+  }
+  return {
+    schema: 'epsim/advice@1',
+    version: VERSION,
+    scenario: input as Advice['scenario'],
+    heldOut: office.heldOut,
+    questions: answered,
+  };
+}
+
+/** Which part of the routing a run is over. */
+interface Part {
+  set: Record<string, unknown>;
+  offline: Offline;
+}
+
+/** Makes the runs that questions ask for, each once. */
+class Office {
+  private readonly ran = new Map<string, Ran>();
+  private readonly isTrace: boolean;
+
+  constructor(
+    private readonly input: object,
+    private readonly file: string,
+    private readonly request: AdviceRequest,
+    private readonly files: FileCache,
+    private readonly opened: OpenedScenario,
+  ) {
+    this.isTrace = opened.scenario.workload.routing.kind === 'trace';
+  }
+
+  get heldOut(): string {
+    return this.isTrace
+      ? 'of the recording, the first quarter plans what the second is chosen by, and the first half plans what the second scores: ' +
+          'no figure is from tokens that a plan or a choice has seen'
+      : 'routing is generated: choices are made on one seed and scored on another, and placements are planned from draws of their own';
+  }
+
+  async ask(question: Question): Promise<Advised> {
+    const { name, asks } = question;
+    try {
+      return { name, asks, answer: await question.answer(this.desk), because: null };
+    } catch (error) {
+      if (!isInputRefusal(error)) throw error;
+      return { name, asks, answer: null, because: error.message };
+    }
+  }
+
+  private get desk(): Desk {
+    const { scenario, resolved } = this.opened;
+    const { machine, source, policies } = resolved;
+    const { shape, cluster } = machine;
+    return {
+      shape,
+      gpus: cluster.gpus,
+      layers: source.layerIds.length,
+      phase: scenario.workload.phase,
+      tokensPerGpu: source.tokensPerGpu,
+      routing: scenario.workload.routing.kind,
+      scope: scenario.scope,
+      runtimes: runtimes.map(({ name }) => name),
+      listed: policies
+        .filter(({ options, anchor }) => isCandidate(options, anchor))
+        .map(({ options }) => options),
+      expertBytes: expertBytes(machine, bitsOf(shape.weightDtype)),
+      cacheBytesPerToken: cacheBytesPerToken(shape),
+      other: this.request.other,
+      choose: (variant) => this.run(variant, this.part('choose')),
+      score: (variant) => this.run(variant, this.part('score')),
+      scoreOnOther: (policiesOf) => this.runOnOther(policiesOf),
+    };
+  }
+
+  private part(use: 'choose' | 'score'): Part {
+    const offline = (share: number): Offline => ({ kind: 'calibration', share });
+    if (!this.isTrace) {
+      return { set: { seed: `${this.opened.scenario.seed}/${use}` }, offline: offline(SCORE.share) };
+    }
+    if (use === 'score') return { set: { resamples: REPLICATES }, offline: offline(SCORE.share) };
+    const set = { 'workload.routing.part': CHOOSE.part, resamples: 0 };
+    return { set, offline: offline(CHOOSE.share) };
+  }
+
+  private async run(variant: Variant, part: Part): Promise<Ran> {
+    const policies = variant.policies(part.offline);
+    const set = { ...part.set, ...variant.set };
+    if (!('workload.steps' in set)) Object.assign(set, await this.steps(set, policies, variant.maps));
+    const command = this.command(set, policies);
+    const known = this.ran.get(command);
+    if (known !== undefined) return known;
+    const opened = await this.open({ ...this.changed(set), policies }, variant.maps);
+    const ran = { result: runOpened(opened, undefined, { window: null }).result, command };
+    this.ran.set(command, ran);
+    return ran;
+  }
+
+  /** As many steps as the scenario has, or as the part of its recording holds. */
+  private async steps(
+    set: Record<string, unknown>,
+    policies: readonly PolicyInput[],
+    maps: Variant['maps'],
+  ): Promise<Record<string, number>> {
+    const { workload } = this.opened.scenario;
+    if (workload.routing.kind !== 'trace' || workload.routing.resample) return {};
+    const changed = this.changed(set) as { workload: object };
+    const opened = await this.open(
+      { ...changed, policies, workload: { ...changed.workload, steps: undefined } },
+      maps,
+    );
+    const held = opened.resolved.source.steps;
+    return { 'workload.steps': Math.min(workload.steps ?? held, held) };
+  }
+
+  private changed(set: Readonly<Record<string, unknown>>): object {
+    return Object.entries(set).reduce<unknown>(
+      (input, [path, value]) => setValue(input, parsePath(path, '--set'), value, '--set'),
+      this.input,
+    ) as object;
+  }
+
+  private async open(
+    input: object,
+    placementMaps?: ReadonlyMap<string, PlacementMap>,
+  ): Promise<OpenedScenario> {
+    const { file, files } = this;
+    return openScenario(input, { file, files, placementMaps });
+  }
+
+  /** Plans EPLB on this recording's first half, and runs its placement on another one's second half. */
+  private async runOnOther(policiesOf: (offline: Offline, map: string) => PolicyInput[]): Promise<Ran> {
+    const { offline } = this.part('score');
+    const policy: PolicyInput = { kind: 'eplb', history: offline };
+    const set = await this.steps({}, [policy], undefined);
+    const here = await this.open({ ...this.changed(set), policies: [policy] });
+    const [{ options }] = here.resolved.policies;
+    const placed = inFile(this.file, () => firstPlacements(here.resolved, options));
+    // What a file keeps of a placement, so that the command gives the same figures.
+    const text = mapFormats.find(({ name }) => name === 'sglang')!.write(placed);
+    const map = await readPlacementMap(new TextEncoder().encode(text).buffer);
+    const name = 'planned-here.json';
+    const folder = dirname(this.file);
+    const path = relative(folder, resolve(this.request.other!)) || '.';
+    const ran = await this.run(
+      {
+        set: { 'workload.routing.path': path },
+        policies: (own) => policiesOf(own, name),
+        maps: new Map([[name, map]]),
+      },
+      this.part('score'),
+    );
+    const plan =
+      `epsim plan ${quoted(this.file)} ${this.sets(set)}--policy ${quoted(JSON.stringify(policy))} --emit sglang > ` +
+      quoted(relative('.', resolve(folder, name)));
+    return { result: ran.result, command: `${plan} && ${ran.command}` };
+  }
+
+  private command(set: Readonly<Record<string, unknown>>, policies: readonly PolicyInput[]): string {
+    const run = policies.map(
+      (policy) => `--policy ${quoted(typeof policy === 'string' ? policy : JSON.stringify(policy))}`,
+    );
+    return `epsim run ${quoted(this.file)} ${this.sets(set)}${run.join(' ')} --metrics`;
+  }
+
+  /** Options that change the scenario, those of the command line first. */
+  private sets(set: Readonly<Record<string, unknown>>): string {
+    const own = Object.entries(set).map(([path, value]) => `${path}=${JSON.stringify(value)}`);
+    return [...this.request.set, ...own].map((assignment) => `--set ${quoted(assignment)} `).join('');
+  }
+}
+
+/** Something to run, of the scenario's own list. */
+function isCandidate(options: PolicyOptions, anchor: boolean): boolean {
+  return !anchor && options.kind !== 'ep' && !isYardstick(options) && policyOf(options).exact(options);
+}
+
+/** null where the shape does not say what its attention is. */
+function cacheBytesPerToken(shape: MoeShape): number | null {
+  try {
+    const model = wholeModel(shape);
+    const layers = layersOf(model);
+    const full = layers.filter(({ windowed }) => !windowed).length;
+    return kvBytes(model) * (full > 0 ? full : layers.length);
+  } catch (error) {
+    if (error instanceof RangeError) return null;
+    throw error;
+  }
+}
+
+/** A word of a shell's command line. */
+function quoted(word: string): string {
+  return /^[\w./=:,@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+}

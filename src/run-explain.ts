@@ -1,0 +1,41 @@
+import { Explainer, simulate, type Explanation } from './simulation/index.js';
+import { inFile, withoutSchema, type OpenedScenario, type RunOptions } from './run.js';
+import { VERSION } from './version.js';
+
+/** Runs an opened scenario and says where its time goes. Intervals are left to a run: no replicates are drawn. */
+export function explainOpened(opened: OpenedScenario, onStep?: RunOptions['onStep']): Explanation {
+  const { machine, runtime, source, policies, warmup, seed, contexts, placementMaps, notes } =
+    opened.resolved;
+  const { cluster, shape } = machine;
+  const explainer = new Explainer(policies, source, machine);
+  const { routing } = inFile(opened.file, () =>
+    simulate({
+      source,
+      policies: explainer.policies,
+      machine,
+      runtime,
+      seed,
+      warmup,
+      resamples: 0,
+      contexts,
+      placementMaps,
+      onStep,
+      onLayer: explainer.onLayer,
+      onTasks: explainer.onTasks,
+    }),
+  );
+  return {
+    schema: 'epsim/explanation@1',
+    version: VERSION,
+    inputs: opened.inputs,
+    scenario: withoutSchema(opened.scenario),
+    model: shape.name,
+    scope: opened.scenario.scope,
+    runtime: runtime.preset,
+    cluster: { gpu: cluster.gpu.name, gpus: cluster.gpus, gpusPerNode: cluster.gpusPerNode },
+    steps: routing.steps,
+    layers: routing.layers,
+    policies: explainer.finish(),
+    notes: [...routing.notes, ...notes],
+  };
+}
