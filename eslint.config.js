@@ -8,6 +8,7 @@ export const ROOMS = [
   'hardware',
   'model',
   'routing',
+  'routers',
   'balancing',
   'execution',
   'metrics',
@@ -23,7 +24,16 @@ export const ROOMS = [
 ];
 
 /** Files beside the rooms, which wire them together. */
-const BESIDE = ['run', 'record-trace', 'run-sweep', 'run-tune', 'submit-sweep', 'sweep-worker', 'version'];
+const BESIDE = [
+  'run',
+  'record-trace',
+  'run-sweep',
+  'run-tune',
+  'run-routers',
+  'submit-sweep',
+  'sweep-worker',
+  'version',
+];
 
 /** The last room that must also run in a browser. */
 const LAST_WITHOUT_NODE = 'report';

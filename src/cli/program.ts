@@ -7,6 +7,7 @@ import { diffCommand } from './commands/diff.js';
 import { initCommand } from './commands/init.js';
 import { listCommand } from './commands/list.js';
 import { planCommand } from './commands/plan.js';
+import { routersCommand } from './commands/routers.js';
 import { runCommand } from './commands/run.js';
 import { sweepCommand } from './commands/sweep.js';
 import { tuneCommand } from './commands/tune.js';
@@ -41,6 +42,7 @@ export async function main(args: readonly string[]): Promise<number> {
     initCommand,
     diffCommand,
     traceCommand,
+    routersCommand,
     calibrateCommand,
     validateCommand,
   ]) {

@@ -15,3 +15,4 @@ export { chartKinds } from './charts/index.js';
 export { chartPage, chartSvg } from './charts/render.js';
 export { groupRows, type TableRow } from './charts/selection.js';
 export { tuneText } from './tune.js';
+export { routerLabText, type LabEntry, type LabReport } from './router-lab.js';
