@@ -5,6 +5,10 @@ declare module 'jstat' {
       /** The p-quantile of Student's t with `dof` degrees of freedom. */
       inv(p: number, dof: number): number;
     };
+    normal: {
+      /** The p-quantile of a normal distribution. */
+      inv(p: number, mean: number, deviation: number): number;
+    };
   };
   export default jstat;
 }

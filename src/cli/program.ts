@@ -9,6 +9,7 @@ import { explainCommand } from './commands/explain.js';
 import { initCommand } from './commands/init.js';
 import { listCommand } from './commands/list.js';
 import { planCommand } from './commands/plan.js';
+import { routersCommand } from './commands/routers.js';
 import { runCommand } from './commands/run.js';
 import { sweepCommand } from './commands/sweep.js';
 import { tuneCommand } from './commands/tune.js';
@@ -45,6 +46,7 @@ export async function main(args: readonly string[]): Promise<number> {
     adviseCommand,
     diffCommand,
     traceCommand,
+    routersCommand,
     calibrateCommand,
     validateCommand,
   ]) {

@@ -46,11 +46,17 @@ export class FileCache {
    * @throws FileError or TraceError
    */
   async trace(path: string, baseDir: string, topK?: number): Promise<OpenedFile<Trace>> {
-    const entry = await this.entry(`trace ${topK ?? ''} ${locate(path, baseDir)}`, async () => {
+    const entry = await this.entry(traceKey(path, baseDir, topK), async () => {
       const { trace, hash } = await readTrace(path, baseDir, topK);
       return { kind: 'trace', path, content: trace, sha256: hash };
     });
     return entry as OpenedFile<Trace>;
+  }
+
+  /** Gives out a trace that lies in no file, under the path that scenarios name it by. */
+  hold(path: string, baseDir: string, topK: number, trace: Trace, sha256: string): void {
+    const entry: Entry = { kind: 'trace', path, content: trace, sha256 };
+    this.opened.set(traceKey(path, baseDir, topK), Promise.resolve(entry));
   }
 
   /** @throws FileError or ScenarioError */
@@ -94,6 +100,11 @@ export class FileCache {
     }
     return entry;
   }
+}
+
+/** What a trace says depends on the model's topK where the recording does not say its own. */
+function traceKey(path: string, baseDir: string, topK: number | undefined): string {
+  return `trace ${topK ?? ''} ${locate(path, baseDir)}`;
 }
 
 type TypedArray = Uint8Array | Uint16Array | Int32Array | Float32Array | Float64Array;

@@ -20,3 +20,4 @@ export { groupRows, type TableRow } from './charts/selection.js';
 export { frontChart } from './tune-front.js';
 export { sloText } from './slo.js';
 export { tuneText } from './tune.js';
+export { routerLabText, type LabEntry, type LabReport } from './router-lab.js';

@@ -10,6 +10,7 @@ import { runtimes } from '../../execution/index.js';
 import { clusterPresets, gpuPresets, shippedProfiles } from '../../hardware/index.js';
 import { modelPresets } from '../../model/index.js';
 import { formatBytes } from '../../report/index.js';
+import { objectives } from '../../routers/index.js';
 import { batchings, generators } from '../../routing/index.js';
 import { engines } from '../../scenario/index.js';
 
@@ -52,6 +53,7 @@ const lists: Record<string, () => [string, string][]> = {
     ...batchings.map(({ kind, summary }): [string, string] => [`  ${kind}`, summary]),
     ['  recorded', "the file's own steps and source GPUs"],
   ],
+  routers: () => summaries(objectives),
 };
 
 function summaries(rules: readonly { kind: string; summary: string }[]): [string, string][] {
@@ -61,7 +63,7 @@ function summaries(rules: readonly { kind: string; summary: string }[]): [string
 export function listCommand() {
   return new Command('list')
     .description(
-      'list policies and the choices they are made of, models, GPUs, clusters, profiles, runtimes and workloads',
+      'list policies and the choices they are made of, models, GPUs, clusters, profiles, runtimes, workloads and routers',
     )
     .addArgument(new Argument('[what]', 'only these').choices(Object.keys(lists)))
     .action((what) => {

@@ -4,6 +4,7 @@ import { domains } from './domains.js';
 import type { Generator } from './generator.js';
 import { hotExperts } from './hot-experts.js';
 import { logNormal } from './log-normal.js';
+import { lprBaseline, lprRouted } from './lpr-published.js';
 import { powerLaw } from './power-law.js';
 import { workload } from './workload.js';
 import { zipf } from './zipf.js';
@@ -18,6 +19,8 @@ export const generators = [
   dirichlet,
   domains,
   workload,
+  lprBaseline,
+  lprRouted,
 ] as const;
 
 export type GeneratorOptions = ReturnType<(typeof generators)[number]['options']['parse']>;
