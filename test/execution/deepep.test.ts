@@ -131,3 +131,36 @@ describe('host', () => {
     expect(above.time.phases.host).toBeCloseTo(12 * 6e-6, 12);
   });
 });
+
+describe('memory of deepep-normal', () => {
+  const small = {
+    model: { hiddenSize: 512, expertHiddenSize: 256, experts: 4, topK: 1 },
+    cluster: { gpu: 'h100', gpus: 2, gpusPerNode: 2 },
+    workload: { phase: 'prefill', tokensPerGpu: 100, steps: 1, routing: { kind: 'balanced' } },
+    policies: ['ep'],
+  } satisfies ScenarioInput;
+  const buffers = async (layout: 'contiguous' | 'fused' | 'loop') => {
+    const { byCategory } = (await ep({ preset: 'deepep-normal', layout }, small)).peakMemory;
+    return [byCategory.dispatchBuffers, byCategory.intermediates, byCategory.combineBuffers];
+  };
+
+  it('follows the load: rows aligned to 128 per expert, as many as there are, or one expert at a time', async () => {
+    // Every expert gets 50 copies, every GPU 100 tokens of 1024 bytes and 12 of id and weight. Between the products
+    // 2 H of 2 bytes, and H of 2 bytes once activated; then rows of 1024 bytes and their sums by token.
+    expect(await buffers('contiguous')).toEqual([100 * 1036 + 256 * 1024, 256 * 1536, (256 + 100) * 1024]);
+    expect(await buffers('fused')).toEqual([100 * 1036 + 100 * 1024, 100 * 1536, (100 + 100) * 1024]);
+    expect(await buffers('loop')).toEqual([100 * 1036 + 100 * 1024, 50 * 1536, (100 + 100) * 1024]);
+  });
+
+  it('has rings of fixed size beside them', async () => {
+    const of = async (gpus: number) =>
+      (await ep({ preset: 'deepep-normal' }, { ...prefill, cluster: { gpu: 'h100', gpus, gpusPerNode: 8 } }))
+        .peakMemory.byCategory.communicationBuffers;
+    // 12 channels of 8 rings of 256 tokens: bf16, 8 bytes of source, 128 choices of 12 bytes, 128 scales of 4.
+    const perToken = 2 * 7168 + 8 + 128 * 12 + 128 * 4;
+    expect(await of(8)).toBe(12 * 8 * (4 * (2 + 3) + 256 * perToken));
+    // Two nodes: rings of 288 tokens, and by RDMA of 128 to and from each node.
+    const rdma = 12 * 2 * 2 * (4 * 18 + 128 * (perToken + 16)) + 2 ** 20;
+    expect(await of(16)).toBe(12 * 8 * (4 * 7 + 288 * perToken) + Math.ceil(rdma / 128) * 128);
+  });
+});

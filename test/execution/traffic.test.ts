@@ -34,7 +34,7 @@ function scenario(change: Partial<ScenarioInput> = {}, routing: object = {}): Sc
         exponent: 0.7,
         tokens: true,
         ...routing,
-      } as ScenarioInput['workload']['routing'],
+      },
     },
     policies: ['ep'],
     ...change,

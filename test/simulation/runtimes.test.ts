@@ -22,7 +22,7 @@ async function expertStage(file: string): Promise<{ seconds: number; gamma: numb
   return { seconds: ep.time.critical.experts!, gamma: ep.imbalance.gpu.after.maxOverMean };
 }
 
-/** Bytes that the buffers of DeepEP's low-latency kernels take, step by step of balancers.md §5.6. */
+/** Bytes that the buffers of DeepEP's low-latency kernels take, step by step (deepseek-ai/DeepEP, csrc/config.hpp). */
 function formula(hidden: number, slots: number, tokens: number): number {
   const scales = hidden / 128;
   const dispatched = 16 + Math.max(2 * hidden, hidden + 4 * scales);
