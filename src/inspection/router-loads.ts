@@ -1,5 +1,6 @@
 import { TraceError, type TokenTrace } from '../routing/index.js';
-import { groupLoads, loadStatistics, meanOf } from './load-statistics.js';
+import { loadStatistics } from '../metrics/index.js';
+import { groupLoads, meanOf } from './load-statistics.js';
 
 /** What a router's training is judged by, from the recorded steps of one layer without the calibration part. */
 export interface RouterLoads {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { loadStatistics } from '../../src/inspection/index.js';
+import { loadStatistics } from '../../src/metrics/index.js';
 import { generators, generatorSource } from '../../src/routing/index.js';
 import { calibratedPopularity } from '../../src/routing/generators/lpr-published.js';
 
