@@ -56,6 +56,7 @@ export class PolicyRun {
   private state: unknown;
   /** The GPU whose kernel each task is; −1 for what is none. */
   private readonly kernelOf: Int32Array;
+  private isLaidOut = false;
   /** The largest γ of the GPUs in the step so far. */
   private stepSkew = 0;
   private readonly skew: Skew = { maxOverMean: 1, coefficientOfVariation: 0 };
@@ -66,8 +67,6 @@ export class PolicyRun {
     private readonly runtime: Runtime,
     private readonly setting: PolicySetting,
     private readonly whole: WholeStep | null = null,
-    /** Tokens by source GPU that the KV cache of scope `model` is laid out for. */
-    tokensBySource: ArrayLike<number> | null = null,
   ) {
     const { gpus } = machine.cluster;
     this.policy = policyOf(options);
@@ -99,7 +98,6 @@ export class PolicyRun {
     this.kernelOf = kernelsOf(this.program);
     for (let gpu = 0; whole !== null && gpu < gpus; gpu++) {
       this.ledger.allocate(accountOf(gpu, 'otherWeights'), whole.otherWeights, 0);
-      this.ledger.allocate(accountOf(gpu, 'kvCache'), whole.cacheBytes(tokensBySource![gpu], gpu), 0);
     }
     if (whole !== null) this.memory = new StepMemory(this.ledger);
     this.state = this.policy.start(options, setting);
@@ -203,9 +201,7 @@ export class PolicyRun {
       }
     }
     this.residency.apply(plan.placement, 0, this.whole === null ? 0 : batch.layer);
-    for (let gpu = 0; this.whole !== null && gpu < base.gpus; gpu++) {
-      this.memory!.pulse(gpu, this.whole.workspace[gpu]);
-    }
+    if (this.whole !== null) this.layOut(this.whole);
     const stages = plan.background !== null && !policy.keepsStaging(this.options);
     if (stages) this.residency.stage(plan.background!, 0);
     const planned = { plan, base, tokens: batch.tokens, tokensBySource: step.tokensBySource };
@@ -250,6 +246,16 @@ export class PolicyRun {
     memory!.close(this.stepSkew);
     this.stepSkew = 0;
     return longest;
+  }
+
+  /** The KV cache, which stays from the first step on, and what stands while attention or the head runs. */
+  private layOut(whole: WholeStep): void {
+    for (let gpu = 0; gpu < this.machine.cluster.gpus; gpu++) {
+      const cache = accountOf(gpu, 'kvCache');
+      if (!this.isLaidOut) this.ledger.allocate(cache, whole.cacheBytes(gpu), 0);
+      this.memory!.pulse(gpu, whole.workspace[gpu]);
+    }
+    this.isLaidOut = true;
   }
 
   /** Makes every GPU's kernels take so many times as long. */

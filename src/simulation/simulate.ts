@@ -111,11 +111,9 @@ export function simulate(spec: SimulationSpec): SimulationResult {
   checkPolicies(spec);
   const contexts = spec.contexts ?? null;
   const whole = contexts === null ? null : new WholeStep(machine, contexts, source.layerIds.length);
-  // The cache is laid out for the tokens of the first step.
-  const first = whole === null ? null : Int32Array.from(source.start().next()!.tokensBySource);
   const stragglers = Stragglers.of(machine, seed);
   const runs = policies.map(({ options }, i) =>
-    inPolicy(options, i, () => new PolicyRun(options, machine, runtime, setting, whole, first)),
+    inPolicy(options, i, () => new PolicyRun(options, machine, runtime, setting, whole)),
   );
   const warmup = warmupOf(spec);
   const replicates = source.resample
@@ -135,13 +133,7 @@ export function simulate(spec: SimulationSpec): SimulationResult {
     oom: outOfMemoryOf(run),
     memory:
       run.memory &&
-      modelMemoryOf(
-        run.memory,
-        runtime.buffers,
-        run.capacity,
-        whole!.windowBytes(first!),
-        whole!.cacheBytesPerToken,
-      ),
+      modelMemoryOf(run.memory, runtime.buffers, run.capacity, whole!.windowBytes, whole!.cacheBytesPerToken),
   }));
   const exposures = runs.map((run) => run.exposure);
   // One replicate says nothing of how far others would lie.
@@ -157,7 +149,7 @@ export function simulate(spec: SimulationSpec): SimulationResult {
     machine,
     contexts,
     bytesPerToken: whole?.cacheBytesPerToken ?? 0,
-    heldTokens: whole?.heldTokens(first!) ?? 0,
+    heldTokens: whole?.heldTokens ?? 0,
     epMemory: counted[policies.findIndex(({ options }) => options.kind === 'ep')].memory,
     floors: skewFloors(source),
     intervals: new Intervals(

@@ -24,6 +24,7 @@ export class WholeStep {
   private readonly inFront: readonly { windowed: boolean }[];
   private stretchesNow: Stretch[][] = [];
   private tokens: Int32Array | null = null;
+  private first: Int32Array = new Int32Array(0);
 
   /**
    * @param routedLayers layers of the routing
@@ -52,6 +53,7 @@ export class WholeStep {
   start(tokensBySource: Int32Array): void {
     if (this.tokens !== null && this.tokens.every((tokens, gpu) => tokens === tokensBySource[gpu])) return;
     this.tokens = Int32Array.from(tokensBySource);
+    if (this.first.length === 0) this.first = this.tokens;
     this.parts.take(tokensBySource);
     this.stretchesNow = this.kinds.map((of) =>
       of.map(({ layers, windowed, first }) => ({
@@ -75,19 +77,19 @@ export class WholeStep {
     return this.parts.workspace;
   }
 
-  /** Bytes of the KV cache of a GPU with so many tokens. */
-  cacheBytes(tokens: number, gpu: number): number {
-    return this.parts.cacheBytes(tokens, gpu);
+  /** Bytes of the KV cache of a GPU, laid out for the tokens of the first step. */
+  cacheBytes(gpu: number): number {
+    return this.parts.cacheBytes(this.first[gpu], gpu);
   }
 
   /** Tokens in the fullest KV cache. */
-  heldTokens(tokens: Int32Array): number {
-    return tokens.reduce((most, own, gpu) => Math.max(most, this.parts.heldTokens(own, gpu)), 0);
+  get heldTokens(): number {
+    return this.first.reduce((most, own, gpu) => Math.max(most, this.parts.heldTokens(own, gpu)), 0);
   }
 
   /** Bytes of the KV cache that no longer context makes larger, on the GPU that has most of them. */
-  windowBytes(tokens: Int32Array): number {
-    return tokens.reduce((most, own, gpu) => Math.max(most, this.parts.windowBytes(own, gpu)), 0);
+  get windowBytes(): number {
+    return this.first.reduce((most, own, gpu) => Math.max(most, this.parts.windowBytes(own, gpu)), 0);
   }
 
   get cacheBytesPerToken(): number {

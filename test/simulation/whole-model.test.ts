@@ -108,6 +108,7 @@ describe('scope model', () => {
       ...quickstart,
       workload: {
         ...quickstart.workload,
+        steps: 2,
         routing: { ...routing, path: new URL(path, new URL('../../scenarios/', import.meta.url)).pathname },
       },
       policies: ['ep'],
