@@ -272,7 +272,11 @@ describe('combinations that cannot work', () => {
       /^history: found window, where placement contiguous looks at no loads/,
     ],
     ['eplb', { movement: 'async' }, /^movement: found async, where nothing moves: placements are made once/],
-    ['eplb', { movement: 'chunked', history: 'oracle' }, /^movement: found chunked, where an oracle plans/],
+    [
+      'eplb',
+      { movement: 'chunked', history: 'oracle' },
+      /^movement: found chunked, where history oracle plans/,
+    ],
     [
       'eplb',
       { movement: 'async', history: { kind: 'window', interval: 4 } },
