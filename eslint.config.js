@@ -30,6 +30,7 @@ const BESIDE = [
   'run-sweep',
   'run-tune',
   'run-routers',
+  'fit-twin',
   'submit-sweep',
   'sweep-worker',
   'version',

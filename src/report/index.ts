@@ -16,3 +16,4 @@ export { chartPage, chartSvg } from './charts/render.js';
 export { groupRows, type TableRow } from './charts/selection.js';
 export { tuneText } from './tune.js';
 export { routerLabText, type LabEntry, type LabReport } from './router-lab.js';
+export { twinText, type TwinReport } from './twin.js';
