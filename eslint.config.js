@@ -34,6 +34,7 @@ const BESIDE = [
   'run-tune',
   'run-routers',
   'solve-slo',
+  'fit-twin',
   'submit-sweep',
   'sweep-worker',
   'version',

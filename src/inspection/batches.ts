@@ -1,5 +1,6 @@
 import { effectiveSize, floorOfSkew } from '../metrics/index.js';
 import { batchings, randomStream, type TokenTrace, type Trace } from '../routing/index.js';
+import { afterCalibration } from './observe.js';
 import { lagOne, meanOf, medianOf } from './load-statistics.js';
 
 /** γ at one level over all batches and layers. */
@@ -23,6 +24,8 @@ export interface BatchSkew {
   levels: BatchLevel[];
   /** Mean of (largest − mean) / mean copies per expert over batches and layers. */
   maxVioBatch: number;
+  /** Standard deviation over mean of the batch's γ (mean over layers, at the first level of GPUs). */
+  variation: number;
   /** Of the batch's γ (mean over layers, at the first level of GPUs): autocorrelation at lag 1. */
   autocorrelation: number | null;
   /** Independent batches that these are worth, given their correlation. */
@@ -37,8 +40,24 @@ const LIVE_SHARE = 0.8;
 /** Token numbers of batches in turn. */
 type Batches = Iterable<ArrayLike<number>>;
 
-/** The batchings side by side: in recorded order, shuffled, as a decode; and the recording's own steps. */
-export function batchSkews(trace: Trace, units: readonly number[], batchTokens: number): BatchSkew[] {
+/** What batches to look at, where another trace must be looked at alike. */
+export interface BatchLimits {
+  /** Live sequences of a decode. */
+  live: number;
+  /** Batches of each batching, at most. */
+  batches: Partial<Record<BatchSkew['batching'], number>>;
+}
+
+/**
+ * The batchings side by side: in recorded order, shuffled, as a decode; and the recording's own steps.
+ * @param limits default: all batches, and as many live sequences as there is room for
+ */
+export function batchSkews(
+  trace: Trace,
+  units: readonly number[],
+  batchTokens: number,
+  limits?: BatchLimits,
+): BatchSkew[] {
   const unordered = trace.header.stepOrder === 'unknown';
   if (trace.kind === 'counts') {
     const steps = trace.steps.filter(({ calibration }) => !calibration);
@@ -49,20 +68,41 @@ export function batchSkews(trace: Trace, units: readonly number[], batchTokens: 
   }
   const found: BatchSkew[] = [];
   const add = (batching: BatchSkew['batching'], batches: Batches) => {
-    const skew = skewOfLoads(batching, trace, units, tokenLoads(trace, batches), false);
+    const skew = skewOfLoads(
+      batching,
+      trace,
+      units,
+      tokenLoads(trace, firstOf(batches, limits?.batches[batching])),
+      false,
+    );
     if (skew.batches > 0) found.push(skew);
   };
   add('in-order', batchesOf(trace, 'prefill-chunks', batchTokens));
   add('shuffled', batchesOf(trace, 'shuffled', batchTokens));
-  const sequences = trace.sequenceStarts === null ? 0 : trace.sequenceStarts.length - 1;
-  const live = Math.min(LIVE, Math.floor(LIVE_SHARE * sequences));
+  const sequences =
+    trace.sequenceStarts === null ? 0 : trace.sequenceStarts.length - 1 - afterCalibration(trace).sequence;
+  const live = limits?.live ?? liveSequences(sequences);
   if (live > 0) add('decode-lockstep', batchesOf(trace, 'decode-lockstep', live));
   if (trace.batches) add('recorded', recordedBatches(trace));
   return found;
 }
 
+/** Sequences that live at once in a decode of so many. */
+export function liveSequences(sequences: number): number {
+  return Math.min(LIVE, Math.floor(LIVE_SHARE * sequences));
+}
+
+function* firstOf(batches: Batches, most = Infinity): Batches & Generator<ArrayLike<number>> {
+  let left = most;
+  for (const batch of batches) {
+    if (left-- <= 0) return;
+    yield batch;
+  }
+}
+
 function batchesOf(trace: TokenTrace, kind: (typeof batchings)[number]['kind'], tokens: number): Batches {
-  const starts = trace.sequenceStarts ?? Int32Array.of(0, trace.tokens);
+  const first = afterCalibration(trace);
+  const starts = trace.sequenceStarts?.subarray(first.sequence) ?? Int32Array.of(first.token, trace.tokens);
   const sequences = Array.from({ length: starts.length - 1 }, (_, i) => [starts[i], starts[i + 1]] as const);
   const batching = batchings.find((known) => known.kind === kind)!;
   return batching.steps({
@@ -150,9 +190,15 @@ function skewOfLoads(
       };
     }),
     maxVioBatch: meanOf(vios),
+    variation: variationOf(values),
     autocorrelation: unordered || series.length < 4 ? null : lagOne(values),
     effectiveBatches: unordered || series.length < 4 ? null : effectiveSize(values),
   };
+}
+
+function variationOf(values: Float64Array): number {
+  const mean = meanOf(values);
+  return Math.sqrt(meanOf(values.map((value) => (value - mean) ** 2))) / mean;
 }
 
 function maxOverMean(loads: Float64Array, units: number): number {

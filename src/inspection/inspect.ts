@@ -3,7 +3,7 @@ import type { Trace } from '../routing/index.js';
 import { batchSkews, type BatchSkew } from './batches.js';
 import { domainEffect, driftOf, type DomainEffect, type Drift } from './change.js';
 import { groupLoads, meanOf, medianOf } from './load-statistics.js';
-import { observe, type Observed } from './observe.js';
+import { afterCalibration, observe, type Observed } from './observe.js';
 import { estimateOf, replicates, type Estimate } from './resample.js';
 
 /** Skew of the whole trace at one level: experts, or the GPUs of one EP size. */
@@ -47,7 +47,10 @@ export interface Inspection {
   batches: BatchSkew[];
   drift: Drift | null;
   domains: DomainEffect | null;
-  /** Share of a token's experts that the token before it chose too, and a uniform router's. */
+  /**
+   * Share of a token's experts that the token before it in its sequence chose too, Σ |S(t) ∩ S(t−1)| / (pairs · topK) over
+   * layers and pairs of neighbours; and a uniform router's, topK / experts.
+   */
   reuse: { share: number; uniform: number } | null;
   /** Distance of the experts' pairs in neighbouring layers from independence, and what chance shows; 0 to 1. */
   affinity: { distance: number; chance: number } | null;
@@ -79,7 +82,10 @@ export function inspectTrace(trace: Trace, { ep, batchTokens }: InspectOptions):
   const drift = driftOf(observed, header.stepOrder === 'unknown');
   const domains = domainEffect(observed, units);
   const { total, layers, reuse, affinity } = observed;
-  const sequences = trace.kind === 'tokens' && trace.sequenceStarts ? trace.sequenceStarts.length - 1 : null;
+  const sequences =
+    trace.kind === 'tokens' && trace.sequenceStarts
+      ? trace.sequenceStarts.length - 1 - afterCalibration(trace).sequence
+      : null;
   return {
     schema: 'epsim/inspection@1',
     trace: {

@@ -26,6 +26,16 @@ const MOST_TRANSITIONS = 2 ** 24;
 /** Tokens among which a stranger's choices are drawn. */
 const STRANGERS = 1024;
 
+/** First token, and first sequence, after a trace's calibration part, which nothing here counts. */
+export function afterCalibration({ batches, sequenceStarts }: TokenTrace): {
+  token: number;
+  sequence: number;
+} {
+  const token = batches === null ? 0 : batches.starts[batches.calibrationSteps];
+  const sequence = sequenceStarts?.findIndex((start) => start >= token) ?? 0;
+  return { token, sequence };
+}
+
 export function observe(trace: Trace): Observed {
   return trace.kind === 'tokens' ? observeTokens(trace) : observeSteps(trace);
 }
@@ -67,7 +77,8 @@ function observeTokens(trace: TokenTrace): Observed {
   const layers = layerIds.length;
   const size = layers * experts;
   const perToken = layers * topK;
-  const sequences = sequenceStarts === null ? 0 : sequenceStarts.length - 1;
+  const counted = afterCalibration(trace);
+  const sequences = sequenceStarts === null ? 0 : sequenceStarts.length - 1 - counted.sequence;
   const partCount = Math.min(sequences, Math.max(1, Math.floor(MOST_PART_LOADS / size)));
   const loads = Array.from({ length: partCount }, () => new Float64Array(size));
   const total = new Float64Array(size);
@@ -80,9 +91,9 @@ function observeTokens(trace: TokenTrace): Observed {
   let reused = 0;
   let compared = 0;
   let tokens = 0;
-  let sequence = 0;
+  let { sequence } = counted;
   let hasPrevious = false;
-  for (let token = 0; token < trace.tokens; token++) {
+  for (let { token } = counted; token < trace.tokens; token++) {
     while (sequenceStarts && token >= sequenceStarts[sequence + 1]) {
       sequence++;
       hasPrevious = false;
@@ -90,7 +101,8 @@ function observeTokens(trace: TokenTrace): Observed {
     if (padding?.[token] === 1) continue;
     const picks = rows.block(Math.floor(token / rows.blockTokens)).experts;
     const at = (token % rows.blockTokens) * perToken;
-    const part = partCount > 0 ? loads[Math.floor((sequence * partCount) / sequences)] : null;
+    const part =
+      partCount > 0 ? loads[Math.floor(((sequence - counted.sequence) * partCount) / sequences)] : null;
     const stranger = Math.floor(random() * Math.min(tokens, STRANGERS)) * perToken;
     for (let layer = 0; layer < layers; layer++) {
       const first = layer * topK;
@@ -118,12 +130,12 @@ function observeTokens(trace: TokenTrace): Observed {
     layers,
     experts,
     tokens,
-    padding: trace.tokens - tokens,
+    padding: trace.tokens - counted.token - tokens,
     total,
     parts: {
       what: sequences > 0 ? 'sequences' : 'none',
       loads,
-      domain: partCount === sequences ? sequenceDomains : null,
+      domain: partCount === sequences ? (sequenceDomains?.subarray(counted.sequence) ?? null) : null,
       whole: partCount === sequences,
     },
     reuse: compared > 0 ? reused / compared : null,

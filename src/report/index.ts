@@ -21,3 +21,4 @@ export { frontChart } from './tune-front.js';
 export { sloText } from './slo.js';
 export { tuneText } from './tune.js';
 export { routerLabText, type LabEntry, type LabReport } from './router-lab.js';
+export { twinText, type TwinReport } from './twin.js';

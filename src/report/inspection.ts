@@ -118,7 +118,7 @@ function changeLines({ drift, domains, reuse, affinity }: Inspection): string[] 
           .join(', '),
     reuse === null
       ? 'adjacent tokens: not known without sequences'
-      : `adjacent tokens share ${formatShare(reuse.share)} of their experts (a uniform router: ${formatShare(reuse.uniform)})`,
+      : `adjacent tokens share ${formatShare(reuse.share)} of their experts (|S(t) ∩ S(t−1)| / top-k, mean over layers and neighbours in a sequence; a uniform router: ${formatShare(reuse.uniform)})`,
     affinity === null
       ? 'layer to layer: not known of counts, of one layer, or of that many experts'
       : `layer to layer: ${formatShare(affinity.distance)} of the pairs of experts in neighbouring layers are not chance ` +

@@ -51,7 +51,7 @@ export function generatorSource(given: GeneratorSpec): RoutingSource {
     hasTokens: wantsTokens,
     hasGateWeights: options.gateWeights,
     importance: null,
-    notes: generator.notes?.(options, setting) ?? [],
+    notes: generator.notes?.(options, setting, steps) ?? [],
     resample: null,
     calibration(): Calibration {
       const batches = newBatches();

@@ -116,7 +116,7 @@ export function uniformDraw(experts: number, topK: number): CountDraw {
 }
 
 /** Tokens that share one random order of the experts; see `TokenDraw`. */
-const TOKENS_PER_ORDER = 16;
+export const TOKENS_PER_ORDER = 16;
 
 /**
  * Draws the experts of tokens one by one: systematic sampling over a random order of the experts, which
@@ -206,7 +206,7 @@ export class TokenDraw {
 }
 
 /** Picks `picks` different indices: those under the marks u, u + 1, … on the cumulated probabilities. */
-function systematic(
+export function systematic(
   probabilities: Float64Array,
   order: Int32Array | null,
   picks: number,

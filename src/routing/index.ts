@@ -19,6 +19,7 @@ export {
   type TokenTable,
 } from './source.js';
 export { tokenTraceSource, type ReplaySpec } from './token-trace-source.js';
+export { selectSequences } from './trace/select-sequences.js';
 export { readRecording, RECORDING_PARTS, type RecordingParts } from './trace/npy.js';
 export { readNativeTrace } from './trace/native-reader.js';
 export { BatchTraceWriter, encodeTokenTrace, writeTokenTrace } from './trace/native-writer.js';
@@ -32,4 +33,7 @@ export {
   type Trace,
   type TraceHeader,
 } from './trace/trace.js';
+export { fitTwin } from './twin/fit.js';
+export { twinTrace } from './twin/generate.js';
+export { twinSchema, type Twin } from './twin/twin.js';
 export { packTrace, unpackTrace, type PackedTrace } from './trace/packed-trace.js';

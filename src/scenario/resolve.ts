@@ -39,20 +39,24 @@ import {
   type GeneratorOptions,
   type GeneratorSpec,
   type RoutingSource,
+  twinSchema,
+  twinTrace,
   type Trace,
+  type TraceHeader,
 } from '../routing/index.js';
 import { contextsOf } from './contexts.js';
 import { show } from './describe-issue.js';
 import { parseInput } from './parse.js';
 import { perGpu } from './per-gpu.js';
 import { partsOf, ScenarioError } from './scenario-error.js';
-import type { Scenario, TraceOptions } from './schema.js';
+import type { Scenario, TraceOptions, TwinOptions } from './schema.js';
 
 /** Files that a scenario names, as its text says them. */
 export interface ScenarioFiles {
   modelConfig?: string;
   profile?: string;
   trace?: string;
+  twin?: string;
   /** Placement maps. */
   placements: string[];
   /** A policy has integer programs to solve. */
@@ -65,6 +69,7 @@ export interface ScenarioContents {
   profile?: unknown;
   /** Opened by `readTrace` with the model's topK. */
   trace?: Trace;
+  twin?: unknown;
   /** By path. */
   placements?: ReadonlyMap<string, PlacementMap>;
   solver?: MilpSolver;
@@ -96,6 +101,7 @@ export function filesOf({ model, cluster, workload, policies }: Scenario): Scena
     profile:
       profile !== undefined && !shippedProfiles.some(({ name }) => name === profile) ? profile : undefined,
     trace: workload.routing.kind === 'trace' ? workload.routing.path : undefined,
+    twin: workload.routing.kind === 'twin' ? workload.routing.path : undefined,
     placements: [...new Set(policies.flatMap(placementPath))],
     needsSolver: policies.some(
       (policy) =>
@@ -246,7 +252,7 @@ export function resolveScenario(
   const contexts = attempt(file, '', scenario.scope, () => contextsOf(scenario, cluster.gpus));
   const policies = resolvePolicies(scenario);
   const notes: string[] = [];
-  const source = resolveRouting(scenario, file, machine, policies, contents.trace, draw, notes);
+  const source = resolveRouting(scenario, file, machine, policies, contents, draw, notes);
   notes.push(profileNote(machine, runtime));
   return {
     machine,
@@ -290,15 +296,16 @@ function resolveRouting(
   file: string,
   machine: Machine,
   policies: ResolvedScenario['policies'],
-  trace: Trace | undefined,
+  { trace, twin }: ScenarioContents,
   draw: (spec: GeneratorSpec) => RoutingSource,
   notes: string[],
 ): RoutingSource {
   const { routing } = scenario.workload;
+  if (routing.kind === 'twin') return resolveTwin(scenario, routing, file, machine, policies, twin, notes);
   if (routing.kind !== 'trace') {
     return resolveGenerator(scenario, routing, file, machine, policies, draw, notes);
   }
-  checkTraceModel(trace!, machine.shape, file, routing);
+  checkTraceModel(trace!.header, machine.shape, file, routing.path, 'a recording');
   return resolveTrace(scenario, routing, file, machine, policies, trace!, notes);
 }
 
@@ -311,17 +318,8 @@ function resolveGenerator(
   draw: (spec: GeneratorSpec) => RoutingSource,
   notes: string[],
 ): RoutingSource {
-  const { steps, layer, tokens } = workload;
-  const tokensPerGpu = workload.tokensPerGpu ?? (Array.isArray(tokens) ? meanOf(tokens) : undefined);
-  if (tokensPerGpu === undefined || steps === undefined) {
-    const missing = tokensPerGpu === undefined ? 'tokensPerGpu' : 'steps';
-    throw new ScenarioError(
-      file,
-      `workload.${missing}`,
-      'nothing',
-      'a whole number ≥ 1: generated routing has no size of its own',
-    );
-  }
+  const { layer, tokens } = workload;
+  const { tokensPerGpu, steps } = generatedSize(workload, file);
   if (layer !== 'all' && layer >= shape.moeLayers) {
     throw new ScenarioError(file, 'workload.layer', String(layer), `0 to ${shape.moeLayers - 1}, or "all"`);
   }
@@ -383,25 +381,96 @@ function meanOf(tokens: readonly number[]): number {
   return Math.max(1, Math.round(tokens.reduce((sum, own) => sum + own, 0) / Math.max(1, tokens.length)));
 }
 
-function checkTraceModel({ header }: Trace, shape: MoeShape, file: string, { path }: TraceOptions): void {
+/** @throws ScenarioError where the workload does not say it: generated routing has no size of its own */
+function generatedSize({ steps, tokens, ...workload }: Scenario['workload'], file: string) {
+  const tokensPerGpu = workload.tokensPerGpu ?? (Array.isArray(tokens) ? meanOf(tokens) : undefined);
+  if (tokensPerGpu !== undefined && steps !== undefined) return { tokensPerGpu, steps };
+  const missing = tokensPerGpu === undefined ? 'tokensPerGpu' : 'steps';
+  throw new ScenarioError(
+    file,
+    `workload.${missing}`,
+    'nothing',
+    'a whole number ≥ 1: generated routing has no size of its own',
+  );
+}
+
+function resolveTwin(
+  { workload, seed }: Scenario,
+  { path, batching }: TwinOptions,
+  file: string,
+  { cluster, shape }: Machine,
+  policies: ResolvedScenario['policies'],
+  content: unknown,
+  notes: string[],
+): RoutingSource {
+  const twin = parseInput(twinSchema, content, path);
+  checkTraceModel(twin, shape, file, path, 'a twin');
+  const { layer, phase } = workload;
+  const { tokensPerGpu, steps } = generatedSize(workload, file);
+  if (layer !== 'all' && layer >= twin.layerIds.length) {
+    throw new ScenarioError(
+      file,
+      'workload.layer',
+      String(layer),
+      `0 to ${twin.layerIds.length - 1} (the twin's layers ${twin.layerIds.join(', ')}), or "all"`,
+    );
+  }
+  if (twin.phase !== undefined && twin.phase !== phase)
+    notes.push(`the twin's recording is a ${twin.phase}, the scenario a ${phase}: its routing may differ`);
+  const layers = layer === 'all' ? twin.layerIds.map((_, i) => i) : [layer];
+  const share = calibrationShareOf(policies);
+  const longest = Math.max(...twin.profiles.map(({ tokens }) => tokens));
+  const batch = cluster.gpus * tokensPerGpu;
+  // What of a sequence may be left over at the end of the calibration part and of every lane that reads sequences.
+  const lanes = { shuffled: 0, 'prefill-chunks': cluster.gpus, 'decode-lockstep': batch }[batching];
+  const tokens = Math.ceil((steps * batch + lanes * longest) / (1 - share)) + 2 * longest;
+  return attempt(path, '', '', () =>
+    tokenTraceSource(twinTrace(twin, { layers, tokens, seed }), {
+      gpus: cluster.gpus,
+      tokensPerGpu,
+      steps,
+      layers: layers.map((_, i) => i),
+      batching,
+      resample: false,
+      padding: false,
+      phase: null,
+      calibrationShare: share,
+      seed,
+    }),
+  );
+}
+
+/** The largest share of the tokens that a policy asks for to calibrate on. */
+function calibrationShareOf(policies: ResolvedScenario['policies']): number {
+  return Math.max(...policies.map(({ options }) => policyOf(options).calibrationShare(options)));
+}
+
+/** @param what a trace or a twin of one is called in messages */
+function checkTraceModel(
+  header: Pick<TraceHeader, 'model' | 'experts' | 'topK' | 'layerIds'>,
+  shape: MoeShape,
+  file: string,
+  path: string,
+  what: string,
+): void {
   const fields = [
     ['experts', header.experts, shape.experts],
     ['top-k', header.topK, shape.topK],
   ] as const;
-  for (const [what, recorded, expected] of fields) {
+  for (const [field, recorded, expected] of fields) {
     if (recorded === expected) continue;
     throw new ScenarioError(
       file,
       'workload.routing.path',
-      `${path}, a recording of ${header.model} with ${what} ${recorded}`,
-      `a recording of ${shape.name} with ${what} ${expected}`,
+      `${path}, ${what} of ${header.model} with ${field} ${recorded}`,
+      `${what} of ${shape.name} with ${field} ${expected}`,
     );
   }
   if (header.layerIds.length > shape.moeLayers && shape.moeLayers > 1) {
     throw new ScenarioError(
       file,
       'workload.routing.path',
-      `${path}, a recording of ${header.model} with ${header.layerIds.length} layers`,
+      `${path}, ${what} of ${header.model} with ${header.layerIds.length} layers`,
       `at most the ${shape.moeLayers} MoE layers of ${shape.name}`,
     );
   }
@@ -456,7 +525,7 @@ function resolveTrace(
     padding: padding === 'include',
     phase: only ?? null,
     part: part ?? null,
-    calibrationShare: Math.max(...policies.map(({ options }) => policyOf(options).calibrationShare(options))),
+    calibrationShare: calibrationShareOf(policies),
     seed,
   };
   try {

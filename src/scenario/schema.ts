@@ -3,7 +3,14 @@ import { policies, type PolicyInput, type PolicyOptions } from '../balancing/ind
 import { runtimes, type RuntimeOptions } from '../execution/index.js';
 import { clusterPresets, clusterSchema } from '../hardware/index.js';
 import { modelPresets, shapeOverridesSchema, shapeSchema } from '../model/index.js';
-import { batchingKinds, generators, phases, type GeneratorOptions } from '../routing/index.js';
+import {
+  batchingKinds,
+  batchings,
+  generators,
+  phases,
+  type BatchingKind,
+  type GeneratorOptions,
+} from '../routing/index.js';
 import { engines } from './engines.js';
 
 type Names = [string, ...string[]];
@@ -86,9 +93,23 @@ const trace = z.strictObject({
     ),
 });
 
-const routing = union<GeneratorOptions | TraceOptions>('kind', [
+export type TwinOptions = z.output<typeof twin>;
+
+const twin = z.strictObject({
+  kind: z.literal('twin'),
+  path: z.string().min(1).describe('A twin that epsim trace fit wrote (.json).'),
+  batching: z
+    .enum(batchings.map(({ kind }) => kind) as [TokenBatching, ...TokenBatching[]])
+    .default('shuffled')
+    .describe('How steps are formed of the sequences that the twin draws.'),
+});
+
+type TokenBatching = Exclude<BatchingKind, 'recorded'>;
+
+const routing = union<GeneratorOptions | TraceOptions | TwinOptions>('kind', [
   ...generators,
   { options: trace, summary: 'a recording, replayed' },
+  { options: twin, summary: "a recording's twin: sequences drawn from what was fitted to it" },
 ]);
 
 /** As many tokens as 32 bits count. */

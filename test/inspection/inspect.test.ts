@@ -163,6 +163,22 @@ describe('what a trace shows', () => {
     expect(decode.tokens).toBe(16);
   });
 
+  it('leaves the calibration part out, of tokens as of counts', () => {
+    const picks = Array.from({ length: 20 }, (_, i) => sequence(0, i));
+    const plain = traceOf(picks, 8);
+    const calibrated = traceOf([...picks.slice(0, 5).map(() => [[7], [7]]), ...picks], 8);
+    calibrated.batches = {
+      starts: Int32Array.of(0, 10, calibrated.tokens),
+      calibrationSteps: 1,
+      source: new Uint16Array(calibrated.tokens),
+    };
+    const [whole, rest] = [plain, calibrated].map((trace) => inspectTrace(trace, options));
+    expect(rest.trace).toEqual(whole.trace);
+    expect(rest.levels).toEqual(whole.levels);
+    expect(rest.drift).toEqual(whole.drift);
+    expect(rest.batches.slice(0, 3)).toEqual(whole.batches);
+  });
+
   it('counts: recorded steps, no intervals, and it says why', () => {
     const counts: CountTrace = {
       kind: 'counts',

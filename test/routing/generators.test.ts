@@ -328,6 +328,14 @@ describe('workloads W0 to W7', () => {
     });
   });
 
+  it('W6 and W7 say it where a run is too short for a move or a burst', () => {
+    const notes = (name: string, steps: number) => source({ kind: 'workload', name }, {}, steps).notes.join();
+    expect(notes('W6', 4)).toContain('every 4 steps: in a run of 4 it never does');
+    expect(notes('W6', 5)).not.toContain('never');
+    expect(notes('W7', 7)).toContain('every 8th step is a burst: a run of 7 has none');
+    expect(notes('W7', 8)).not.toContain('burst');
+  });
+
   it.each([
     [{ name: 'W0', share: 0.5 }, 'share: found 0.5 for W0, allowed: no parameter'],
     [{ name: 'W2', period: 3 }, 'period: found 3 for W2, allowed: share'],

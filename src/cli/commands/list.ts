@@ -49,6 +49,7 @@ const lists: Record<string, () => [string, string][]> = {
     ),
   workloads: () => [
     ...generators.map(({ kind, summary }): [string, string] => [kind, summary]),
+    ['twin', "a recording's twin, as epsim trace fit makes it; batchings as a recording's, but for recorded"],
     ['trace', 'a recording, replayed; its batching is one of:'],
     ...batchings.map(({ kind, summary }): [string, string] => [`  ${kind}`, summary]),
     ['  recorded', "the file's own steps and source GPUs"],

@@ -30,6 +30,10 @@ export const domains: Generator<z.infer<typeof options>> = {
   kind: 'domains',
   summary: 'drift: domains with their own popular experts follow each other',
   options,
+  notes: ({ domains: count, period, change }, _, steps) =>
+    change === 'abrupt' && count > 1 && steps <= period
+      ? [`domains: each lasts ${period} steps: a run of ${steps} has only the first, and no drift`]
+      : [],
   prepare({ domains: count, period, change, sigma, shared }, setting) {
     const { experts } = setting;
     const common = new Float64Array(experts);

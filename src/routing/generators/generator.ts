@@ -41,8 +41,8 @@ export interface Generator<Options = never> {
   /** One line for `epsim list`. */
   summary: string;
   options: z.ZodType<Options>;
-  /** Things that a reader of the result must know. */
-  notes?(options: Options, setting: GeneratorSetting): string[];
+  /** Things that a reader of the result must know of a run of so many steps. */
+  notes?(options: Options, setting: GeneratorSetting, steps: number): string[];
   /**
    * Tokens by source GPU; null: tokensPerGpu of each. @throws RangeError where the options don't fit the setting
    */

@@ -72,14 +72,16 @@ export const workload: Generator<Options> = {
   kind: 'workload',
   summary: 'the named imbalance workloads W0 to W7: hot experts or GPUs, ragged sources, moving heat, bursts',
   options,
-  notes(chosen, setting) {
+  notes(chosen, setting, steps) {
     const { share, hot } = heatOf(chosen, setting);
     const capped = Math.min(share, hot / setting.topK);
-    return capped < share
-      ? [
-          `workload ${chosen.name}: share capped at ${hot} hot / top ${setting.topK} = ${capped}, since a token picks an expert once`,
-        ]
-      : [];
+    const notes = shortRunNotes(chosen, steps);
+    if (capped < share) {
+      notes.push(
+        `workload ${chosen.name}: share capped at ${hot} hot / top ${setting.topK} = ${capped}, since a token picks an expert once`,
+      );
+    }
+    return notes;
   },
   tokensBySource({ name, ragged = RAGGED }, { gpus, tokensPerGpu }) {
     if (name === 'W4') return raggedTokens(gpus, tokensPerGpu, ragged);
@@ -100,6 +102,17 @@ export const workload: Generator<Options> = {
     return heatDraw(chosen, setting);
   },
 };
+
+/** Says it where a run ends before anything of its workload happens. */
+function shortRunNotes({ name, period }: Options, steps: number): string[] {
+  const moveEvery = period ?? MOVE_EVERY;
+  const burstEvery = period ?? BURST_EVERY;
+  if (name === 'W6' && steps <= moveEvery)
+    return [`workload W6: the hot expert moves every ${moveEvery} steps: in a run of ${steps} it never does`];
+  if (name === 'W7' && steps < burstEvery)
+    return [`workload W7: every ${burstEvery}th step is a burst: a run of ${steps} has none`];
+  return [];
+}
 
 function heatOf(
   { name, share, experts }: Options,

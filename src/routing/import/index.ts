@@ -11,6 +11,7 @@ import { parquet } from './formats/parquet.js';
 import { sglang } from './formats/sglang.js';
 import { tensorrtLlm } from './formats/tensorrt-llm.js';
 import { ultraep } from './formats/ultraep.js';
+import { vllmDecodeStats } from './formats/vllm-decode-stats.js';
 import { vllmLoad } from './formats/vllm-load.js';
 import { vllmRoutedExperts } from './formats/vllm-routed-experts.js';
 
@@ -21,6 +22,7 @@ export const traceFormats: readonly TraceFormat[] = [
   megatronJsonl,
   sglang,
   tensorrtLlm,
+  vllmDecodeStats,
   vllmLoad,
   vllmRoutedExperts,
   megatronNpz,

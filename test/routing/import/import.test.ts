@@ -569,6 +569,111 @@ describe('vLLM', () => {
   });
 });
 
+/** Decode statistics of two ranks with two experts each, in a layer of four; one step, then a summary. */
+function decodeStats(
+  change: (rank: number, step: Record<string, unknown>) => object = (_, step) => step,
+): Files {
+  const line = (value: object) => JSON.stringify(value);
+  return Object.fromEntries(
+    [0, 1].map((rank) => [
+      `expert-routing-rank-${rank}-iteration-0.jsonl`,
+      textFile(
+        [
+          line({
+            record_type: 'metadata',
+            schema_version: 2,
+            iteration: 0,
+            global_rank: rank,
+            top_k: 2,
+            capture_backend: 'vllm_router',
+            layers: [
+              {
+                layer_id: 3,
+                global_num_experts: 4,
+                local_expert_ids: [rank, rank + 2],
+                placement_strategy: 'round_robin',
+                capture_backend: 'vllm_router',
+              },
+            ],
+          }),
+          line(
+            change(rank, {
+              record_type: 'decode_step',
+              decode_step: 0,
+              num_reqs: 3,
+              num_scheduled_tokens: 3,
+              num_physical_tokens: 4,
+              num_padding_tokens: 1,
+              useful_assignments: 6,
+              physical_assignments: 8,
+              padding_assignments: 2,
+              layers: [
+                {
+                  layer_id: 3,
+                  capture_backend: 'vllm_router',
+                  useful_route_sha256: 'aa',
+                  physical_route_sha256: 'bb',
+                  useful_local_assignments_per_expert: rank === 0 ? [1, 2] : [3, 0],
+                  physical_local_assignments_per_expert: rank === 0 ? [2, 2] : [3, 1],
+                  padding_local_assignments_per_expert: rank === 0 ? [1, 0] : [0, 1],
+                },
+              ],
+            }),
+          ),
+          line({ record_type: 'summary', status: 'complete', decode_steps: 1 }),
+        ].join('\n') + '\n',
+      ),
+    ]),
+  );
+}
+
+describe("vLLM's decode statistics", () => {
+  it('experts of all ranks, useful copies and padding apart', async () => {
+    const { format, trace } = await imported(decodeStats());
+    expect(format).toBe('vllm-decode-stats');
+    expect(countsOf(trace)).toEqual([[[1, 3, 2, 0]]]);
+    expect((trace as CountTrace).steps[0].padding!.map((row) => [...row])).toEqual([[1, 0, 0, 1]]);
+    expect(trace.header).toMatchObject({ experts: 4, topK: 2, layerIds: [3], phase: 'decode', steps: 1 });
+  });
+
+  const only = (files: Files, rank: number) => {
+    const name = `expert-routing-rank-${rank}-iteration-0.jsonl`;
+    return { [name]: files[name] };
+  };
+  const layer = (step: Record<string, unknown>) => (step.layers as object[])[0];
+
+  it.each<[string, Files, RegExp]>([
+    ['a rank that is missing', only(decodeStats(), 0), /layer 3: found expert 1 on 0 of 1 ranks/],
+    [
+      'ranks with tokens of their own',
+      decodeStats((rank, step) => ({
+        ...step,
+        layers: [{ ...layer(step), useful_route_sha256: `${rank}` }],
+      })),
+      /rank-1.*line 2, layers\.0: found other tokens than rank 0 saw/,
+    ],
+    [
+      'sums that do not agree',
+      decodeStats((_, step) => ({ ...step, useful_assignments: 7 })),
+      /found 6 useful and 2 padding copies over all ranks, allowed: 7 and 2/,
+    ],
+    [
+      'steps out of order',
+      decodeStats((_, step) => ({ ...step, decode_step: 4 })),
+      /found decode_step 4, allowed: 0/,
+    ],
+  ])('refuses %s', async (_, files, message) => {
+    await expect(imported(files)).rejects.toThrow(message);
+  });
+
+  it('refuses a file that is cut short', async () => {
+    const cut = Object.fromEntries(
+      Object.entries(decodeStats()).map(([name, bytes]) => [name, bytes.slice(0, -60)]),
+    );
+    await expect(imported(cut)).rejects.toThrow(TraceError);
+  });
+});
+
 describe('UltraEP', () => {
   const int = (values: number[], shape = [values.length]) => ({ data: Int32Array.from(values), shape });
   const rank = (r: number, change: Record<string, { data: Int32Array; shape: number[] } | string> = {}) =>
@@ -848,6 +953,7 @@ describe('damaged files are refused, or read as what they still are, and never e
           ),
         }),
     ],
+    ['vllm-decode-stats', () => Promise.resolve(decodeStats())],
     [
       'vllm-routed-experts',
       () => Promise.resolve({ 'r.json': textFile('{"routed_experts":[[[0,1]],[[1,0]]]}') }),
