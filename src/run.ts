@@ -12,7 +12,13 @@ import {
   type ScenarioContents,
   type ScenarioInput,
 } from './scenario/index.js';
-import { checkPolicies, RefusalError, simulate, type Result } from './simulation/index.js';
+import {
+  checkPolicies,
+  RefusalError,
+  simulate,
+  type Result,
+  type SimulationSpec,
+} from './simulation/index.js';
 import { VERSION } from './version.js';
 
 /** How to run a scenario. */
@@ -122,16 +128,20 @@ export async function run(scenario: ScenarioInput, options: RunOptions = {}): Pr
   return runOpened(await openScenario(scenario, options), options.onStep).result;
 }
 
-/** Runs an opened scenario; `latencies` are the seconds of every counted (step, layer) by policy. */
+/**
+ * Runs an opened scenario; `latencies` are the seconds of every counted (step, layer) by policy.
+ * @param onLayer called after every simulated layer, as by `simulate`
+ */
 export function runOpened(
   opened: OpenedScenario,
   onStep?: RunOptions['onStep'],
+  onLayer?: SimulationSpec['onLayer'],
 ): { result: Result; latencies: Float64Array[] } {
   const { resolved, inputs } = opened;
   const { machine, runtime, source, policies, warmup, resamples, seed, placementMaps } = resolved;
   const { cluster, shape } = machine;
   const simulated = inFile(opened.file, () =>
-    simulate({ source, policies, machine, runtime, seed, warmup, resamples, placementMaps, onStep }),
+    simulate({ source, policies, machine, runtime, seed, warmup, resamples, placementMaps, onStep, onLayer }),
   );
   const { routing } = simulated;
   const result: Result = {

@@ -14,6 +14,14 @@ export interface TaskSpec {
   label?: number;
 }
 
+/** What a stream is called where its tasks are shown. */
+export interface StreamName {
+  /** The ledger's pool whose work it does. */
+  pool: number;
+  /** As `compute`; one pool has one stream of a name. */
+  name: string;
+}
+
 /**
  * A compiled graph: parallel flat arrays, lists as (first, …) ranges: the list of task t lies between
  * `xxxFirst[t]` and `xxxFirst[t + 1]`. Durations, transfer contents and buffer sizes are not part of it, so
@@ -22,6 +30,8 @@ export interface TaskSpec {
 export interface TaskGraph {
   tasks: number;
   streams: number;
+  /** By stream; null where it has no name. */
+  streamNames: readonly (StreamName | null)[];
   buffers: number;
   /** Number of tasks that must end before the task may start; a stream's order counts as one of them. */
   blockers: Int32Array;
@@ -58,9 +68,11 @@ export class TaskGraphBuilder {
   private readonly tasks: TaskSpec[] = [];
   private readonly predecessors: number[][] = [];
   private readonly lastOnStream: number[] = [];
+  private readonly streamNames: (StreamName | null)[] = [];
   private readonly accounts: number[] = [];
 
-  addStream(): number {
+  addStream(name: StreamName | null = null): number {
+    this.streamNames.push(name);
     return this.lastOnStream.push(-1) - 1;
   }
 
@@ -112,6 +124,7 @@ export class TaskGraphBuilder {
     return {
       tasks: tasks.length,
       streams: this.lastOnStream.length,
+      streamNames: this.streamNames,
       buffers: this.accounts.length,
       blockers: Int32Array.from(predecessors, (before) => before.length),
       successorFirst,

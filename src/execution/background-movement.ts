@@ -28,9 +28,11 @@ export class BackgroundMovement {
     const { gpus } = machine.cluster;
     const label = labelOf('move');
     this.transfer = network.declareMessages(machine.shape.experts * gpus);
-    const streams = Array.from({ length: gpus }, () => graph.addStream());
+    const streams = Array.from({ length: gpus }, (_, pool) => graph.addStream({ pool, name: 'movement' }));
     graph.addTask({ streams, transfer: this.transfer, label });
-    this.restore = streams.map(() => graph.addTask({ streams: [graph.addStream()], label }));
+    this.restore = streams.map((_, pool) =>
+      graph.addTask({ streams: [graph.addStream({ pool, name: 'host copies' })], label }),
+    );
   }
 
   /** @param duration seconds by task, of the graph's executor */

@@ -12,9 +12,11 @@ export {
   stageAccuracy,
   stageCost,
   stageSeconds,
+  stageTerms,
   type ExpertLayout,
   type ExpertShape,
   type ExpertStageCost,
+  type StageTerms,
 } from './expert-stage.js';
 export { gpuPresets, gpuSchema, type Gpu } from './gpu.js';
 export { linkSeconds } from './link.js';

@@ -8,6 +8,7 @@ export { parseResult } from './parse-result.js';
 export { resultCsv, stepsCsv } from './rows.js';
 export { resultTable } from './table.js';
 export { pointRecord, sweepColumns, sweepRows, type PointRecord } from './sweep-table.js';
+export { chromeTrace } from './timeline/chrome-trace.js';
 export { traceComparisonText } from './trace-comparison.js';
 export { formatBytes, formatFactor, formatSeconds, formatSecondsRange, formatShare } from './units.js';
 export { verdict } from './verdict.js';

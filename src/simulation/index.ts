@@ -16,3 +16,12 @@ export {
   type SimulationResult,
   type SimulationSpec,
 } from './simulate.js';
+export {
+  MOST_SLICES,
+  Recorder,
+  type LinkUse,
+  type PolicyRecording,
+  type RecordedLayer,
+  type RecordedSlice,
+  type Recording,
+} from './recording/index.js';

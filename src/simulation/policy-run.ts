@@ -42,6 +42,8 @@ export class PolicyRun {
   /** The last layer's plan and lower bound (seconds; 0 for an anchor). */
   plan: LayerPlan | null = null;
   lastBound = 0;
+  /** Seconds of the blocking movement before the last layer. */
+  movementSeconds = 0;
 
   private readonly network: Network;
   private readonly bound: LayerBound | null;
@@ -51,7 +53,7 @@ export class PolicyRun {
 
   constructor(
     readonly options: PolicyOptions,
-    private readonly machine: Machine,
+    readonly machine: Machine,
     private readonly runtime: Runtime,
     private readonly setting: PolicySetting,
   ) {
@@ -139,10 +141,11 @@ export class PolicyRun {
     const plan = (this.plan = decided.plan);
     let seconds = 0;
     let movedBytes = 0;
+    this.movementSeconds = 0;
     if (plan.move) {
       this.movement ??= new BlockingMovement(this.machine, this.network, this.ledger);
       const moved = this.movement.run(plan.move);
-      seconds += moved.seconds;
+      seconds += this.movementSeconds = moved.seconds;
       movedBytes = moved.bytes;
       this.totals.phases[MOVE] += moved.seconds * this.machine.cluster.gpus;
       this.totals.critical[MOVE] += moved.seconds;

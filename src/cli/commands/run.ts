@@ -4,7 +4,9 @@ import { comparison, resultCsv, resultTable, stepsCsv } from '../../report/index
 import { openScenario, runOpened, type OpenedScenario } from '../../run.js';
 import { setPath } from '../../scenario/index.js';
 import type { Result } from '../../simulation/index.js';
+import { UsageError } from '../input-error.js';
 import { parsePolicyArgument } from '../policy-argument.js';
+import { timelineRecorder, writeTimeline, type TimelineOptions } from '../pictures.js';
 import { progressBar } from '../progress.js';
 
 const collect = (value: string, before: string[]) => [...before, value];
@@ -34,16 +36,37 @@ export function runCommand() {
       '--out [folder]',
       'keep result.json and steps.csv in a folder of their own under this one (default: results)',
     )
+    .option(
+      '--timeline <file>',
+      'write a timeline for Perfetto (ui.perfetto.dev); gzipped where it ends in .gz',
+    )
+    .option(
+      '--timeline-steps <steps>',
+      'which steps of the timeline, as 0,4-7, warm-up included (default: the last)',
+    )
+    .option(
+      '--timeline-policies <policies>',
+      'which policies of the timeline, by name or kind (default: all)',
+    )
     .action(async (files, options) => {
       const out = options.out === true ? 'results' : options.out;
       // What can be wrong is found before the first scenario has taken its time.
       const opened: OpenedScenario[] = [];
       for (const file of files) opened.push(await openFile(file, options));
       if (out !== undefined) await checkFolder(out);
+      checkPictures(opened, options);
       const results: Result[] = [];
-      for (const scenario of opened) results.push(await runAndKeep(scenario, out));
+      for (const scenario of opened) results.push(await runAndKeep(scenario, out, options));
       process.stdout.write(`${render(results, options.format)}\n`);
     });
+}
+
+/** What is wrong with the pictures that are asked for is found before anything runs. @throws UsageError */
+function checkPictures(opened: readonly OpenedScenario[], options: TimelineOptions): void {
+  if (opened.length > 1 && options.timeline !== undefined) {
+    throw new UsageError(`--timeline: found ${opened.length} scenarios, allowed: one`);
+  }
+  timelineRecorder(opened[0], options);
 }
 
 async function openFile(file: string, options: { set: string[]; policy: string[] }): Promise<OpenedScenario> {
@@ -55,9 +78,16 @@ async function openFile(file: string, options: { set: string[]; policy: string[]
 }
 
 /** @param out folder to keep the result under; undefined: it is only printed */
-async function runAndKeep(opened: OpenedScenario, out: string | undefined): Promise<Result> {
+async function runAndKeep(
+  opened: OpenedScenario,
+  out: string | undefined,
+  pictures: TimelineOptions,
+): Promise<Result> {
+  const timeline = timelineRecorder(opened, pictures);
   const progress = progressBar(opened.scenario.name ?? opened.file);
-  const { result, latencies } = runOpened(opened, progress.onStep);
+  const { result, latencies } = runOpened(opened, progress.onStep, (run, base) => {
+    timeline?.onLayer(run, base);
+  });
   progress.stop();
   if (out !== undefined) {
     const folder = await writeFolder(out, folderName(result), {
@@ -66,6 +96,7 @@ async function runAndKeep(opened: OpenedScenario, out: string | undefined): Prom
     });
     console.error(`kept in ${folder}`);
   }
+  if (timeline !== null) await writeTimeline(pictures.timeline!, timeline, result);
   return result;
 }
 

@@ -63,9 +63,9 @@ export class LlepLayer {
     private readonly context: ProgramContext,
   ) {
     this.gpus = machine.cluster.gpus;
-    this.host = this.each(() => this.graph.addStream());
-    this.compute = this.each(() => this.graph.addStream());
-    this.collectives = this.each(() => this.graph.addStream());
+    this.host = this.each((pool) => this.graph.addStream({ pool, name: 'host' }));
+    this.compute = this.each((pool) => this.graph.addStream({ pool, name: 'compute' }));
+    this.collectives = this.each((pool) => this.graph.addStream({ pool, name: 'network' }));
   }
 
   program(): LayerProgram {
@@ -99,7 +99,7 @@ export class LlepLayer {
         : null;
     let weights: { transfer: number; task: number }[] | null = null;
     if (traits.movesWeights) {
-      const streams = this.each(() => graph.addStream());
+      const streams = this.each((pool) => graph.addStream({ pool, name: 'weights' }));
       const barrier = graph.addTask({
         streams,
         after: posted ?? plan ?? [reduced],
