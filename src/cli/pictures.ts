@@ -16,6 +16,19 @@ export interface TimelineOptions {
   timelinePolicies?: string;
 }
 
+/** Name of the recording beside a kept result. */
+export const RECORDING_FILE = 'recording.json.gz';
+
+/** A recorder of the last step, which is past every warm-up, under all policies. */
+export function lastStepRecorder({ resolved: { source } }: OpenedScenario): Recorder {
+  return new Recorder({ layers: source.layerIds, gpus: source.gpus, steps: [source.steps - 1] });
+}
+
+/** A recording as it is kept. */
+export function zippedRecording(recorder: Recorder): Uint8Array {
+  return gzipSync(JSON.stringify(recorder.recording()));
+}
+
 /**
  * A recorder of what a timeline is to show; null where none is asked for.
  * @throws UsageError

@@ -7,6 +7,7 @@ import { diffCommand } from './commands/diff.js';
 import { initCommand } from './commands/init.js';
 import { listCommand } from './commands/list.js';
 import { planCommand } from './commands/plan.js';
+import { reportCommand } from './commands/report.js';
 import { runCommand } from './commands/run.js';
 import { sweepCommand } from './commands/sweep.js';
 import { tuneCommand } from './commands/tune.js';
@@ -37,6 +38,7 @@ export async function main(args: readonly string[]): Promise<number> {
     sweepCommand,
     tuneCommand,
     planCommand,
+    reportCommand,
     listCommand,
     initCommand,
     diffCommand,

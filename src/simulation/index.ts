@@ -20,6 +20,7 @@ export {
   MOST_SLICES,
   Recorder,
   type LinkUse,
+  type MemorySample,
   type PolicyRecording,
   type RecordedLayer,
   type RecordedSlice,

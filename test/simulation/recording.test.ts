@@ -94,10 +94,10 @@ describe('any recording', () => {
       policies: results,
       routing,
       latencies,
-    } = await simulateScenario(scenario, (run, base) => {
+    } = await simulateScenario(scenario, (run, base, seconds) => {
       const known = placements.get(run.options) ?? new Set();
       placements.set(run.options, known.add(run.plan!.placement));
-      recorder.onLayer(run, base);
+      recorder.onLayer(run, base, seconds);
     });
     const recording = recorder.recording();
     expect(recording.leftOut).toBeNull();

@@ -1,12 +1,19 @@
 import { Command, Option } from '@commander-js/extra-typings';
-import { checkFolder, readJson, writeFolder } from '../../files/index.js';
-import { comparison, resultCsv, resultTable, stepsCsv } from '../../report/index.js';
+import { checkFolder, readJson, writeFolder, writeWhole } from '../../files/index.js';
+import { comparison, reportPage, resultCsv, resultTable, stepsCsv } from '../../report/index.js';
 import { openScenario, runOpened, type OpenedScenario } from '../../run.js';
 import { setPath } from '../../scenario/index.js';
 import type { Result } from '../../simulation/index.js';
 import { UsageError } from '../input-error.js';
 import { parsePolicyArgument } from '../policy-argument.js';
-import { timelineRecorder, writeTimeline, type TimelineOptions } from '../pictures.js';
+import {
+  lastStepRecorder,
+  RECORDING_FILE,
+  timelineRecorder,
+  writeTimeline,
+  zippedRecording,
+  type TimelineOptions,
+} from '../pictures.js';
 import { progressBar } from '../progress.js';
 
 const collect = (value: string, before: string[]) => [...before, value];
@@ -34,8 +41,9 @@ export function runCommand() {
     )
     .option(
       '--out [folder]',
-      'keep result.json and steps.csv in a folder of their own under this one (default: results)',
+      'keep result.json, steps.csv and a recording of the last step in a folder of their own under this one (default: results)',
     )
+    .option('--report <file>', 'write a report with pictures: one HTML file that opens offline')
     .option(
       '--timeline <file>',
       'write a timeline for Perfetto (ui.perfetto.dev); gzipped where it ends in .gz',
@@ -61,10 +69,16 @@ export function runCommand() {
     });
 }
 
+interface PictureOptions extends TimelineOptions {
+  /** Where the report goes; undefined: none. */
+  report?: string;
+}
+
 /** What is wrong with the pictures that are asked for is found before anything runs. @throws UsageError */
-function checkPictures(opened: readonly OpenedScenario[], options: TimelineOptions): void {
-  if (opened.length > 1 && options.timeline !== undefined) {
-    throw new UsageError(`--timeline: found ${opened.length} scenarios, allowed: one`);
+function checkPictures(opened: readonly OpenedScenario[], options: PictureOptions): void {
+  for (const option of ['timeline', 'report'] as const) {
+    if (opened.length === 1 || options[option] === undefined) continue;
+    throw new UsageError(`--${option}: found ${opened.length} scenarios, allowed: one`);
   }
   timelineRecorder(opened[0], options);
 }
@@ -81,21 +95,26 @@ async function openFile(file: string, options: { set: string[]; policy: string[]
 async function runAndKeep(
   opened: OpenedScenario,
   out: string | undefined,
-  pictures: TimelineOptions,
+  pictures: PictureOptions,
 ): Promise<Result> {
   const timeline = timelineRecorder(opened, pictures);
+  const last = out === undefined && pictures.report === undefined ? null : lastStepRecorder(opened);
   const progress = progressBar(opened.scenario.name ?? opened.file);
-  const { result, latencies } = runOpened(opened, progress.onStep, (run, base) => {
-    timeline?.onLayer(run, base);
+  const { result, latencies } = runOpened(opened, progress.onStep, (run, base, seconds) => {
+    timeline?.onLayer(run, base, seconds);
+    last?.onLayer(run, base, seconds);
   });
   progress.stop();
   if (out !== undefined) {
     const folder = await writeFolder(out, folderName(result), {
       'result.json': `${JSON.stringify(result, null, 2)}\n`,
       'steps.csv': stepsCsv(result, latencies),
+      [RECORDING_FILE]: zippedRecording(last!),
     });
     console.error(`kept in ${folder}`);
   }
+  if (pictures.report !== undefined)
+    await writeWhole(pictures.report, await reportPage(result, last!.recording()));
   if (timeline !== null) await writeTimeline(pictures.timeline!, timeline, result);
   return result;
 }

@@ -1,3 +1,4 @@
+import { quantileSorted } from 'd3-array';
 import type { LayerLoads } from '../../balancing/index.js';
 import { MEMORY_CATEGORIES, NON_TENSOR_BYTES } from '../../execution/index.js';
 import type { PolicyRun } from '../policy-run.js';
@@ -20,10 +21,15 @@ export interface RecorderChoice {
 /** Bars that a viewer of timelines opens with ease; about 40 MB of JSON. */
 export const MOST_SLICES = 100_000;
 
+/** Times of layers that a picture of their spread needs. */
+const MOST_SECONDS = 400;
+
 /** Sums that belong to one policy. */
 interface Sums {
   /** Layers since counting began. */
   layers: number;
+  /** Of every layer, in turn. */
+  seconds: number[];
   /** [layer · gpus + gpu]. */
   loads: Float64Array;
   homeLoads: Float64Array;
@@ -45,11 +51,12 @@ export class Recorder {
 
   constructor(private readonly choice: RecorderChoice) {}
 
-  readonly onLayer = (run: PolicyRun, base: LayerLoads): void => {
+  readonly onLayer = (run: PolicyRun, base: LayerLoads, seconds: number): void => {
     const first = this.order.size === 0 || this.order.get(run) === 0;
     const policy = this.indexOf(run);
     const { step, layer } = run.locate(run.ledger.tag);
     this.add(this.sums[policy], run, base, layer);
+    this.sums[policy].seconds.push(seconds);
     const { steps, policies, mostSlices = MOST_SLICES } = this.choice;
     if (!steps.includes(step)) return;
     if (first) {
@@ -76,6 +83,7 @@ export class Recorder {
       homeLoads: this.perStep(this.sums[0], 'homeLoads'),
       policies: this.kept.map((recorded, i) => ({
         ...recorded,
+        seconds: spread(this.sums[i].seconds),
         loads: this.perStep(this.sums[i], 'loads'),
         traffic: rows(this.sums[i].traffic, gpus, this.sums[i].layers),
       })),
@@ -93,6 +101,7 @@ export class Recorder {
     const { gpus, layers } = this.choice;
     this.sums.push({
       layers: 0,
+      seconds: [],
       loads: new Float64Array(layers.length * gpus),
       homeLoads: new Float64Array(layers.length * gpus),
       traffic: new Float64Array(gpus * gpus),
@@ -101,6 +110,7 @@ export class Recorder {
       policy: index,
       memoryLimit: run.capacity - NON_TENSOR_BYTES,
       steps: [],
+      seconds: [],
       loads: [],
       traffic: [],
     });
@@ -112,6 +122,7 @@ export class Recorder {
       // Counting has just begun: what came before was warm-up.
       for (const sum of [sums.loads, sums.homeLoads, sums.traffic]) sum.fill(0);
       sums.layers = 0;
+      sums.seconds.length = 0;
     }
     sums.layers++;
     const { gpus } = this.choice;
@@ -126,6 +137,13 @@ export class Recorder {
     const { layers, gpus } = this.choice;
     return rows(sums[which], gpus, sums.layers / layers.length);
   }
+}
+
+/** Numbers in order; of many, evenly spaced quantiles. */
+function spread(values: readonly number[]): number[] {
+  const sorted = [...values].sort((a, b) => a - b);
+  if (sorted.length <= MOST_SECONDS) return sorted;
+  return Array.from({ length: MOST_SECONDS }, (_, i) => quantileSorted(sorted, i / (MOST_SECONDS - 1))!);
 }
 
 /** A matrix over a number, row by row. */

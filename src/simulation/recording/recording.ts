@@ -66,6 +66,11 @@ export interface PolicyRecording {
   /** Bytes that tensors may use on a GPU. */
   memoryLimit: number;
   steps: RecordedStep[];
+  /**
+   * Seconds of the layers of the steps that count, rising: all of them where they are few, else evenly spaced
+   * quantiles from the smallest to the largest.
+   */
+  seconds: number[];
   /** Mean copies that GPUs compute per step, [layer][gpu]. */
   loads: number[][];
   /** Mean copies from each source GPU to each GPU per layer and step, [source][gpu]; local ones included. */

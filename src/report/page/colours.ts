@@ -1,0 +1,56 @@
+import { SOURCE_OF_PHASE, type Phase } from '../../execution/index.js';
+
+/** What a time is spent on, as pictures tell it apart; in the order of legends. */
+export const ACTIVITIES = [
+  'host and planning',
+  'copies on the GPU',
+  'expert kernels',
+  'exchange',
+  'weights',
+  'waiting',
+] as const;
+
+export type Activity = (typeof ACTIVITIES)[number];
+
+/** Apart for people who see fewer colours (Okabe and Ito, 2008), and on light and dark ground. */
+export const ACTIVITY_COLOURS: Readonly<Record<Activity, string>> = {
+  'host and planning': '#cc79a7',
+  'copies on the GPU': '#56b4e9',
+  'expert kernels': '#0072b2',
+  exchange: '#e69f00',
+  weights: '#009e73',
+  waiting: '#9a9a9a',
+};
+
+/** What a phase counts as. */
+export function activityOf(phase: Phase | 'wait'): Activity {
+  if (phase === 'wait') return 'waiting';
+  if (phase === 'weights') return 'weights';
+  switch (SOURCE_OF_PHASE[phase]) {
+    case 'host':
+      return 'host and planning';
+    case 'copies':
+      return 'copies on the GPU';
+    case 'experts':
+      return 'expert kernels';
+    case 'network':
+      return 'exchange';
+    case 'movement':
+      return 'weights';
+  }
+}
+
+/** Colours of things that a picture shows, in the order of their names. */
+export const MEMORY_COLOURS: Readonly<Record<string, string>> = {
+  weights: '#0072b2',
+  replicas: '#009e73',
+  borrowedWeights: '#56b4e9',
+  staging: '#7f7f7f',
+  activations: '#f0e442',
+  dispatchBuffers: '#e69f00',
+  intermediates: '#d55e00',
+  combineBuffers: '#cc79a7',
+};
+
+/** A colour for something that this file does not know. */
+export const OTHER_COLOUR = '#999999';
