@@ -4,6 +4,7 @@ export { heatMapSvg } from './heat-map-svg.js';
 export { inspectionText } from './inspection.js';
 export { profileText } from './profile.js';
 export { gateTable } from './gates.js';
+export { loadBars, type BarStyle } from './load-bars.js';
 export { parseRecording } from './page/parse-recording.js';
 export { reportPage } from './page/page.js';
 export { parseReportedResult, parseResult } from './parse-result.js';

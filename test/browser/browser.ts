@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { chromium, type Browser, type Page } from 'playwright-core';
-import { afterAll, beforeAll, describe } from 'vitest';
+import { afterAll, beforeAll } from 'vitest';
 import { root } from '../cli/epsim.js';
 
 /** Debian's Chromium, or the browser that EPSIM_CHROMIUM names. */
@@ -13,8 +13,8 @@ if (!found && process.env.EPSIM_REQUIRE_BROWSER === '1') {
 }
 if (!found) console.error(`left out: ${executable} is not there (EPSIM_CHROMIUM names another browser)`);
 
-/** Tests that need a browser. */
-export const describeInBrowser = describe.skipIf(!found);
+/** Whether tests that need a browser are left out. */
+export const noBrowser = !found;
 
 /** A page, and what went wrong in it: messages of the console, exceptions, and requests that left the machine. */
 export interface Visit {

@@ -1,13 +1,13 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { beforeAll, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { reportPage } from '../../src/report/index.js';
 import { root, workFolder } from '../cli/epsim.js';
 import { record, type Recorded } from '../report/record.js';
-import { describeInBrowser, keepPicture, useBrowser } from './browser.js';
+import { keepPicture, noBrowser, useBrowser } from './browser.js';
 
-describeInBrowser('the report in Chromium', () => {
+describe.skipIf(noBrowser)('the report in Chromium', () => {
   const open = useBrowser();
   const folder = workFolder();
   let hot: Recorded;

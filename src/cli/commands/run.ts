@@ -1,9 +1,9 @@
 import { Command, Option } from '@commander-js/extra-typings';
 import { checkFolder, readJson, writeFolder, writeWhole } from '../../files/index.js';
-import { comparison, reportPage, resultCsv, resultTable, stepsCsv } from '../../report/index.js';
+import { comparison, loadBars, reportPage, resultCsv, resultTable, stepsCsv } from '../../report/index.js';
 import { openScenario, runOpened, type OpenedScenario } from '../../run.js';
 import { setPath } from '../../scenario/index.js';
-import type { Result } from '../../simulation/index.js';
+import type { Recording, Result } from '../../simulation/index.js';
 import { UsageError } from '../input-error.js';
 import { parsePolicyArgument } from '../policy-argument.js';
 import {
@@ -15,6 +15,7 @@ import {
   type TimelineOptions,
 } from '../pictures.js';
 import { progressBar } from '../progress.js';
+import { barStyle, drawsBars } from '../terminal.js';
 
 const collect = (value: string, before: string[]) => [...before, value];
 
@@ -63,15 +64,25 @@ export function runCommand() {
       for (const file of files) opened.push(await openFile(file, options));
       if (out !== undefined) await checkFolder(out);
       checkPictures(opened, options);
-      const results: Result[] = [];
-      for (const scenario of opened) results.push(await runAndKeep(scenario, out, options));
+      const runs: { result: Result; bars: Recording | null }[] = [];
+      for (const scenario of opened) runs.push(await runAndKeep(scenario, out, options));
+      const results = runs.map(({ result }) => result);
       process.stdout.write(`${render(results, options.format)}\n`);
+      for (const { result, bars } of runs) {
+        if (bars !== null) process.stdout.write(`\n${loadBars(result, bars, barStyle())}\n`);
+      }
     });
 }
 
 interface PictureOptions extends TimelineOptions {
   /** Where the report goes; undefined: none. */
   report?: string;
+  format: 'table' | 'json' | 'csv';
+}
+
+/** Bars are for eyes: what is read by programs stays as it is. */
+function showsBars({ format }: PictureOptions): boolean {
+  return format === 'table' && drawsBars();
 }
 
 /** What is wrong with the pictures that are asked for is found before anything runs. @throws UsageError */
@@ -96,9 +107,10 @@ async function runAndKeep(
   opened: OpenedScenario,
   out: string | undefined,
   pictures: PictureOptions,
-): Promise<Result> {
+): Promise<{ result: Result; bars: Recording | null }> {
   const timeline = timelineRecorder(opened, pictures);
-  const last = out === undefined && pictures.report === undefined ? null : lastStepRecorder(opened);
+  const kept = out !== undefined || pictures.report !== undefined;
+  const last = kept || showsBars(pictures) ? lastStepRecorder(opened) : null;
   const progress = progressBar(opened.scenario.name ?? opened.file);
   const { result, latencies } = runOpened(opened, progress.onStep, (run, base, seconds) => {
     timeline?.onLayer(run, base, seconds);
@@ -116,7 +128,7 @@ async function runAndKeep(
   if (pictures.report !== undefined)
     await writeWhole(pictures.report, await reportPage(result, last!.recording()));
   if (timeline !== null) await writeTimeline(pictures.timeline!, timeline, result);
-  return result;
+  return { result, bars: showsBars(pictures) ? last!.recording() : null };
 }
 
 /** A readable name that differs where inputs differ. */
