@@ -17,6 +17,7 @@ export const ROOMS = [
   'calibration',
   'sweep',
   'report',
+  'web',
   'files',
   'measure',
   'cli',
@@ -26,7 +27,7 @@ export const ROOMS = [
 const BESIDE = ['run', 'record-trace', 'run-sweep', 'run-tune', 'submit-sweep', 'sweep-worker', 'version'];
 
 /** The last room that must also run in a browser. */
-const LAST_WITHOUT_NODE = 'report';
+const LAST_WITHOUT_NODE = 'web';
 
 function roomRule(room) {
   const at = ROOMS.indexOf(room);

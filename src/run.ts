@@ -15,7 +15,8 @@ import {
 import {
   checkPolicies,
   RefusalError,
-  simulate,
+  simulateScenario,
+  withoutSchema,
   type Result,
   type SimulationSpec,
 } from './simulation/index.js';
@@ -115,10 +116,6 @@ function inFile<T>(file: string, simulateOrCheck: () => T): T {
   }
 }
 
-function withoutSchema({ $schema: _, ...scenario }: Scenario): object {
-  return scenario;
-}
-
 /**
  * Runs a scenario.
  * @param scenario as its JSON file holds it
@@ -137,32 +134,8 @@ export function runOpened(
   onStep?: RunOptions['onStep'],
   onLayer?: SimulationSpec['onLayer'],
 ): { result: Result; latencies: Float64Array[] } {
-  const { resolved, inputs } = opened;
-  const { machine, runtime, source, policies, warmup, resamples, seed, placementMaps } = resolved;
-  const { cluster, shape } = machine;
-  const simulated = inFile(opened.file, () =>
-    simulate({ source, policies, machine, runtime, seed, warmup, resamples, placementMaps, onStep, onLayer }),
+  const { file, scenario, resolved, inputs } = opened;
+  return inFile(file, () =>
+    simulateScenario(scenario, resolved, { version: VERSION, inputs }, { onStep, onLayer }),
   );
-  const { routing } = simulated;
-  const result: Result = {
-    schema: 'epsim/result@1',
-    version: VERSION,
-    inputs,
-    scenario: withoutSchema(opened.scenario),
-    model: shape.name,
-    moeLayers: shape.moeLayers,
-    cluster: {
-      gpu: cluster.gpu.name,
-      gpus: cluster.gpus,
-      gpusPerNode: cluster.gpusPerNode,
-      fabric: cluster.fabric,
-    },
-    runtime: runtime.preset,
-    profile: { name: cluster.profile.name, status: cluster.profile.status },
-    allowedLoss: opened.scenario.allowedLoss,
-    routing: { ...routing, notes: [...routing.notes, ...resolved.notes] },
-    policies: simulated.policies,
-    fastest: simulated.fastest,
-  };
-  return { result, latencies: simulated.latencies };
 }

@@ -12,6 +12,7 @@ import { runCommand } from './commands/run.js';
 import { sweepCommand } from './commands/sweep.js';
 import { tuneCommand } from './commands/tune.js';
 import { traceCommand } from './commands/trace.js';
+import { webCommand } from './commands/web.js';
 import { validateCommand } from './commands/validate.js';
 import { Interrupted, isInputError } from './input-error.js';
 
@@ -39,6 +40,7 @@ export async function main(args: readonly string[]): Promise<number> {
     tuneCommand,
     planCommand,
     reportCommand,
+    webCommand,
     listCommand,
     initCommand,
     diffCommand,

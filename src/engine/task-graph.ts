@@ -14,14 +14,6 @@ export interface TaskSpec {
   label?: number;
 }
 
-/** What a stream is called where its tasks are shown. */
-export interface StreamName {
-  /** The ledger's pool whose work it does. */
-  pool: number;
-  /** As `compute`; one pool has one stream of a name. */
-  name: string;
-}
-
 /**
  * A compiled graph: parallel flat arrays, lists as (first, …) ranges: the list of task t lies between
  * `xxxFirst[t]` and `xxxFirst[t + 1]`. Durations, transfer contents and buffer sizes are not part of it, so
@@ -30,8 +22,9 @@ export interface StreamName {
 export interface TaskGraph {
   tasks: number;
   streams: number;
-  /** By stream; null where it has no name. */
-  streamNames: readonly (StreamName | null)[];
+  /** Whom each stream belongs to (its GPU), and what it is called; −1 and empty where nobody said. */
+  streamOwners: readonly number[];
+  streamNames: readonly string[];
   buffers: number;
   /** Number of tasks that must end before the task may start; a stream's order counts as one of them. */
   blockers: Int32Array;
@@ -68,10 +61,16 @@ export class TaskGraphBuilder {
   private readonly tasks: TaskSpec[] = [];
   private readonly predecessors: number[][] = [];
   private readonly lastOnStream: number[] = [];
-  private readonly streamNames: (StreamName | null)[] = [];
+  private readonly streamOwners: number[] = [];
+  private readonly streamNames: string[] = [];
   private readonly accounts: number[] = [];
 
-  addStream(name: StreamName | null = null): number {
+  /**
+   * @param owner caller's number of whom the stream belongs to, as its GPU
+   * @param name as `compute`; an owner has one stream of a name
+   */
+  addStream(owner = -1, name = ''): number {
+    this.streamOwners.push(owner);
     this.streamNames.push(name);
     return this.lastOnStream.push(-1) - 1;
   }
@@ -124,6 +123,7 @@ export class TaskGraphBuilder {
     return {
       tasks: tasks.length,
       streams: this.lastOnStream.length,
+      streamOwners: this.streamOwners,
       streamNames: this.streamNames,
       buffers: this.accounts.length,
       blockers: Int32Array.from(predecessors, (before) => before.length),

@@ -28,10 +28,10 @@ export class BackgroundMovement {
     const { gpus } = machine.cluster;
     const label = labelOf('move');
     this.transfer = network.declareMessages(machine.shape.experts * gpus);
-    const streams = Array.from({ length: gpus }, (_, pool) => graph.addStream({ pool, name: 'movement' }));
+    const streams = Array.from({ length: gpus }, (_, gpu) => graph.addStream(gpu, 'movement'));
     graph.addTask({ streams, transfer: this.transfer, label });
-    this.restore = streams.map((_, pool) =>
-      graph.addTask({ streams: [graph.addStream({ pool, name: 'host copies' })], label }),
+    this.restore = streams.map((_, gpu) =>
+      graph.addTask({ streams: [graph.addStream(gpu, 'host copies')], label }),
     );
   }
 

@@ -16,6 +16,7 @@ export {
   type SimulationResult,
   type SimulationSpec,
 } from './simulate.js';
+export { simulateScenario, withoutSchema } from './simulate-scenario.js';
 export {
   MOST_SLICES,
   Recorder,

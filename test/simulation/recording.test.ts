@@ -159,10 +159,11 @@ describe('every runtime', () => {
         },
         ({ program, options, ledger }) => {
           const { graph } = program.executor;
-          expect(graph.streamNames.every((name) => name !== null && name.pool >= 0 && name.pool < 4)).toBe(
-            true,
+          expect(graph.streamOwners.every((gpu) => gpu >= 0 && gpu < 4)).toBe(true);
+          expect(graph.streamNames.every((name) => name !== '')).toBe(true);
+          const distinct = new Set(
+            graph.streamNames.map((name, stream) => `${graph.streamOwners[stream]} ${name}`),
           );
-          const distinct = new Set(graph.streamNames.map((name) => `${name!.pool} ${name!.name}`));
           expect(distinct.size).toBe(graph.streams);
           names.set(policyLabel(options), distinct.size);
           // A task on one stream allocates and frees on that stream's GPU.
@@ -172,7 +173,7 @@ describe('every runtime', () => {
             for (let i = graph.allocationFirst[task]; i < graph.allocationFirst[task + 1]; i++) {
               const account = graph.accounts[graph.allocations[i]];
               expect(Math.floor(account / ledger.categories)).toBe(
-                graph.streamNames[graph.streamsOf[first]]!.pool,
+                graph.streamOwners[graph.streamsOf[first]],
               );
             }
           }

@@ -37,8 +37,8 @@ function idealProgram(machine: Machine, { network, ledger, traits }: ProgramCont
   const graph = new TaskGraphBuilder();
   const each = <T>(make: (gpu: number) => T) => Array.from({ length: gpus }, (_, gpu) => make(gpu));
 
-  const compute = each((pool) => graph.addStream({ pool, name: 'compute' }));
-  const exchange = each((pool) => graph.addStream({ pool, name: 'network' }));
+  const compute = each((gpu) => graph.addStream(gpu, 'compute'));
+  const exchange = each((gpu) => graph.addStream(gpu, 'network'));
   const activations = each((gpu) => graph.addBuffer(accountOf(gpu, 'activations')));
   const received = each((gpu) => graph.addBuffer(accountOf(gpu, 'dispatchBuffers')));
   const intermediates = each((gpu) => graph.addBuffer(accountOf(gpu, 'intermediates')));
@@ -63,7 +63,7 @@ function idealProgram(machine: Machine, { network, ledger, traits }: ProgramCont
         const borrowed = graph.addBuffer(accountOf(gpu, 'borrowedWeights'));
         const transfer = network.declareMessages(experts + gpus);
         const task = graph.addTask({
-          streams: [graph.addStream({ pool: gpu, name: 'weights' })],
+          streams: [graph.addStream(gpu, 'weights')],
           transfer,
           allocates: [borrowed],
           label: labelOf('weights'),

@@ -63,9 +63,9 @@ export class LlepLayer {
     private readonly context: ProgramContext,
   ) {
     this.gpus = machine.cluster.gpus;
-    this.host = this.each((pool) => this.graph.addStream({ pool, name: 'host' }));
-    this.compute = this.each((pool) => this.graph.addStream({ pool, name: 'compute' }));
-    this.collectives = this.each((pool) => this.graph.addStream({ pool, name: 'network' }));
+    this.host = this.each((gpu) => this.graph.addStream(gpu, 'host'));
+    this.compute = this.each((gpu) => this.graph.addStream(gpu, 'compute'));
+    this.collectives = this.each((gpu) => this.graph.addStream(gpu, 'network'));
   }
 
   program(): LayerProgram {
@@ -99,7 +99,7 @@ export class LlepLayer {
         : null;
     let weights: { transfer: number; task: number }[] | null = null;
     if (traits.movesWeights) {
-      const streams = this.each((pool) => graph.addStream({ pool, name: 'weights' }));
+      const streams = this.each((gpu) => graph.addStream(gpu, 'weights'));
       const barrier = graph.addTask({
         streams,
         after: posted ?? plan ?? [reduced],

@@ -1,4 +1,4 @@
-import { SOURCE_OF_PHASE, type Phase } from '../../execution/index.js';
+import { SOURCE_OF_PHASE, type Phase, type TimeSource } from '../../execution/index.js';
 
 /** What a time is spent on, as pictures tell it apart; in the order of legends. */
 export const ACTIVITIES = [
@@ -22,22 +22,18 @@ export const ACTIVITY_COLOURS: Readonly<Record<Activity, string>> = {
   waiting: '#9a9a9a',
 };
 
+const ACTIVITY_OF: Readonly<Record<TimeSource, Activity>> = {
+  host: 'host and planning',
+  copies: 'copies on the GPU',
+  experts: 'expert kernels',
+  network: 'exchange',
+  movement: 'weights',
+};
+
 /** What a phase counts as. */
 export function activityOf(phase: Phase | 'wait'): Activity {
   if (phase === 'wait') return 'waiting';
-  if (phase === 'weights') return 'weights';
-  switch (SOURCE_OF_PHASE[phase]) {
-    case 'host':
-      return 'host and planning';
-    case 'copies':
-      return 'copies on the GPU';
-    case 'experts':
-      return 'expert kernels';
-    case 'network':
-      return 'exchange';
-    case 'movement':
-      return 'weights';
-  }
+  return phase === 'weights' ? 'weights' : ACTIVITY_OF[SOURCE_OF_PHASE[phase]];
 }
 
 /** Colours of things that a picture shows, in the order of their names. */

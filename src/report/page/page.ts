@@ -74,11 +74,17 @@ ${HOW}
 `;
 }
 
-/** A figure with its pictures, its words, and its numbers behind it. */
-async function figureHtml({ id, title, text, charts, table }: Figure): Promise<string> {
+/**
+ * A figure with its pictures, its words, and its numbers behind it.
+ * @param mostRows of the table; the rest is left out, and said to be
+ */
+export async function figureHtml(
+  { id, title, text, charts, table }: Figure,
+  mostRows = MOST_ROWS,
+): Promise<string> {
   const pictures: string[] = [];
   for (const chart of charts) pictures.push(await pictureOf(chart, title));
-  const rows = table.rows.slice(0, MOST_ROWS);
+  const rows = table.rows.slice(0, mostRows);
   const rest = table.rows.length - rows.length;
   return `<section aria-labelledby="${id}">
 <figure>
@@ -94,7 +100,7 @@ ${rest > 0 ? `<p class="how">${rest} further rows are left out; a timeline (epsi
 }
 
 /** A chart as SVG that a screen reader takes for one picture. */
-export async function pictureOf(chart: Figure['charts'][number], title: string): Promise<string> {
+async function pictureOf(chart: Figure['charts'][number], title: string): Promise<string> {
   const svg = await chartSvg(framed(chart));
   const part = typeof chart.title === 'string' ? `${title}: ${chart.title}` : title;
   return svg

@@ -52,10 +52,10 @@ function slicesOf(run: PolicyRun, from: number): RecordedSlice[] {
     const bytes = bytesOf(run, task);
     for (let i = graph.streamFirst[task]; i < graph.streamFirst[task + 1]; i++) {
       const stream = graph.streamsOf[i];
-      const name = graph.streamNames[stream];
-      if (name === null) continue;
-      const at = { gpu: name.pool, stream: name.name };
-      const arrival = arrivals.find((other) => poolOf(run, other) === name.pool);
+      const gpu = graph.streamOwners[stream];
+      if (gpu < 0) continue;
+      const at = { gpu, stream: graph.streamNames[stream] || `stream ${stream}` };
+      const arrival = arrivals.find((other) => ownerOf(run, other) === gpu);
       if (arrival !== undefined) {
         const ready = Math.max(end[arrival], onStream[stream]);
         if (start[task] > ready) {
@@ -70,19 +70,18 @@ function slicesOf(run: PolicyRun, from: number): RecordedSlice[] {
       }
       onStream[stream] = end[task];
       if (end[task] === start[task]) continue;
-      const facts = factsOf(run, phase, name.pool, end[task] - start[task], bytes);
+      const facts = factsOf(run, phase, gpu, end[task] - start[task], bytes);
       slices.push({ ...at, phase, start: from + start[task], end: from + end[task], facts });
     }
   }
   return slices;
 }
 
-/** The pool whose stream a task is on; −1 where none has a name. */
-function poolOf({ program }: PolicyRun, task: number): number {
+/** The GPU whose stream a task is on; −1 where nobody said. */
+function ownerOf({ program }: PolicyRun, task: number): number {
   const { graph } = program.executor;
   const first = graph.streamFirst[task];
-  if (first === graph.streamFirst[task + 1]) return -1;
-  return graph.streamNames[graph.streamsOf[first]]?.pool ?? -1;
+  return first === graph.streamFirst[task + 1] ? -1 : graph.streamOwners[graph.streamsOf[first]];
 }
 
 /** Bytes that a task puts on every port, [port · gpus + gpu]; null for a task without a transfer. */
@@ -220,7 +219,8 @@ function linksOf(run: PolicyRun, from: number): LinkUse[] {
 }
 
 /** Weights within the step, each with the transfer to its GPU. */
-function movesOf({ plan, program }: PolicyRun, from: number): WeightMove[] {
+function movesOf(run: PolicyRun, from: number): WeightMove[] {
+  const { plan, program } = run;
   const transfers = plan!.transfers;
   if (transfers === null) return [];
   const { graph, start, end } = program.executor;
@@ -228,9 +228,7 @@ function movesOf({ plan, program }: PolicyRun, from: number): WeightMove[] {
   const taskTo = new Map<number, number>();
   for (let task = 0; task < graph.tasks; task++) {
     if (graph.labels[task] !== label || graph.transferOf[task] < 0) continue;
-    const first = graph.streamFirst[task];
-    const name = graph.streamNames[graph.streamsOf[first]];
-    if (name !== null) taskTo.set(name.pool, task);
+    taskTo.set(ownerOf(run, task), task);
   }
   const moves = new Map<string, WeightMove>();
   for (let i = 0; i < transfers.count; i++) {
