@@ -95,6 +95,15 @@ export const CHOICES: readonly ChoiceSetting[] = [
 ];
 
 export const NUMBERS: readonly NumberSetting[] = [
+  {
+    key: 'amount',
+    label: 'Skew',
+    help: 'How uneven the experts’ loads are.',
+    min: 0,
+    max: 10,
+    step: 0.01,
+    initial: 0.6,
+  },
   { key: 'gpus', label: 'GPUs', help: 'In nodes of up to 8.', min: 2, max: 64, step: 'doubling', initial: 8 },
   {
     key: 'tokens',
@@ -107,15 +116,6 @@ export const NUMBERS: readonly NumberSetting[] = [
   },
   { key: 'steps', label: 'Steps', help: 'Batches that are simulated.', min: 1, max: 32, step: 1, initial: 6 },
   { key: 'seed', label: 'Seed', help: 'Of all random draws.', min: 1, max: 99, step: 1, initial: 1 },
-  {
-    key: 'amount',
-    label: 'Skew',
-    help: 'How uneven the experts’ loads are.',
-    min: 0,
-    max: 10,
-    step: 0.01,
-    initial: 0.6,
-  },
   {
     key: 'alpha',
     label: 'llep: α',

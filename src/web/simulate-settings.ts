@@ -49,7 +49,8 @@ export function numbersHtml({ result }: Simulated): string {
     htmlTable(title, ['policy', ...head.slice(1)], rows),
   );
   const notes = result.routing.notes.map((note) => `<li>${escaped(note)}</li>`);
-  return `<p class="verdict">${escaped(verdict(result))}</p>${tables.join('')}<ul class="how">${notes.join('')}</ul>`;
+  const remarks = `<details><summary>What to know about these numbers</summary><ul class="how">${notes.join('')}</ul></details>`;
+  return `<p class="verdict">${escaped(verdict(result))}</p>${tables.join('')}${remarks}`;
 }
 
 /** Pictures as the report draws them. */

@@ -102,10 +102,11 @@ ${rest > 0 ? `<p class="how">${rest} further rows are left out; a timeline (epsi
 /** A chart as SVG that a screen reader takes for one picture. */
 async function pictureOf(chart: Figure['charts'][number], title: string): Promise<string> {
   const svg = await chartSvg(framed(chart));
-  const part = typeof chart.title === 'string' ? `${title}: ${chart.title}` : title;
-  return svg
+  const part = escaped(typeof chart.title === 'string' ? `${title}: ${chart.title}` : title);
+  const picture = svg
     .trim()
-    .replace('<svg ', `<svg role="img" aria-label="${escaped(part)}; its numbers follow in a table" `);
+    .replace('<svg ', `<svg role="img" aria-label="${part}; its numbers follow in a table" `);
+  return `<div class="scroll" role="group" tabindex="0" aria-label="${part}">${picture}</div>`;
 }
 
 function notes({ routing }: Result): string {

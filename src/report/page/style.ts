@@ -18,6 +18,7 @@ a { color: var(--accent); }
 nav ul { display: flex; flex-wrap: wrap; gap: 0.2rem 1rem; list-style: none; padding: 0; margin: 0.5rem 0; font-size: 0.9rem; }
 figure { margin: 0; }
 figure svg { display: block; max-width: 100%; height: auto; color: var(--ink); margin: 0.6rem 0; }
+figure svg { min-width: 34rem; }
 figure svg .mark-rect path { shape-rendering: crispEdges; }
 .scroll { overflow-x: auto; margin: 0.6rem 0; }
 table { border-collapse: collapse; font-size: 0.8rem; font-variant-numeric: tabular-nums; }
@@ -39,6 +40,7 @@ li { overflow-wrap: anywhere; }
   figure, tr { break-inside: avoid; }
   h2 { break-after: avoid; }
   .scroll { overflow: visible; }
+  figure svg { min-width: 0; }
   table { font-size: 7.5pt; }
   th, td { padding: 0.1rem 0.3rem; white-space: normal; }
 }`;
