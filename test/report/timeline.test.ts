@@ -131,6 +131,7 @@ describe('epsim run --timeline', () => {
       ['--timeline', 'x.json', '--timeline-policies', 'eplb'],
       '--timeline-policies: found "eplb", allowed: ep, llep',
     ],
+    [['--timeline', 'nowhere/x.json'], 'nowhere/x.json: found no folder nowhere'],
     [['--timeline-steps', '1'], '--timeline-steps: found no --timeline'],
     [[scenario, '--timeline', 'x.json'], '--timeline: found 2 scenarios, allowed: one'],
   ])('%j is refused', (args, message) => {

@@ -1,5 +1,6 @@
 import { Command, Option } from '@commander-js/extra-typings';
-import { checkFolder, readJson, writeFolder, writeWhole } from '../../files/index.js';
+import { dirname } from 'node:path';
+import { checkFolder, exists, FileError, readJson, writeFolder, writeWhole } from '../../files/index.js';
 import { comparison, loadBars, reportPage, resultCsv, resultTable, stepsCsv } from '../../report/index.js';
 import { openScenario, runOpened, type OpenedScenario } from '../../run.js';
 import { setPath } from '../../scenario/index.js';
@@ -85,11 +86,17 @@ function showsBars({ format }: PictureOptions): boolean {
   return format === 'table' && drawsBars();
 }
 
-/** What is wrong with the pictures that are asked for is found before anything runs. @throws UsageError */
+/** What is wrong with the pictures that are asked for is found before anything runs. @throws UsageError or FileError */
 function checkPictures(opened: readonly OpenedScenario[], options: PictureOptions): void {
   for (const option of ['timeline', 'report'] as const) {
     if (opened.length === 1 || options[option] === undefined) continue;
     throw new UsageError(`--${option}: found ${opened.length} scenarios, allowed: one`);
+  }
+  for (const path of [options.timeline, options.report]) {
+    if (path === undefined || exists(dirname(path))) continue;
+    throw new FileError(
+      `${path}: found no folder ${dirname(path)}, allowed: a file in a folder that is there`,
+    );
   }
   timelineRecorder(opened[0], options);
 }
