@@ -33,7 +33,7 @@ function compiled({ data, ...rest }: Chart, compile: typeof import('vega-lite').
   return {
     ...spec,
     data: spec.data!.map((source) => (source.name === VALUES ? { ...source, values } : source)),
-  } as Spec;
+  };
 }
 
 /** A page with the picture and the numbers that it is drawn from, without scripts. */
