@@ -144,7 +144,7 @@ class Office {
     const known = this.ran.get(command);
     if (known !== undefined) return known;
     const opened = await this.open({ ...this.changed(set), policies }, variant.maps);
-    const ran = { result: runOpened(opened, undefined, { window: null }).result, command };
+    const ran = { result: runOpened(opened, undefined, { metrics: { window: null } }).result, command };
     this.ran.set(command, ran);
     return ran;
   }

@@ -1,5 +1,5 @@
-import { Explainer, simulate, type Explanation } from './simulation/index.js';
-import { inFile, withoutSchema, type OpenedScenario, type RunOptions } from './run.js';
+import { Explainer, simulate, withoutSchema, type Explanation } from './simulation/index.js';
+import { inFile, type OpenedScenario, type RunOptions } from './run.js';
 import { VERSION } from './version.js';
 
 /** Runs an opened scenario and says where its time goes. Intervals are left to a run: no replicates are drawn. */

@@ -13,7 +13,15 @@ import {
   type ScenarioContents,
   type ScenarioInput,
 } from './scenario/index.js';
-import { BalanceObserver, checkPolicies, RefusalError, simulate, type Result } from './simulation/index.js';
+import {
+  BalanceObserver,
+  checkPolicies,
+  RefusalError,
+  simulateScenario,
+  withoutSchema,
+  type Result,
+  type SimulationSpec,
+} from './simulation/index.js';
 import { VERSION } from './version.js';
 
 /** How to run a scenario. */
@@ -123,11 +131,6 @@ export function inFile<T>(file: string, simulateOrCheck: () => T): T {
   }
 }
 
-/** A scenario as results keep it. */
-export function withoutSchema({ $schema: _, ...scenario }: Scenario): object {
-  return scenario;
-}
-
 /**
  * Runs a scenario.
  * @param scenario as its JSON file holds it
@@ -146,65 +149,37 @@ export interface Ran {
   balance: BalanceObserver | null;
 }
 
-/**
- * Runs an opened scenario.
- * @param metrics asks for every definition of balance, over windows of so many steps (null: of all)
- */
+/** What else to look at while a scenario runs. */
+export interface Watch {
+  /** Asks for every definition of balance, over windows of so many steps (null: of all). */
+  metrics?: { window: number | null };
+  /** Called after every simulated layer, as by `simulate`. */
+  onLayer?: SimulationSpec['onLayer'];
+}
+
+/** Runs an opened scenario. */
 export function runOpened(
   opened: OpenedScenario,
   onStep?: RunOptions['onStep'],
-  metrics?: { window: number | null },
+  { metrics, onLayer }: Watch = {},
 ): Ran {
-  const { resolved, inputs } = opened;
-  const { machine, runtime, source, policies, warmup, resamples, seed, contexts, placementMaps, solver } =
-    resolved;
-  const { cluster, shape } = machine;
+  const { file, scenario, resolved, inputs } = opened;
+  const { policies, source, machine } = resolved;
   const balance =
     metrics === undefined
       ? null
       : new BalanceObserver(
           policies.map(({ options }) => options),
           source,
-          cluster.gpusPerNode,
+          machine.cluster.gpusPerNode,
           metrics.window,
         );
-  const simulated = inFile(opened.file, () =>
-    simulate({
-      source,
-      policies,
-      machine,
-      runtime,
-      seed,
-      warmup,
-      resamples,
-      contexts,
-      placementMaps,
-      solver,
-      onStep,
-      onLayer: balance?.observe,
-    }),
-  );
-  const { routing } = simulated;
-  const result: Result = {
-    schema: 'epsim/result@1',
-    version: VERSION,
-    inputs,
-    scenario: withoutSchema(opened.scenario),
-    model: shape.name,
-    moeLayers: shape.moeLayers,
-    cluster: {
-      gpu: cluster.gpu.name,
-      gpus: cluster.gpus,
-      gpusPerNode: cluster.gpusPerNode,
-      fabric: cluster.fabric,
-    },
-    runtime: runtime.preset,
-    profile: { name: cluster.profile.name, status: cluster.profile.status },
-    allowedLoss: opened.scenario.allowedLoss,
-    routing: { ...routing, notes: [...routing.notes, ...resolved.notes] },
-    policies: simulated.policies,
-    fastest: simulated.fastest,
-    ...(balance === null ? {} : { balance: balance.finish() }),
+  const observe: SimulationSpec['onLayer'] = (...layer) => {
+    balance?.observe(...layer);
+    onLayer?.(...layer);
   };
-  return { result, latencies: simulated.latencies, balance };
+  const { result, latencies } = inFile(file, () =>
+    simulateScenario(scenario, resolved, { version: VERSION, inputs }, { onStep, onLayer: observe }),
+  );
+  return { result: balance === null ? result : { ...result, balance: balance.finish() }, latencies, balance };
 }

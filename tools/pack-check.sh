@@ -19,6 +19,8 @@ npx --no-install epsim run my-scenario.json --set workload.steps=2 >/dev/null
 npx --no-install epsim run "$shipped/scenarios/quickstart.json" --set resamples=0 | tail -n 1
 test -f "$shipped/schema/scenario.schema.json"
 test -f "$shipped/docs/architecture.md"
+npx --no-install epsim web --out playground
+test -s playground/index.html
 npx --no-install epsim calibrate measure --backend torch --list | tail -n 1
 if [ -n "${EPSIM_PYTHON:-}" ]; then
   npx --no-install epsim calibrate measure --backend torch --plan tiny --out measured.json

@@ -9,11 +9,13 @@ import { explainCommand } from './commands/explain.js';
 import { initCommand } from './commands/init.js';
 import { listCommand } from './commands/list.js';
 import { planCommand } from './commands/plan.js';
+import { reportCommand } from './commands/report.js';
 import { routersCommand } from './commands/routers.js';
 import { runCommand } from './commands/run.js';
 import { sweepCommand } from './commands/sweep.js';
 import { tuneCommand } from './commands/tune.js';
 import { traceCommand } from './commands/trace.js';
+import { webCommand } from './commands/web.js';
 import { validateCommand } from './commands/validate.js';
 import { Interrupted, isInputError } from './input-error.js';
 
@@ -40,6 +42,8 @@ export async function main(args: readonly string[]): Promise<number> {
     sweepCommand,
     tuneCommand,
     planCommand,
+    reportCommand,
+    webCommand,
     listCommand,
     initCommand,
     explainCommand,

@@ -36,7 +36,7 @@ export class Executor {
 
   constructor(
     readonly graph: TaskGraph,
-    private readonly fabric: Fabric,
+    readonly fabric: Fabric,
     private readonly ledger: MemoryLedger,
   ) {
     this.duration = new Float64Array(graph.tasks);

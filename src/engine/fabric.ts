@@ -5,6 +5,8 @@
 export interface Fabric {
   /** Number of transfers that have been declared. */
   readonly transfers: number;
+  /** Bytes per second of every link. */
+  readonly capacities: Float64Array;
   /** Starts a transfer at `now` (seconds). Transfers that begin at one instant share links from then on. */
   begin(transfer: number, now: number): void;
   /** Seconds of the next completion (≥ the last `begin`), or Infinity when nothing runs. */
@@ -15,6 +17,8 @@ export interface Fabric {
    * of a transfer ended.
    */
   complete(now: number, finished: Int32Array): number;
+  /** Adds the bytes that a transfer puts on every link, as written last. @param byLink sums, by link */
+  addBytes(transfer: number, byLink: Float64Array): void;
   /** Drops all running transfers; what was declared stays. */
   reset(): void;
 }

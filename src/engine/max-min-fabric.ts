@@ -182,6 +182,18 @@ export class MaxMinFabric implements Fabric {
     return sortPrefix(finished, count);
   }
 
+  addBytes(transfer: number, byLink: Float64Array): void {
+    const first = this.firstFlow[transfer];
+    const last = first + this.flowCount[transfer];
+    for (let flow = first; flow < last; flow++) {
+      for (let i = 0; i < LINKS_PER_FLOW; i++) {
+        const link = this.flowLinks[flow * LINKS_PER_FLOW + i];
+        if (link < 0) break;
+        byLink[link] += this.flowBytes[flow];
+      }
+    }
+  }
+
   reset(): void {
     for (let link = 0; link < this.links; link++) {
       const flows = this.flowsOnLink[link];

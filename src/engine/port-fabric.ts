@@ -178,6 +178,12 @@ export class PortFabric implements Fabric {
     return count;
   }
 
+  addBytes(transfer: number, byLink: Float64Array): void {
+    const first = this.firstEntry[transfer];
+    const last = first + this.entryCount[transfer];
+    for (let entry = first; entry < last; entry++) byLink[this.port[entry]] += this.bytes[entry];
+  }
+
   reset(): void {
     this.activeCount = 0;
     this.stale = false;

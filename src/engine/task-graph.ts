@@ -22,6 +22,9 @@ export interface TaskSpec {
 export interface TaskGraph {
   tasks: number;
   streams: number;
+  /** Whom each stream belongs to (its GPU), and what it is called; −1 and empty where nobody said. */
+  streamOwners: readonly number[];
+  streamNames: readonly string[];
   buffers: number;
   /** Number of tasks that must end before the task may start; a stream's order counts as one of them. */
   blockers: Int32Array;
@@ -60,12 +63,17 @@ export class TaskGraphBuilder {
   private readonly tasks: TaskSpec[] = [];
   private readonly predecessors: number[][] = [];
   private readonly lastOnStream: number[] = [];
-  private readonly accounts: number[] = [];
   private readonly streamOwners: number[] = [];
+  private readonly streamNames: string[] = [];
+  private readonly accounts: number[] = [];
 
-  /** @param owner caller's number of whom the stream belongs to, e.g. its GPU; kept by task in `TaskGraph.owners` */
-  addStream(owner = -1): number {
+  /**
+   * @param owner caller's number of whom the stream belongs to, as its GPU
+   * @param name as `compute`; an owner has one stream of a name
+   */
+  addStream(owner = -1, name = ''): number {
     this.streamOwners.push(owner);
+    this.streamNames.push(name);
     return this.lastOnStream.push(-1) - 1;
   }
 
@@ -117,6 +125,8 @@ export class TaskGraphBuilder {
     return {
       tasks: tasks.length,
       streams: this.lastOnStream.length,
+      streamOwners: this.streamOwners,
+      streamNames: this.streamNames,
       buffers: this.accounts.length,
       blockers: Int32Array.from(predecessors, (before) => before.length),
       successorFirst,

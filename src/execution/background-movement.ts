@@ -28,9 +28,11 @@ export class BackgroundMovement {
     const { gpus } = machine.cluster;
     const label = labelOf('move');
     this.transfer = network.declareMessages(machine.shape.experts * gpus);
-    const streams = Array.from({ length: gpus }, (_, gpu) => graph.addStream(gpu));
+    const streams = Array.from({ length: gpus }, (_, gpu) => graph.addStream(gpu, 'movement'));
     graph.addTask({ streams, transfer: this.transfer, label });
-    this.restore = streams.map((_, gpu) => graph.addTask({ streams: [graph.addStream(gpu)], label }));
+    this.restore = streams.map((_, gpu) =>
+      graph.addTask({ streams: [graph.addStream(gpu, 'host copies')], label }),
+    );
   }
 
   /** @param duration seconds by task, of the graph's executor */

@@ -41,10 +41,10 @@ export async function readJson(path: string): Promise<unknown> {
   return parseJson(path, await readBytes(path));
 }
 
-/** What the bytes of a JSON file hold. @throws FileError */
-export function parseJson(path: string, bytes: ArrayBuffer): unknown {
+/** What the bytes (or the text) of a JSON file hold. @throws FileError */
+export function parseJson(path: string, content: ArrayBuffer | string): unknown {
   try {
-    return JSON.parse(new TextDecoder().decode(bytes));
+    return JSON.parse(typeof content === 'string' ? content : new TextDecoder().decode(content));
   } catch (error) {
     throw new FileError(`${path}: found ${(error as Error).message}, allowed: JSON`);
   }

@@ -175,6 +175,33 @@ export function stageSeconds(
   return cost.lookup === null ? form : form * lookupFactor(cost.lookup, rows);
 }
 
+/** What `stageSeconds` is made of: seconds of each term, the larger of product and weights counting most. */
+export interface StageTerms {
+  launch: number;
+  product: number;
+  weights: number;
+  activations: number;
+  /** What measurements of the shape put on the sum. */
+  factor: number;
+}
+
+/** The terms of `stageSeconds`, for the same arguments. */
+export function stageTerms(
+  cost: ExpertStageCost,
+  roundedRows: number,
+  active: number,
+  rows: number,
+  slots: number,
+): StageTerms {
+  return {
+    launch: cost.launchSeconds + cost.perSlotSeconds * slots + cost.perActiveExpertSeconds * active,
+    product: cost.flopSecondsPerRow * roundedRows,
+    weights: cost.weightSecondsPerExpert * active,
+    activations: cost.activationSecondsPerRow * rows,
+    factor: cost.lookup === null ? 1 : lookupFactor(cost.lookup, rows),
+  };
+}
+
 /** The q-norm of two numbers ≥ 0: their maximum for large q, their sum for q = 1. */
 function softMaximum(a: number, b: number, q: number): number {
   const large = a > b ? a : b;

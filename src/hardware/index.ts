@@ -14,9 +14,11 @@ export {
   stageAccuracy,
   stageCost,
   stageSeconds,
+  stageTerms,
   type ExpertLayout,
   type ExpertShape,
   type ExpertStageCost,
+  type StageTerms,
 } from './expert-stage.js';
 export {
   exchangeSeconds,

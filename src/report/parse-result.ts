@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { policyOf, type PolicyOptions } from '../balancing/index.js';
+import { PHASES } from '../execution/index.js';
 import { parseInput, pathText, ScenarioError, show } from '../scenario/index.js';
 import type { Result } from '../simulation/index.js';
 
@@ -21,6 +22,82 @@ const resultSchema = z.looseObject({
     )
     .min(1),
 });
+
+const range = z.looseObject({ mean: z.number(), low: z.number(), high: z.number() });
+const skew = z.looseObject({ maxOverMean: z.number() });
+const skews = z.looseObject({ before: skew, after: skew, floor: z.number() });
+const seconds = z.record(z.string(), z.number());
+
+/** What a report reads besides. */
+const reportedSchema = z.looseObject({
+  model: z.string(),
+  moeLayers: z.number(),
+  cluster: z.looseObject({ gpu: z.string(), gpus: z.number(), gpusPerNode: z.number(), fabric: z.string() }),
+  runtime: z.string(),
+  profile: z.looseObject({ name: z.string(), status: z.string() }),
+  allowedLoss: z.number(),
+  routing: z.looseObject({
+    steps: z.number(),
+    layers: z.array(z.number()).min(1),
+    tokensPerGpu: z.number(),
+    calibration: z.string().nullable(),
+    interval: z.string(),
+    varies: z.boolean(),
+    notes: z.array(z.string()),
+  }),
+  policies: z
+    .array(
+      z.looseObject({
+        policy: z.looseObject({ kind: z.string() }),
+        anchor: z.boolean(),
+        exact: z.boolean(),
+        stepLatency: range.extend({
+          p50: z.number(),
+          p95: z.number(),
+          p99: z.number(),
+          max: z.number(),
+          steps: z.number(),
+          effectiveSteps: z.number(),
+        }),
+        uncertainty: z.array(
+          z.looseObject({ source: z.string(), basis: z.string(), range: z.tuple([z.number(), z.number()]) }),
+        ),
+        speedup: range,
+        peakMemory: z.looseObject({
+          max: z.number(),
+          byCategory: seconds,
+          capacity: z.number(),
+          nonTensor: z.number(),
+          verdict: z.string(),
+        }),
+        imbalance: z.looseObject({ gpu: skews, expert: skews }),
+        copies: z.looseObject({ routed: z.number(), dropped: z.number(), moved: z.number() }),
+        loss: z.looseObject({ quantisedCopies: z.number(), keptGateMass: z.number().nullable() }).nullable(),
+        bytes: z.looseObject({ weights: z.number() }),
+        time: z.looseObject({ waiting: z.number(), critical: z.partialRecord(z.enum(PHASES), z.number()) }),
+        bound: z.looseObject({ gap: z.number().nullable() }).nullable(),
+      }),
+    )
+    .refine((policies) => policies.some(({ policy }) => policy.kind === 'ep'), {
+      error: 'ep among the policies',
+    }),
+  fastest: z.looseObject({ policy: z.int().min(0), ties: z.array(z.int().min(0)) }).nullable(),
+});
+
+/**
+ * Checks a result that was read from a file, as far as a report needs it.
+ * @param file name for messages
+ * @throws ScenarioError
+ */
+export function parseReportedResult(input: unknown, file: string): Result {
+  const result = parseResult(input, file);
+  const { fastest } = parseInput(reportedSchema, input, file);
+  for (const index of fastest === null ? [] : [fastest.policy, ...fastest.ties]) {
+    if (index < result.policies.length) continue;
+    throw new ScenarioError(file, 'fastest', `policy ${index}`, `below ${result.policies.length}`);
+  }
+  return result;
+}
 
 /**
  * Checks a result that was read from a file, as far as a comparison needs it.

@@ -22,24 +22,45 @@ const ENOUGH_FOR_P99 = 300;
 
 /** A result as a person reads it: what was run, exact and inexact policies apart, notes, and what to do. */
 export function resultTable(result: Result): string {
-  const exact = result.policies.filter((p) => p.exact);
-  const inexact = result.policies.filter((p) => !p.exact);
   return [
     result.scenario.name ?? 'unnamed scenario',
     ...settingLines(result),
     '',
-    table('Exact policies', exact, result),
-    ...(inexact.length > 0 ? ['', table('Inexact policies (they change the output)', inexact, result)] : []),
+    ...comparisonTables(result).flatMap(({ title, head, rows }) => [
+      `${title}\n${plainTable(
+        head,
+        rows.map(([name, ...cells]) => [`  ${name}`, ...cells]),
+      )}`,
+      '',
+    ]),
     ...servingTable(result),
-    '',
-    legend(result),
+    ...legendLines(result),
     ...result.routing.notes.map((note) => `* ${note}`),
     '',
     verdict(result),
   ].join('\n');
 }
 
-function table(title: string, policies: readonly PolicyResult[], result: Result): string {
+/** A table of policies; the first column is their names. */
+export interface ComparisonTable {
+  title: string;
+  head: string[];
+  rows: string[][];
+}
+
+/** Exact and inexact policies apart; only what there is. */
+export function comparisonTables(result: Result): ComparisonTable[] {
+  const groups = [
+    ['Exact policies', true],
+    ['Inexact policies (they change the output)', false],
+  ] as const;
+  return groups.flatMap(([title, exact]) => {
+    const policies = result.policies.filter((p) => p.exact === exact);
+    return policies.length === 0 ? [] : [table(title, policies, result)];
+  });
+}
+
+function table(title: string, policies: readonly PolicyResult[], result: Result): ComparisonTable {
   const lossy = policies.some((p) => !p.exact);
   const tail = showsP99(result) ? 'p99' : 'max';
   const head = [
@@ -53,10 +74,7 @@ function table(title: string, policies: readonly PolicyResult[], result: Result)
     'weights moved',
     'vs bound',
   ];
-  return `${title}\n${plainTable(
-    head,
-    policies.map((p) => row(p, lossy, tail)),
-  )}`;
+  return { title, head, rows: policies.map((p) => row(p, lossy, tail)) };
 }
 
 /** Decided by `ep`, which every run has, whatever the order of its policies. */
@@ -68,7 +86,7 @@ function showsP99({ policies }: Result): boolean {
 function row(p: PolicyResult, lossy: boolean, tail: 'p99' | 'max'): string[] {
   const layers = p.stepLatency.steps;
   return [
-    `  ${nameCell(p)}`,
+    nameCell(p),
     latencyCell(p),
     formatSeconds(p.stepLatency[tail]),
     speedupCell(p),
@@ -80,7 +98,8 @@ function row(p: PolicyResult, lossy: boolean, tail: 'p99' | 'max'): string[] {
   ];
 }
 
-function legend(result: Result): string {
+/** What the columns mean, and how sure they are. */
+export function legendLines(result: Result): string[] {
   const { gpu, expert } = result.policies[0].imbalance;
   const score = result.policies
     .filter(({ policy }) => policy.kind === 'replicate-quantize')
@@ -103,5 +122,5 @@ function legend(result: Result): string {
       'does not compare rows.',
     ...predictionLines(result),
     ...score,
-  ].join('\n');
+  ];
 }

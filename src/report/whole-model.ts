@@ -24,7 +24,7 @@ export function servingTable({ policies, routing }: Result): string[] {
     head,
     rows.map((p) => servingRow(p, priced, routing.varies)),
   );
-  return ['', `The whole model\n${table}`];
+  return [`The whole model\n${table}`, ''];
 }
 
 function servingRow(p: PolicyResult, priced: boolean, varies: boolean): string[] {

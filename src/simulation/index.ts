@@ -20,3 +20,14 @@ export {
   type SimulationResult,
   type SimulationSpec,
 } from './simulate.js';
+export { simulateScenario, withoutSchema } from './simulate-scenario.js';
+export {
+  MOST_SLICES,
+  Recorder,
+  type LinkUse,
+  type MemorySample,
+  type PolicyRecording,
+  type RecordedLayer,
+  type RecordedSlice,
+  type Recording,
+} from './recording/index.js';

@@ -48,6 +48,8 @@ export class PolicyRun {
   lastBound = 0;
   /** Step by step, in scope `model`; null in scope `layer`. */
   memory: StepMemory | null = null;
+  /** Seconds of the blocking movement before the last layer. */
+  movementSeconds = 0;
 
   private readonly batchRun: BatchRun;
   private readonly network: Network;
@@ -63,7 +65,7 @@ export class PolicyRun {
 
   constructor(
     readonly options: PolicyOptions,
-    private readonly machine: Machine,
+    readonly machine: Machine,
     private readonly runtime: Runtime,
     private readonly setting: PolicySetting,
     private readonly whole: WholeStep | null = null,
@@ -184,9 +186,11 @@ export class PolicyRun {
     const stretches = this.whole?.stretches(batch.layer) ?? ALONE;
     const layers = this.whole?.standsFor[batch.layer] ?? 1;
     let seconds = 0;
+    this.movementSeconds = 0;
     if (plan.move) {
       this.movement ??= new BlockingMovement(this.machine, this.network, this.ledger);
       const moved = this.movement.run(plan.move);
+      this.movementSeconds = moved.seconds;
       seconds += layers * moved.seconds;
       totals.phases[MOVE] += layers * moved.seconds * this.machine.cluster.gpus;
       totals.critical[MOVE] += layers * moved.seconds;

@@ -29,6 +29,8 @@ describe('the room rule', () => {
     ['balancing/policies/llep.ts', '../../routing/random.js', 'A room has one door'],
     ['routing/trace/npy.ts', 'node:fs', 'Room routing must run in a browser'],
     ['report/table.ts', 'node:process', 'Room report must run in a browser'],
+    ['web/settings.ts', 'node:fs', 'Room web must run in a browser'],
+    ['report/table.ts', '../web/index.js', 'Room report may import only rooms'],
     ['cli/progress.ts', 'node:fs', 'Only the room files opens files'],
     ['report/table.ts', '../run.js', 'What stands beside the rooms'],
   ])('%s may not import %s', async (file, from, message) => {

@@ -1,8 +1,7 @@
 import { Command } from '@commander-js/extra-typings';
-import { join } from 'node:path';
-import { exists, FileError, readJson } from '../../files/index.js';
 import { diffResults, parseResult } from '../../report/index.js';
 import type { Result } from '../../simulation/index.js';
+import { readResultFile } from '../read-result.js';
 
 export function diffCommand() {
   return new Command('diff')
@@ -15,12 +14,6 @@ export function diffCommand() {
 }
 
 async function readResult(path: string): Promise<Result> {
-  const file = exists(join(path, 'result.json')) ? join(path, 'result.json') : path;
-  const json = await readJson(file);
-  if ((json as Partial<Result> | null)?.schema !== 'epsim/result@1' && !Array.isArray(json)) {
-    throw new FileError(
-      `${file}: found no result, allowed: a file that epsim run --out or --format json wrote`,
-    );
-  }
+  const { json, file } = await readResultFile(path);
   return parseResult(json, file);
 }

@@ -1,14 +1,30 @@
 import { Command, Option } from '@commander-js/extra-typings';
-import { checkFolder, writeFolder } from '../../files/index.js';
-import { balanceText, comparison, resultCsv, resultTable, stepsCsv } from '../../report/index.js';
-import { runOpened, type OpenedScenario } from '../../run.js';
-import type { Result } from '../../simulation/index.js';
+import { dirname } from 'node:path';
+import { checkFolder, exists, FileError, writeFolder, writeWhole } from '../../files/index.js';
+import {
+  balanceText,
+  comparison,
+  loadBars,
+  reportPage,
+  resultCsv,
+  resultTable,
+  stepsCsv,
+} from '../../report/index.js';
+import { runOpened, type OpenedScenario, type Watch } from '../../run.js';
+import type { Recording, Result } from '../../simulation/index.js';
 import { UsageError } from '../input-error.js';
+import {
+  lastStepRecorder,
+  RECORDING_FILE,
+  timelineRecorder,
+  writeTimeline,
+  zippedRecording,
+  type TimelineOptions,
+} from '../pictures.js';
 import { progressBar } from '../progress.js';
 import { collect, openFile } from '../scenario-file.js';
+import { barStyle, drawsBars } from '../terminal.js';
 import { wholeNumber } from './sweep/options.js';
-
-type Metrics = NonNullable<Parameters<typeof runOpened>[2]>;
 
 export function runCommand() {
   return new Command('run')
@@ -33,7 +49,20 @@ export function runCommand() {
     )
     .option(
       '--out [folder]',
-      'keep result.json and steps.csv in a folder of their own under this one (default: results)',
+      'keep result.json, steps.csv and a recording of the last step in a folder of their own under this one (default: results)',
+    )
+    .option('--report <file>', 'write a report with pictures: one HTML file that opens offline')
+    .option(
+      '--timeline <file>',
+      'write a timeline for Perfetto (ui.perfetto.dev); gzipped where it ends in .gz',
+    )
+    .option(
+      '--timeline-steps <steps>',
+      'which steps of the timeline, as 0,4-7, warm-up included (default: the last)',
+    )
+    .option(
+      '--timeline-policies <policies>',
+      'which policies of the timeline, by name or kind (default: all)',
     )
     .option('--metrics', 'show every definition of balance that engines print, with its formula')
     .option(
@@ -48,36 +77,81 @@ export function runCommand() {
       const opened: OpenedScenario[] = [];
       for (const file of files) opened.push(await openFile(file, options));
       if (out !== undefined) await checkFolder(out);
-      const results: Result[] = [];
-      for (const scenario of opened) results.push(await runAndKeep(scenario, out, metrics));
+      checkPictures(opened, options);
+      const runs: { result: Result; bars: Recording | null }[] = [];
+      for (const scenario of opened) runs.push(await runAndKeep(scenario, out, options, metrics));
+      const results = runs.map(({ result }) => result);
       process.stdout.write(`${render(results, options.format)}\n`);
+      for (const { result, bars } of runs) {
+        if (bars !== null) process.stdout.write(`\n${loadBars(result, bars, barStyle())}\n`);
+      }
     });
 }
 
 /** What to ask of a run; undefined: no balance metrics. */
-function metricsOf({ metrics, window }: { metrics?: true; window?: number }): Metrics | undefined {
+function metricsOf({ metrics, window }: { metrics?: true; window?: number }): Watch['metrics'] {
   if (metrics) return { window: window ?? null };
   if (window === undefined) return undefined;
   throw new UsageError('--window: found it without --metrics, allowed: --metrics --window ' + String(window));
+}
+
+interface PictureOptions extends TimelineOptions {
+  /** Where the report goes; undefined: none. */
+  report?: string;
+  format: 'table' | 'json' | 'csv';
+}
+
+/** Bars are for eyes: what is read by programs stays as it is. */
+function showsBars({ format }: PictureOptions): boolean {
+  return format === 'table' && drawsBars();
+}
+
+/** What is wrong with the pictures that are asked for is found before anything runs. @throws UsageError or FileError */
+function checkPictures(opened: readonly OpenedScenario[], options: PictureOptions): void {
+  for (const option of ['timeline', 'report'] as const) {
+    if (opened.length === 1 || options[option] === undefined) continue;
+    throw new UsageError(`--${option}: found ${opened.length} scenarios, allowed: one`);
+  }
+  for (const path of [options.timeline, options.report]) {
+    if (path === undefined || exists(dirname(path))) continue;
+    throw new FileError(
+      `${path}: found no folder ${dirname(path)}, allowed: a file in a folder that is there`,
+    );
+  }
+  timelineRecorder(opened[0], options);
 }
 
 /** @param out folder to keep the result under; undefined: it is only printed */
 async function runAndKeep(
   opened: OpenedScenario,
   out: string | undefined,
-  metrics: Metrics | undefined,
-): Promise<Result> {
+  pictures: PictureOptions,
+  metrics: Watch['metrics'],
+): Promise<{ result: Result; bars: Recording | null }> {
+  const timeline = timelineRecorder(opened, pictures);
+  const kept = out !== undefined || pictures.report !== undefined;
+  const last = kept || showsBars(pictures) ? lastStepRecorder(opened) : null;
   const progress = progressBar(opened.scenario.name ?? opened.file);
-  const { result, latencies, balance } = runOpened(opened, progress.onStep, metrics);
+  const { result, latencies, balance } = runOpened(opened, progress.onStep, {
+    metrics,
+    onLayer(run, base, seconds) {
+      timeline?.onLayer(run, base, seconds);
+      last?.onLayer(run, base, seconds);
+    },
+  });
   progress.stop();
   if (out !== undefined) {
     const folder = await writeFolder(out, folderName(result), {
       'result.json': `${JSON.stringify(result, null, 2)}\n`,
       'steps.csv': stepsCsv(result, latencies, balance),
+      [RECORDING_FILE]: zippedRecording(last!),
     });
     console.error(`kept in ${folder}`);
   }
-  return result;
+  if (pictures.report !== undefined)
+    await writeWhole(pictures.report, await reportPage(result, last!.recording()));
+  if (timeline !== null) await writeTimeline(pictures.timeline!, timeline, result);
+  return { result, bars: showsBars(pictures) ? last!.recording() : null };
 }
 
 /** A readable name that differs where inputs differ. */

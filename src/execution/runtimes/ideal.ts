@@ -39,8 +39,8 @@ function idealProgram(machine: Machine, { network, ledger, traits, leads }: Prog
   const graph = new TaskGraphBuilder();
   const each = <T>(make: (gpu: number) => T) => Array.from({ length: gpus }, (_, gpu) => make(gpu));
 
-  const compute = each((gpu) => graph.addStream(gpu));
-  const exchange = each((gpu) => graph.addStream(gpu));
+  const compute = each((gpu) => graph.addStream(gpu, 'compute'));
+  const exchange = each((gpu) => graph.addStream(gpu, 'network'));
   const activations = each((gpu) => graph.addBuffer(accountOf(gpu, 'activations')));
   const received = each((gpu) => graph.addBuffer(accountOf(gpu, 'dispatchBuffers')));
   const intermediates = each((gpu) => graph.addBuffer(accountOf(gpu, 'intermediates')));
@@ -67,7 +67,7 @@ function idealProgram(machine: Machine, { network, ledger, traits, leads }: Prog
         const borrowed = graph.addBuffer(accountOf(gpu, 'borrowedWeights'));
         const transfer = network.declareMessages(experts + gpus);
         const task = graph.addTask({
-          streams: [graph.addStream(gpu)],
+          streams: [graph.addStream(gpu, 'weights')],
           after: leading.tasks,
           transfer,
           allocates: [borrowed],

@@ -65,9 +65,9 @@ export class LlepLayer {
     private readonly context: ProgramContext,
   ) {
     this.gpus = machine.cluster.gpus;
-    this.host = this.each((gpu) => this.graph.addStream(gpu));
-    this.compute = this.each((gpu) => this.graph.addStream(gpu));
-    this.collectives = this.each((gpu) => this.graph.addStream(gpu));
+    this.host = this.each((gpu) => this.graph.addStream(gpu, 'host'));
+    this.compute = this.each((gpu) => this.graph.addStream(gpu, 'compute'));
+    this.collectives = this.each((gpu) => this.graph.addStream(gpu, 'network'));
   }
 
   program(): LayerProgram {
@@ -102,7 +102,7 @@ export class LlepLayer {
         : null;
     let weights: { transfer: number; task: number }[] | null = null;
     if (traits.movesWeights) {
-      const streams = this.each((gpu) => graph.addStream(gpu));
+      const streams = this.each((gpu) => graph.addStream(gpu, 'weights'));
       const barrier = graph.addTask({
         streams,
         after: posted ?? plan ?? [reduced],

@@ -149,9 +149,9 @@ export class ServingLayer {
     private readonly context: ProgramContext,
   ) {
     this.gpus = machine.cluster.gpus;
-    this.host = this.each((gpu) => this.graph.addStream(gpu));
-    this.compute = this.each((gpu) => this.graph.addStream(gpu));
-    this.exchange = this.each((gpu) => this.graph.addStream(gpu));
+    this.host = this.each((gpu) => this.graph.addStream(gpu, 'host'));
+    this.compute = this.each((gpu) => this.graph.addStream(gpu, 'compute'));
+    this.exchange = this.each((gpu) => this.graph.addStream(gpu, 'network'));
   }
 
   program(): LayerProgram {
@@ -263,7 +263,8 @@ export class ServingLayer {
   /** A plan on every GPU once a task has told it the counts. */
   private planOn(told: number): Planning {
     const { graph, costs } = this;
-    const planners = costs.host.planner === 'host' ? this.host : this.each((gpu) => graph.addStream(gpu));
+    const planners =
+      costs.host.planner === 'host' ? this.host : this.each((gpu) => graph.addStream(gpu, 'planner'));
     return { count: null, transfer: -1, plan: this.onEach('plan', planners, () => ({ after: [told] })) };
   }
 
@@ -271,7 +272,7 @@ export class ServingLayer {
     const { graph, gpus, context, machine } = this;
     const transfer = this.each(() => context.network.declareMessages(machine.shape.experts + gpus));
     const buffer = this.buffers('borrowedWeights');
-    const streams = this.each((gpu) => graph.addStream(gpu));
+    const streams = this.each((gpu) => graph.addStream(gpu, 'weights'));
     const task = this.onEach('weights', streams, (gpu) => ({
       after: planning?.plan ?? route,
       transfer: transfer[gpu],

@@ -1,0 +1,139 @@
+import type { MemorySample, Recording } from '../../../simulation/index.js';
+import { formatBytes } from '../../units.js';
+import { MEMORY_COLOURS, OTHER_COLOUR } from '../colours.js';
+import { BY_POLICY, PLOT_WIDTH, shortened, type Figure } from '../figure.js';
+import type { PageData } from '../page-data.js';
+
+const GIB = 2 ** 30;
+
+/** Share of the card above which its limit is drawn; below, the use would be a flat line. */
+const NEAR_THE_LIMIT = 0.3;
+
+/** borrowedWeights → borrowed weights. */
+const inWords = (category: string) => category.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+
+/** Seconds below which two moments are one: where a layer ends, the next one starts. */
+const MOMENT = 1e-12;
+
+const sum = (bytes: readonly number[]) => bytes.reduce((total, part) => total + part, 0);
+
+/** Bytes in use on each policy's fullest GPU in the last recorded step; null where none was recorded. */
+export function memoryFigure({ result, names }: PageData, recording: Recording): Figure | null {
+  const drawn = recording.policies.flatMap(({ policy, steps }) => {
+    const layers = steps.at(-1)?.layers ?? [];
+    const fullest = fullestOf(layers.flatMap(({ memory }) => memory));
+    if (fullest === null) return [];
+    const samples = layers.flatMap(({ memory }) => memory.filter(({ gpu }) => gpu === fullest.gpu));
+    return [
+      { name: names[policy], place: policy, fullest, samples: inOrder(samples), end: layers.at(-1)!.end },
+    ];
+  });
+  if (drawn.length === 0) return null;
+  const { memoryCategories } = recording;
+  const used = memoryCategories.filter((_, i) =>
+    drawn.some(({ samples }) => samples.some(({ bytes }) => bytes[i] > 0)),
+  );
+  const limit = recording.policies[0].memoryLimit;
+  const most = Math.max(...drawn.map(({ fullest }) => sum(fullest.bytes)));
+  const withLimit = most > NEAR_THE_LIMIT * limit;
+  const values = drawn.flatMap(({ name, place, samples, end }) =>
+    samples.flatMap(({ time, bytes }, i) => {
+      let top = 0;
+      return used.map((category) => {
+        const bottom = top;
+        top += bytes[memoryCategories.indexOf(category)] / GIB;
+        return {
+          policy: shortened(name),
+          place,
+          category: inWords(category),
+          start: time * 1e3,
+          end: (samples[i + 1]?.time ?? end) * 1e3,
+          bottom,
+          top,
+          limit: limit / GIB,
+        };
+      });
+    }),
+  );
+  const layered =
+    recording.layers.length > 1 ? `, its ${recording.layers.length} layers one after another` : '';
+  const edge = 'limit of the card';
+  const domain = [...used.map(inWords), ...(withLimit ? [edge] : [])];
+  const range = [
+    ...used.map((category) => MEMORY_COLOURS[category] ?? OTHER_COLOUR),
+    ...(withLimit ? ['#c00000'] : []),
+  ];
+  const colour = { type: 'nominal', title: null, scale: { domain, range } };
+  return {
+    id: 'memory',
+    title: 'Memory during a step, on the fullest GPU',
+    text:
+      `Bytes in use by category in step ${recording.policies[0].steps.at(-1)!.step}${layered}: what is resident of the ` +
+      `layer, and the buffers that its tasks allocate and free. Tensors may use ${formatBytes(limit)} of the card's ` +
+      `${formatBytes(result.policies[0].peakMemory.capacity)}; ` +
+      (withLimit ? 'the red line is that limit.' : 'the limit is far above what is drawn.'),
+    charts: [
+      {
+        data: { values },
+        facet: BY_POLICY,
+        spec: {
+          width: PLOT_WIDTH,
+          height: 100,
+          layer: [
+            {
+              mark: { type: 'rect', stroke: null },
+              encoding: {
+                x: { field: 'start', type: 'quantitative', title: 'ms from the start of the step' },
+                x2: { field: 'end' },
+                y: { field: 'bottom', type: 'quantitative', title: 'GiB', axis: { tickCount: 4 } },
+                y2: { field: 'top' },
+                color: { field: 'category', ...colour },
+              },
+            },
+            ...(withLimit
+              ? [
+                  {
+                    mark: { type: 'rule', strokeDash: [6, 3], strokeWidth: 2 },
+                    encoding: {
+                      y: { field: 'limit', type: 'quantitative', aggregate: 'max' },
+                      color: { datum: edge, ...colour },
+                    },
+                  },
+                ]
+              : []),
+          ],
+        },
+        resolve: { axis: { x: 'independent' } },
+      },
+    ],
+    table: {
+      head: ['policy', 'fullest GPU', 'at', 'in use', ...used.map(inWords), 'limit'],
+      rows: drawn.map(({ name, fullest: { gpu, time, bytes } }) => [
+        name,
+        String(gpu),
+        `${(time * 1e3).toFixed(3)} ms`,
+        formatBytes(sum(bytes)),
+        ...used.map((category) => formatBytes(bytes[memoryCategories.indexOf(category)])),
+        formatBytes(limit),
+      ]),
+    },
+  };
+}
+
+/** Samples of one GPU at rising times, the later one where two are of one moment. */
+function inOrder(samples: readonly MemorySample[]): MemorySample[] {
+  const kept: MemorySample[] = [];
+  for (const sample of samples) {
+    if (kept.length > 0 && sample.time <= kept[kept.length - 1].time + MOMENT) kept.pop();
+    kept.push(sample);
+  }
+  return kept;
+}
+
+/** The moment with the most bytes in use; null without samples. */
+function fullestOf(samples: readonly MemorySample[]): MemorySample | null {
+  let fullest: MemorySample | null = null;
+  for (const sample of samples)
+    if (fullest === null || sum(sample.bytes) > sum(fullest.bytes)) fullest = sample;
+  return fullest;
+}

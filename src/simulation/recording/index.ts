@@ -1,0 +1,11 @@
+export { MOST_SLICES, Recorder, type RecorderChoice } from './recorder.js';
+export type {
+  LinkUse,
+  MemorySample,
+  PolicyRecording,
+  RecordedLayer,
+  RecordedSlice,
+  RecordedStep,
+  Recording,
+  WeightMove,
+} from './recording.js';

@@ -1,0 +1,251 @@
+import { accountOf, MEMORY_CATEGORIES, PHASES, type Phase } from '../../execution/index.js';
+import { PORTS_PER_GPU, stageCost, stageSeconds, stageTerms } from '../../hardware/index.js';
+import type { PolicyRun } from '../policy-run.js';
+import type { LinkUse, MemorySample, RecordedLayer, RecordedSlice, WeightMove } from './recording.js';
+
+/** The ports of a GPU in the order of `PortLoads`. */
+const LINKS = ['NVLink out', 'NVLink in', 'NIC out', 'NIC in'] as const;
+
+/** Relative difference below which two times are one. */
+const SAME = 1e-9;
+
+/** Phases that go over a GPU's own copies, those that it sends; the others go over what it computes. */
+const OF_SENT: ReadonlySet<Phase> = new Set(['count', 'permute', 'unpermute']);
+const OF_COMPUTED: ReadonlySet<Phase> = new Set(['sort', 'experts', 'scale']);
+
+/**
+ * Takes down what a policy's last layer did.
+ * @param layer as the routing numbers it
+ * @param from seconds at which it started in its step
+ */
+export function recordLayer(run: PolicyRun, layer: number, from: number): RecordedLayer {
+  const start = from + run.movementSeconds;
+  const { executor } = run.program;
+  let last = 0;
+  for (const end of executor.end) last = Math.max(last, end);
+  const slices = slicesOf(run, start);
+  if (run.movementSeconds > 0) {
+    for (let gpu = 0; gpu < run.machine.cluster.gpus; gpu++) {
+      slices.push({ gpu, stream: 'movement', phase: 'move', start: from, end: start, facts: {} });
+    }
+  }
+  return {
+    layer,
+    start: from,
+    end: start + last,
+    slices,
+    memory: memoryOf(run, start),
+    links: linksOf(run, start),
+    moves: movesOf(run, start),
+  };
+}
+
+/** Tasks by stream, and what exchanges wait for. */
+function slicesOf(run: PolicyRun, from: number): RecordedSlice[] {
+  const { executor, rendezvous } = run.program;
+  const { graph, start, end } = executor;
+  const slices: RecordedSlice[] = [];
+  const onStream: number[] = new Array<number>(graph.streams).fill(0);
+  for (let task = 0; task < graph.tasks; task++) {
+    const phase = PHASES[graph.labels[task]];
+    const arrivals = rendezvous.find((meeting) => meeting.task === task)?.arrivals ?? [];
+    const bytes = bytesOf(run, task);
+    for (let i = graph.streamFirst[task]; i < graph.streamFirst[task + 1]; i++) {
+      const stream = graph.streamsOf[i];
+      const gpu = graph.streamOwners[stream];
+      if (gpu < 0) continue;
+      const at = { gpu, stream: graph.streamNames[stream] || `stream ${stream}` };
+      const arrival = arrivals.find((other) => ownerOf(run, other) === gpu);
+      if (arrival !== undefined) {
+        const ready = Math.max(end[arrival], onStream[stream]);
+        if (start[task] > ready) {
+          slices.push({
+            ...at,
+            phase: 'wait',
+            start: from + ready,
+            end: from + start[task],
+            facts: { for: phase },
+          });
+        }
+      }
+      onStream[stream] = end[task];
+      if (end[task] === start[task]) continue;
+      const facts = factsOf(run, phase, gpu, end[task] - start[task], bytes);
+      slices.push({ ...at, phase, start: from + start[task], end: from + end[task], facts });
+    }
+  }
+  return slices;
+}
+
+/** The GPU whose stream a task is on; −1 where nobody said. */
+function ownerOf({ program }: PolicyRun, task: number): number {
+  const { graph } = program.executor;
+  const first = graph.streamFirst[task];
+  return first === graph.streamFirst[task + 1] ? -1 : graph.streamOwners[graph.streamsOf[first]];
+}
+
+/** Bytes that a task puts on every port, [port · gpus + gpu]; null for a task without a transfer. */
+function bytesOf({ program }: PolicyRun, task: number): Float64Array | null {
+  const { graph, fabric } = program.executor;
+  const transfer = graph.transferOf[task];
+  if (transfer < 0) return null;
+  const bytes = new Float64Array(fabric.capacities.length);
+  fabric.addBytes(transfer, bytes);
+  return bytes;
+}
+
+function factsOf(
+  run: PolicyRun,
+  phase: Phase,
+  gpu: number,
+  seconds: number,
+  bytes: Float64Array | null,
+): RecordedSlice['facts'] {
+  if (bytes !== null) return transferFacts(run, gpu, seconds, bytes);
+  if (phase === 'experts') return expertFacts(run, gpu, seconds);
+  if (OF_SENT.has(phase)) return { copies: run.ports.sentBy(gpu) };
+  if (OF_COMPUTED.has(phase)) return { copies: run.work.copies[gpu] };
+  return {};
+}
+
+/** What a transfer carries for one GPU, and how much of its time its busiest link needs for the bytes alone. */
+function transferFacts(
+  { machine, program }: PolicyRun,
+  gpu: number,
+  seconds: number,
+  bytes: Float64Array,
+): RecordedSlice['facts'] {
+  const { gpus } = machine.cluster;
+  const { capacities } = program.executor.fabric;
+  let busiest = 0;
+  for (let link = 0; link < bytes.length; link++) busiest = Math.max(busiest, bytes[link] / capacities[link]);
+  const facts: Record<string, number> = {};
+  for (let port = 0; port < PORTS_PER_GPU; port++) {
+    const own = bytes[port * gpus + gpu] ?? 0;
+    if (own > 0) facts[`${LINKS[port]}, bytes`] = own;
+  }
+  return {
+    ...facts,
+    'bytes of the busiest link, s': busiest,
+    'latency and sharing, s': Math.max(0, seconds - busiest),
+  };
+}
+
+/** Rows and experts of a GPU, and the terms of the kernel's form where they make the time. */
+function expertFacts(
+  { machine, program, work, plan }: PolicyRun,
+  gpu: number,
+  seconds: number,
+): RecordedSlice['facts'] {
+  const { gpus } = machine.cluster;
+  const both = (values: Float64Array) => values[gpu] + values[gpus + gpu];
+  const [rows, rounded, active] = [both(work.rows), both(work.roundedRows), both(work.activeExperts)];
+  const counted = {
+    copies: work.copies[gpu],
+    rows,
+    'rows in whole tiles': rounded,
+    'active experts': active,
+  };
+  const cost = stageCost(program.kernel.stage, machine.shape, machine.shape.experts / gpus);
+  const { firstSlot } = plan!.placement;
+  const slots = firstSlot[gpu + 1] - firstSlot[gpu];
+  const whole = stageSeconds(cost, rounded, active, rows, slots);
+  // Two precisions are two products, and a runtime may split the stage.
+  if (Math.abs(whole - seconds) > SAME * seconds) return counted;
+  const { launch, product, weights, activations, factor } = stageTerms(cost, rounded, active, rows, slots);
+  return {
+    ...counted,
+    'launch, s': launch,
+    'product, s': product,
+    'reading weights, s': weights,
+    'activations, s': activations,
+    'factor measured for the shape': factor,
+  };
+}
+
+/** Bytes in use by category after every change; at one moment, frees come before allocations. */
+function memoryOf({ machine, ledger, program }: PolicyRun, from: number): MemorySample[] {
+  const { graph, start, end, bufferBytes } = program.executor;
+  const categories = MEMORY_CATEGORIES.length;
+  const freed = new Float64Array(graph.buffers);
+  const changes: { time: number; account: number; bytes: number }[] = [];
+  for (let task = 0; task < graph.tasks; task++) {
+    for (const [first, list] of [
+      [graph.freeFirst, graph.frees],
+      [graph.readFirst, graph.reads],
+    ] as const) {
+      for (let i = first[task]; i < first[task + 1]; i++)
+        freed[list[i]] = Math.max(freed[list[i]], end[task]);
+    }
+    for (let i = graph.allocationFirst[task]; i < graph.allocationFirst[task + 1]; i++) {
+      const buffer = graph.allocations[i];
+      changes.push({ time: start[task], account: graph.accounts[buffer], bytes: bufferBytes[buffer] });
+    }
+  }
+  for (let buffer = 0; buffer < graph.buffers; buffer++) {
+    changes.push({ time: freed[buffer], account: graph.accounts[buffer], bytes: -bufferBytes[buffer] });
+  }
+  changes.sort((a, b) => a.time - b.time || a.bytes - b.bytes);
+  const samples: MemorySample[] = [];
+  for (let gpu = 0; gpu < machine.cluster.gpus; gpu++) {
+    // After a layer nothing is in use but what is resident.
+    const bytes = MEMORY_CATEGORIES.map((category) => ledger.usedBy(accountOf(gpu, category)));
+    samples.push({ gpu, time: from, bytes: [...bytes] });
+    for (const { time, account, bytes: change } of changes) {
+      if (Math.floor(account / categories) !== gpu || change === 0) continue;
+      bytes[account % categories] += change;
+      const before = samples[samples.length - 1];
+      if (before.gpu === gpu && before.time === from + time) before.bytes = [...bytes];
+      else samples.push({ gpu, time: from + time, bytes: [...bytes] });
+    }
+  }
+  return samples;
+}
+
+function linksOf(run: PolicyRun, from: number): LinkUse[] {
+  const { gpus } = run.machine.cluster;
+  const { graph, start, end } = run.program.executor;
+  const uses: LinkUse[] = [];
+  for (let task = 0; task < graph.tasks; task++) {
+    const bytes = bytesOf(run, task);
+    if (bytes === null || end[task] === start[task]) continue;
+    bytes.forEach((amount, link) => {
+      if (amount === 0) return;
+      const at = { gpu: link % gpus, link: LINKS[Math.floor(link / gpus)] };
+      uses.push({ ...at, start: from + start[task], end: from + end[task], bytes: amount });
+    });
+  }
+  return uses;
+}
+
+/** Weights within the step, each with the transfer to its GPU. */
+function movesOf(run: PolicyRun, from: number): WeightMove[] {
+  const { plan, program } = run;
+  const transfers = plan!.transfers;
+  if (transfers === null) return [];
+  const { graph, start, end } = program.executor;
+  const label = PHASES.indexOf('weights');
+  const taskTo = new Map<number, number>();
+  for (let task = 0; task < graph.tasks; task++) {
+    if (graph.labels[task] !== label || graph.transferOf[task] < 0) continue;
+    taskTo.set(ownerOf(run, task), task);
+  }
+  const moves = new Map<string, WeightMove>();
+  for (let i = 0; i < transfers.count; i++) {
+    const [expert, source, destination] = [
+      transfers.expert[i],
+      transfers.source[i],
+      transfers.destination[i],
+    ];
+    const task = taskTo.get(destination);
+    if (task === undefined || end[task] === start[task]) continue;
+    moves.set(`${expert} ${destination}`, {
+      expert,
+      source,
+      destination,
+      start: from + start[task],
+      end: from + end[task],
+    });
+  }
+  return [...moves.values()];
+}

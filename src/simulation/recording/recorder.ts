@@ -1,0 +1,154 @@
+import { quantileSorted } from 'd3-array';
+import type { LayerLoads } from '../../balancing/index.js';
+import { MEMORY_CATEGORIES, NON_TENSOR_BYTES } from '../../execution/index.js';
+import type { PolicyRun } from '../policy-run.js';
+import { recordLayer } from './record-layer.js';
+import type { PolicyRecording, Recording } from './recording.js';
+
+/** What to take down. */
+export interface RecorderChoice {
+  /** MoE layers of a step, as the routing numbers them. */
+  layers: readonly number[];
+  gpus: number;
+  /** Steps whose tasks are kept, from 0, warm-up included. */
+  steps: readonly number[];
+  /** Indices of the policies whose tasks are kept; null: all. */
+  policies?: readonly number[] | null;
+  /** Bars above which further layers are left out; a layer is kept for all chosen policies or for none. */
+  mostSlices?: number;
+}
+
+/** Bars that a viewer of timelines opens with ease; about 40 MB of JSON. */
+export const MOST_SLICES = 100_000;
+
+/** Times of layers that a picture of their spread needs. */
+const MOST_SECONDS = 400;
+
+/** Sums that belong to one policy. */
+interface Sums {
+  /** Layers since counting began. */
+  layers: number;
+  /** Of every layer, in turn. */
+  seconds: number[];
+  /** [layer · gpus + gpu]. */
+  loads: Float64Array;
+  homeLoads: Float64Array;
+  /** [source · gpus + gpu]. */
+  traffic: Float64Array;
+}
+
+/**
+ * Watches a simulation for pictures: every task of chosen steps, and who computed and sent how much over all steps
+ * that count. Its `onLayer` is `simulate`'s.
+ */
+export class Recorder {
+  private readonly order = new Map<PolicyRun, number>();
+  private readonly sums: Sums[] = [];
+  private readonly kept: PolicyRecording[] = [];
+  private slices = 0;
+  private skipping = false;
+  private skipped = 0;
+
+  constructor(private readonly choice: RecorderChoice) {}
+
+  readonly onLayer = (run: PolicyRun, base: LayerLoads, seconds: number): void => {
+    const first = this.order.size === 0 || this.order.get(run) === 0;
+    const policy = this.indexOf(run);
+    const { step, layer } = run.locate(run.ledger.tag);
+    this.add(this.sums[policy], run, base, layer);
+    this.sums[policy].seconds.push(seconds);
+    const { steps, policies, mostSlices = MOST_SLICES } = this.choice;
+    if (!steps.includes(step)) return;
+    if (first) {
+      this.skipping = this.slices > mostSlices;
+      if (this.skipping) this.skipped++;
+    }
+    if (this.skipping || (policies && !policies.includes(policy))) return;
+    const recorded = this.kept[policy];
+    let current = recorded.steps.at(-1);
+    if (current?.step !== step) recorded.steps.push((current = { step, layers: [] }));
+    const done = recordLayer(run, this.choice.layers[layer], current.layers.at(-1)?.end ?? 0);
+    this.slices += done.slices.length;
+    current.layers.push(done);
+  };
+
+  /** What was seen so far. */
+  recording(): Recording {
+    const { gpus, layers, mostSlices = MOST_SLICES } = this.choice;
+    return {
+      schema: 'epsim/recording@1',
+      gpus,
+      layers: [...layers],
+      memoryCategories: MEMORY_CATEGORIES,
+      homeLoads: this.perStep(this.sums[0], 'homeLoads'),
+      policies: this.kept.map((recorded, i) => ({
+        ...recorded,
+        seconds: spread(this.sums[i].seconds),
+        loads: this.perStep(this.sums[i], 'loads'),
+        traffic: rows(this.sums[i].traffic, gpus, this.sums[i].layers),
+      })),
+      leftOut:
+        this.skipped === 0
+          ? null
+          : `${this.skipped} further layers of the chosen steps: the ones before have ${this.slices} bars, above ${mostSlices}`,
+    };
+  }
+
+  private indexOf(run: PolicyRun): number {
+    let index = this.order.get(run);
+    if (index !== undefined) return index;
+    this.order.set(run, (index = this.order.size));
+    const { gpus, layers } = this.choice;
+    this.sums.push({
+      layers: 0,
+      seconds: [],
+      loads: new Float64Array(layers.length * gpus),
+      homeLoads: new Float64Array(layers.length * gpus),
+      traffic: new Float64Array(gpus * gpus),
+    });
+    this.kept.push({
+      policy: index,
+      memoryLimit: run.capacity - NON_TENSOR_BYTES,
+      steps: [],
+      seconds: [],
+      loads: [],
+      traffic: [],
+    });
+    return index;
+  }
+
+  private add(sums: Sums, { totals, work }: PolicyRun, { homeLoads }: LayerLoads, layer: number): void {
+    if (totals.layers === 1) {
+      // Counting has just begun: what came before was warm-up.
+      for (const sum of [sums.loads, sums.homeLoads, sums.traffic]) sum.fill(0);
+      sums.layers = 0;
+      sums.seconds.length = 0;
+    }
+    sums.layers++;
+    const { gpus } = this.choice;
+    for (let gpu = 0; gpu < gpus; gpu++) {
+      sums.loads[layer * gpus + gpu] += work.copies[gpu];
+      sums.homeLoads[layer * gpus + gpu] += homeLoads[gpu];
+    }
+    for (let cell = 0; cell < sums.traffic.length; cell++) sums.traffic[cell] += work.send[cell];
+  }
+
+  private perStep(sums: Sums, which: 'loads' | 'homeLoads'): number[][] {
+    const { layers, gpus } = this.choice;
+    return rows(sums[which], gpus, sums.layers / layers.length);
+  }
+}
+
+/** Numbers in order; of many, evenly spaced quantiles. */
+function spread(values: readonly number[]): number[] {
+  const sorted = [...values].sort((a, b) => a - b);
+  if (sorted.length <= MOST_SECONDS) return sorted;
+  return Array.from({ length: MOST_SECONDS }, (_, i) => quantileSorted(sorted, i / (MOST_SECONDS - 1))!);
+}
+
+/** A matrix over a number, row by row. */
+function rows(matrix: Float64Array, width: number, over: number): number[][] {
+  return Array.from({ length: matrix.length / width }, (_, row) =>
+    Array.from(matrix.subarray(row * width, (row + 1) * width), (sum) => sum / over),
+  );
+}

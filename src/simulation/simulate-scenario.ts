@@ -1,0 +1,60 @@
+import type { ResolvedScenario, Scenario } from '../scenario/index.js';
+import type { Result } from './result.js';
+import { simulate, type SimulationSpec } from './simulate.js';
+
+/**
+ * Simulates a scenario whose files are open, and says what was simulated.
+ * @param by version of epsim, and the hash of everything that the result depends on
+ * @param watch called as by `simulate`
+ * @returns the result, and the seconds of every counted (step, layer) by policy
+ * @throws RefusalError
+ */
+export function simulateScenario(
+  scenario: Scenario,
+  resolved: ResolvedScenario,
+  by: Pick<Result, 'version' | 'inputs'>,
+  watch: Pick<SimulationSpec, 'onStep' | 'onLayer'>,
+): { result: Result; latencies: Float64Array[] } {
+  const { machine, runtime, source, policies, warmup, resamples, seed, contexts, placementMaps, solver } =
+    resolved;
+  const { cluster, shape } = machine;
+  const { routing, latencies, ...simulated } = simulate({
+    source,
+    policies,
+    machine,
+    runtime,
+    seed,
+    warmup,
+    resamples,
+    contexts,
+    placementMaps,
+    solver,
+    ...watch,
+  });
+  const result: Result = {
+    schema: 'epsim/result@1',
+    version: by.version,
+    inputs: by.inputs,
+    scenario: withoutSchema(scenario),
+    model: shape.name,
+    moeLayers: shape.moeLayers,
+    cluster: {
+      gpu: cluster.gpu.name,
+      gpus: cluster.gpus,
+      gpusPerNode: cluster.gpusPerNode,
+      fabric: cluster.fabric,
+    },
+    runtime: runtime.preset,
+    profile: { name: cluster.profile.name, status: cluster.profile.status },
+    allowedLoss: scenario.allowedLoss,
+    routing: { ...routing, notes: [...routing.notes, ...resolved.notes] },
+    policies: simulated.policies,
+    fastest: simulated.fastest,
+  };
+  return { result, latencies };
+}
+
+/** A scenario as it is run and hashed: without what only editors read. */
+export function withoutSchema({ $schema: _, ...scenario }: Scenario): object {
+  return scenario;
+}

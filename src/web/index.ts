@@ -1,0 +1,2 @@
+export { fromAddress, initialSettings, scenarioOf, toAddress, type Settings } from './settings.js';
+export { simulateSettings } from './simulate-settings.js';

@@ -1,0 +1,59 @@
+import { modelPresets } from '../model/index.js';
+import type { Trace } from '../routing/index.js';
+import type { Reply, Request } from './messages.js';
+import { readDropped } from './read-dropped.js';
+import { numbersHtml, picturesHtml, simulateSettings } from './simulate-settings.js';
+
+/** Put here by tools/build-web.js. */
+declare const EPSIM_VERSION: string;
+
+const scope = globalThis as unknown as {
+  postMessage(reply: Reply): void;
+  onmessage: ((event: { data: Request }) => void) | null;
+};
+
+let trace: Trace | null = null;
+/** The run that was asked for last; those before it that have not begun are left out. */
+let waiting: Extract<Request, { kind: 'run' }> | null = null;
+let busy = false;
+
+scope.onmessage = ({ data }) => {
+  if (data.kind === 'run') waiting = data;
+  void (data.kind === 'run' ? work() : take(data));
+};
+
+async function take({ files }: Extract<Request, { kind: 'trace' }>): Promise<void> {
+  try {
+    const read = await readDropped(files);
+    trace = read.trace;
+    const { experts, topK } = trace.header;
+    const fitting = Object.entries(modelPresets).find(
+      ([, own]) => own.experts === experts && own.topK === topK,
+    );
+    scope.postMessage({ kind: 'trace', name: read.path, model: fitting?.[0] ?? null });
+  } catch (error) {
+    scope.postMessage({ kind: 'fault', id: null, message: (error as Error).message });
+  }
+}
+
+async function work(): Promise<void> {
+  if (busy) return;
+  busy = true;
+  while (waiting !== null) {
+    const { id, settings } = waiting;
+    waiting = null;
+    try {
+      const started = performance.now();
+      const simulated = simulateSettings(settings, settings.skew === 'trace' ? trace : null, EPSIM_VERSION);
+      const taken = () => performance.now() - started;
+      const result = JSON.stringify(simulated.result, null, 2);
+      scope.postMessage({ kind: 'numbers', id, html: numbersHtml(simulated), milliseconds: taken(), result });
+      scope.postMessage({ kind: 'pictures', id, html: await picturesHtml(simulated), milliseconds: taken() });
+    } catch (error) {
+      scope.postMessage({ kind: 'fault', id, message: (error as Error).message });
+    }
+    // Lets messages that came meanwhile in.
+    await new Promise((resolve) => setTimeout(resolve, 0));
+  }
+  busy = false;
+}
