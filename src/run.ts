@@ -128,10 +128,21 @@ export function runOpened(
   onStep?: RunOptions['onStep'],
 ): { result: Result; latencies: Float64Array[] } {
   const { resolved, inputs } = opened;
-  const { machine, runtime, source, policies, warmup, resamples, seed, placementMaps } = resolved;
+  const { machine, runtime, training, source, policies, warmup, resamples, seed, placementMaps } = resolved;
   const { cluster, shape } = machine;
   const simulated = inFile(opened.file, () =>
-    simulate({ source, policies, machine, runtime, seed, warmup, resamples, placementMaps, onStep }),
+    simulate({
+      source,
+      policies,
+      machine,
+      runtime,
+      training,
+      seed,
+      warmup,
+      resamples,
+      placementMaps,
+      onStep,
+    }),
   );
   const { routing } = simulated;
   const result: Result = {

@@ -13,10 +13,21 @@ export const MEMORY_CATEGORIES = [
   'dispatchBuffers',
   'intermediates',
   'combineBuffers',
+  'savedForBackward',
+  'gradients',
+  'optimizer',
 ] as const;
 
 /** Categories of what lasts from layer to layer. */
-const RESIDENT = ['weights', 'replicas', 'staging'] as const;
+const RESIDENT = ['weights', 'replicas', 'staging', 'gradients', 'optimizer'] as const;
+
+/** What training keeps of every weight, bytes. */
+export interface ResidentTraining {
+  /** Gradients that are added up: of every slot. */
+  gradient: number;
+  /** Of every expert, at its home: states of the optimizer, and its own copy of the weight. */
+  optimizer: number;
+}
 
 export type MemoryCategory = (typeof MEMORY_CATEGORIES)[number];
 
@@ -56,20 +67,22 @@ export class Residency {
     private readonly ledger: MemoryLedger,
     private readonly experts: 'home' | 'all',
     private readonly staging: boolean,
+    private readonly training: ResidentTraining | null = null,
   ) {}
 
   /** Brings the ledger to the resident level of a placement. */
   apply(placement: Placement, time: number): void {
     if (placement === this.inForce) return;
+    const before = this.inForce === null ? null : this.levelsOf(this.inForce);
     this.inForce = placement;
     const levels = this.levelsOf(placement);
     // Slots are overwritten in place: what a category loses is free before another one grows.
     for (const grows of [false, true]) {
       for (let gpu = 0; gpu < placement.gpus; gpu++) {
         RESIDENT.forEach((category, i) => {
-          const account = accountOf(gpu, category);
-          const more = levels[RESIDENT.length * gpu + i] - this.ledger.usedBy(account);
-          if (more > 0 === grows) this.level(account, more, time);
+          const at = RESIDENT.length * gpu + i;
+          const more = levels[at] - (before === null ? 0 : before[at]);
+          if (more > 0 === grows) this.level(accountOf(gpu, category), more, time);
         });
       }
     }
@@ -78,7 +91,7 @@ export class Residency {
   /** Resident bytes of a GPU under a placement. */
   bytesOn(placement: Placement, gpu: number): number {
     const levels = this.levelsOf(placement);
-    return levels[3 * gpu] + levels[3 * gpu + 1] + levels[3 * gpu + 2];
+    return RESIDENT.reduce((sum, _, i) => sum + levels[RESIDENT.length * gpu + i], 0);
   }
 
   private level(account: number, more: number, time: number): void {
@@ -86,27 +99,35 @@ export class Residency {
     else this.ledger.free(account, -more);
   }
 
-  /** [weights, replicas, staging] by GPU. */
+  /** [GPU · categories + category] of the resident ones. */
   private levelsOf(placement: Placement): Float64Array {
     let levels = this.levels.get(placement);
     if (levels) return levels;
-    levels = new Float64Array(3 * placement.gpus);
+    levels = new Float64Array(RESIDENT.length * placement.gpus);
+    const weights = expertWeights(this.machine.shape);
+    const gradient = Math.ceil(weights * (this.training?.gradient ?? 0));
+    const optimizer = Math.ceil(weights * (this.training?.optimizer ?? 0));
     const { gpus, firstSlot, slotExpert, slotBits, home } = placement;
     let all = 0;
     const atHome = new Uint8Array(home.length);
     for (let gpu = 0; gpu < gpus; gpu++) {
+      const first = RESIDENT.length * gpu;
       for (let slot = firstSlot[gpu]; slot < firstSlot[gpu + 1]; slot++) {
         const bytes = expertBytes(this.machine, slotBits[slot]);
         const expert = slotExpert[slot];
         if (home[expert] === gpu && !atHome[expert]) {
           atHome[expert] = 1;
-          levels[3 * gpu] += bytes;
+          levels[first] += bytes;
+          levels[first + 4] += optimizer;
           all += bytes;
-        } else levels[3 * gpu + 1] += bytes;
-        if (this.staging) levels[3 * gpu + 2] += bytes;
+        } else levels[first + 1] += bytes;
+        if (this.staging) levels[first + 2] += bytes;
+        levels[first + 3] += gradient;
       }
     }
-    if (this.experts === 'all') for (let gpu = 0; gpu < gpus; gpu++) levels[3 * gpu] = all;
+    if (this.experts === 'all') {
+      for (let gpu = 0; gpu < gpus; gpu++) levels[RESIDENT.length * gpu] = all;
+    }
     this.levels.set(placement, levels);
     return levels;
   }

@@ -16,6 +16,14 @@ export const PHASES = [
   'combine',
   'unpermute',
   'move',
+  'router',
+  'activation',
+  'data-gradients',
+  'weight-gradients',
+  'gradients',
+  'accumulate',
+  'optimizer',
+  'pipeline',
 ] as const;
 
 export type Phase = (typeof PHASES)[number];
@@ -33,13 +41,14 @@ export const TIME_SOURCES = [
   'movement',
   'host',
   'attention and dense',
+  'gradients',
 ] as const;
 
 export type TimeSource = (typeof TIME_SOURCES)[number];
 
 /**
  * Expert kernels; copies and gathers on a GPU; links; new placements, over any link; launches, reads and plans; and
- * what of the model is no MoE layer.
+ * what of the model is no MoE layer; the products of the backward pass, which no kernel was measured for.
  */
 export const SOURCE_OF_PHASE: Readonly<Record<Phase, TimeSource>> = {
   dense: 'attention and dense',
@@ -58,4 +67,12 @@ export const SOURCE_OF_PHASE: Readonly<Record<Phase, TimeSource>> = {
   combine: 'network',
   unpermute: 'copies',
   move: 'movement',
+  router: 'copies',
+  activation: 'copies',
+  'data-gradients': 'gradients',
+  'weight-gradients': 'gradients',
+  gradients: 'network',
+  accumulate: 'copies',
+  optimizer: 'copies',
+  pipeline: 'network',
 };

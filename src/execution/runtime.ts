@@ -4,6 +4,7 @@ import type { Executor, MemoryLedger } from '../engine/index.js';
 import type { ExpertStage, Network, PortLoads, Range } from '../hardware/index.js';
 import type { LeadingSeconds } from './leading-work.js';
 import type { Machine, TimedKernel } from './machine.js';
+import type { StageProgram, TrainingOptions } from './training.js';
 
 /** Everything that the tasks of one layer depend on in one step. */
 export interface LayerInput {
@@ -69,6 +70,8 @@ export interface Runtime {
   /** What a reader must know about what this runtime does for a policy. */
   notes(traits: PolicyTraits): string[];
   program(context: ProgramContext): LayerProgram;
+  /** A pipeline stage of so many layers in training; runtimes without it only infer. */
+  stage?(context: ProgramContext, training: TrainingOptions, layers: number): StageProgram;
 }
 
 /** A runtime by name, with options. */

@@ -13,6 +13,8 @@ export const ASSUMED_RANGES = {
   link: [1 / 1.5, 1.5],
   movement: [1 / 1.5, 1.5],
   copies: [1 / 1.5, 1.5],
+  /** Backward products, derived from the forward kernel: none was measured, and their kernels are others. */
+  gradients: [1 / 1.5, 1.5],
   /** Exchanges whose busiest port carries twice the mean or more; less skew, less range. No measurement exists. */
   skewedTraffic: [1 / 1.5, 1.5],
 } as const satisfies Record<string, Range>;

@@ -16,6 +16,13 @@ export {
   type ExpertShape,
   type ExpertStageCost,
 } from './expert-stage.js';
+export {
+  dataGradientSeconds,
+  gradientStageCost,
+  weightGradientSeconds,
+  type GradientStageCost,
+  type StageLoad,
+} from './gradient-stage.js';
 export { gpuPresets, gpuSchema, type Gpu } from './gpu.js';
 export { linkSeconds } from './link.js';
 export { lookupFactor, stageLookup } from './lookup.js';

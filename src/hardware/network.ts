@@ -29,6 +29,13 @@ export interface Network {
    * Writes an exchange of `bytesPerCopy` bytes per copy; `reversed` sends every copy back where it came from.
    */
   setExchange(transfer: number, exchange: Exchange, bytesPerCopy: number, reversed: boolean): void;
+  /** Declares a transfer of rings with GPUs outside of the cluster. */
+  declareRings(): number;
   /** Writes messages, of which those with `destination` equal to `to` are carried; all where `to` is −1. */
   setMessages(transfer: number, messages: Messages, to: number): void;
+  /**
+   * Writes rings with GPUs outside of the cluster, one per GPU: its NIC sends and receives so many bytes. The other
+   * ends are taken to be as fast.
+   */
+  setRings(transfer: number, bytesByGpu: ArrayLike<number>): void;
 }

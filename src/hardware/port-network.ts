@@ -1,7 +1,8 @@
 import { PortFabric } from '../engine/index.js';
 import type { Cluster } from './cluster.js';
+import { linkDelay } from './link.js';
 import type { Exchange, Messages, Network } from './network.js';
-import { messagePorts, PORTS_PER_GPU, reversePort } from './port-loads.js';
+import { messagePorts, NIC_IN, NIC_OUT, PORTS_PER_GPU, reversePort } from './port-loads.js';
 
 /** Bytes per second of every port of a cluster, [port · gpus + gpu]. */
 export function portCapacities({ gpus, profile }: Cluster): Float64Array {
@@ -57,6 +58,11 @@ export class PortNetwork implements Network {
     return this.fabric.declare(this.usedPorts);
   }
 
+  declareRings(): number {
+    this.sharing = true;
+    return this.fabric.declare(2 * this.cluster.gpus);
+  }
+
   setExchange(transfer: number, { ports }: Exchange, bytesPerCopy: number, reversed: boolean): void {
     const carriers = reversed ? this.mirrored : this.straight;
     // How many flows a port carries matters only where transfers may share it.
@@ -94,6 +100,19 @@ export class PortNetwork implements Network {
       if (flows[port] === 0) continue;
       const ramp = this.ramps === null ? 0 : this.ramps[port] * Math.sqrt(largest[port]);
       fabric.add(transfer, port, bytes[port], flows[port], latencies[port] + ramp);
+    }
+  }
+
+  setRings(transfer: number, bytesByGpu: ArrayLike<number>): void {
+    const { fabric, cluster } = this;
+    const { gpus, profile } = cluster;
+    fabric.clear(transfer);
+    for (let gpu = 0; gpu < gpus; gpu++) {
+      const bytes = bytesByGpu[gpu];
+      if (bytes === 0) continue;
+      const delay = linkDelay(profile.nic, bytes);
+      fabric.add(transfer, NIC_OUT * gpus + gpu, bytes, 1, delay);
+      fabric.add(transfer, NIC_IN * gpus + gpu, bytes, 1, delay);
     }
   }
 }

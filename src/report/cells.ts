@@ -28,9 +28,10 @@ export function speedupCell(p: PolicyResult): string {
   return `${formatFactor(mean)}${hasRange(p) ? ` [${low.toFixed(2)}, ${high.toFixed(2)}]` : ''}`;
 }
 
-/** "674.6 MiB fits (1 layer)": one MoE layer is simulated, and its memory is all that is counted. */
-export function memoryCell({ peakMemory: { max, verdict } }: PolicyResult): string {
-  return `${formatBytes(max)} ${verdict} (1 layer)`;
+/** "674.6 MiB fits (1 layer)": the memory of one MoE layer, or of those of a pipeline stage, is all that is counted. */
+export function memoryCell({ peakMemory: { max, verdict }, training }: PolicyResult): string {
+  const layers = training?.layersPerStage ?? 1;
+  return `${formatBytes(max)} ${verdict} (${layers} ${layers === 1 ? 'layer' : 'layers'})`;
 }
 
 /** "1.99 → 1.00": γ of the GPUs before and after. */
@@ -49,16 +50,30 @@ export function lossCell({ copies, loss }: PolicyResult): string {
 }
 
 /** What was run, in two lines: model and machine, layers and steps. */
-export function settingLines({ model, cluster, runtime, profile, routing }: Result): string[] {
+export function settingLines({
+  model,
+  cluster,
+  runtime,
+  profile,
+  routing,
+  policies: [{ training }],
+}: Result): string[] {
   const nodes = cluster.gpus > cluster.gpusPerNode ? ` in nodes of ${cluster.gpusPerNode}` : '';
   const layers =
     routing.layers.length === 1 ? `MoE layer ${routing.layers[0]}` : `${routing.layers.length} MoE layers`;
   return [
     `${model} on ${cluster.gpus} × ${cluster.gpu}${nodes}, runtime ${runtime}, fabric ${cluster.fabric}, ` +
       `profile ${profile.name} (${profile.status})`,
-    `${layers}, ${routing.steps} ${routing.steps === 1 ? 'step' : 'steps'} of ${routing.tokensPerGpu} tokens per GPU` +
+    `${layers}, ${routing.steps} ${routing.steps === 1 ? 'step' : 'steps'} of ${batchesOf(training)}` +
+      `${routing.tokensPerGpu} tokens per GPU` +
       (routing.calibration === null ? '' : `; calibration: ${routing.calibration}`),
   ];
+}
+
+/** "4 micro-batches of ", where a training step has several. */
+function batchesOf(training: PolicyResult['training']): string {
+  if (training === null || training.microBatches === 1) return '';
+  return `${training.microBatches} micro-batches of `;
 }
 
 /** What the intervals hold, and the parts of the one of `ep`. */
@@ -76,7 +91,7 @@ export function intervalLines({ routing, policies }: Result): string[] {
 
 /** Whether the experts of all MoE layers would fit a GPU beside each other; nothing for a model of one layer. */
 export function allLayersLines({ moeLayers, policies }: Result): string[] {
-  if (moeLayers === 1) return [];
+  if (moeLayers === 1 || policies[0].training !== null) return [];
   const resident = policies
     .filter((p) => !isAnchor(p) || p.policy.kind === 'ep')
     .map(({ peakMemory: { byCategory } }) => byCategory.weights + byCategory.replicas);

@@ -1,7 +1,20 @@
 import { stringify } from 'csv-stringify/sync';
 import { policyLabel } from '../balancing/index.js';
-import type { PolicyResult, Result } from '../simulation/index.js';
+import type { PolicyResult, Result, TrainingResult } from '../simulation/index.js';
+import { passSeconds } from './training.js';
 import { lossOf } from './verdict.js';
+
+/** Seconds of a pass of a training step on the critical path; null where nothing is trained. */
+function secondsOf({ training }: PolicyResult, pass: keyof TrainingResult['critical']): number | null {
+  return training === null ? null : passSeconds(training, pass);
+}
+
+/** Gradients of weights on the links, on their way home and reduced; null where nothing is trained. */
+function gradientBytesOf({ training }: PolicyResult): number | null {
+  if (training === null) return null;
+  const { borrowed, replicas, reduced } = training.bytes.gradients;
+  return borrowed + replicas + reduced;
+}
 
 /** What stands in a column. */
 export type ColumnType = 'number' | 'boolean' | 'text';
@@ -46,13 +59,21 @@ const COLUMNS: readonly [string, ColumnType, (p: PolicyResult, result: Result) =
   [
     'gated_share',
     'number',
-    (p, result) => p.gatedLayers / (result.routing.steps * result.routing.layers.length),
+    (p, { routing }) =>
+      p.gatedLayers / (routing.steps * routing.layers.length * (p.training?.microBatches ?? 1)),
   ],
   ['bound_s', 'number', (p) => p.bound?.stepLatency ?? null],
   ['bound_gap', 'number', (p) => p.bound?.gap ?? null],
   ['dropped_share', 'number', (p) => p.copies.dropped / p.copies.routed],
   ['quantised_share', 'number', (p) => (p.loss?.quantisedCopies ?? 0) / p.copies.routed],
   ['gate_mass_left', 'number', (p) => p.loss?.keptGateMass ?? null],
+  ['forward_s', 'number', (p) => secondsOf(p, 'forward')],
+  ['recompute_s', 'number', (p) => secondsOf(p, 'recompute')],
+  ['backward_s', 'number', (p) => secondsOf(p, 'backward')],
+  ['update_s', 'number', (p) => secondsOf(p, 'update')],
+  ['pipeline_idle', 'number', (p) => p.training?.idle ?? null],
+  ['gradient_bytes', 'number', (p) => gradientBytesOf(p)],
+  ['saved_bytes', 'number', (p) => (p.training === null ? null : p.peakMemory.byCategory.savedForBackward)],
   ['interval', 'text', (_, result) => result.routing.interval],
   ['profile', 'text', (_, result) => result.profile.name],
   ['profile_status', 'text', (_, result) => result.profile.status],
@@ -76,11 +97,11 @@ export function resultCsv(results: readonly Result[]): string {
 }
 
 /**
- * One row per (step, layer) and a column of seconds per policy.
- * @param latencies by policy, [step · layers + layer]
+ * One row per (step, layer), or training step, and a column of seconds per policy.
+ * @param latencies by policy, [step · layers + layer], or [step] of a training
  */
 export function stepsCsv(result: Result, latencies: readonly Float64Array[]): string {
-  const { layers } = result.routing;
+  const layers = result.policies[0].training === null ? result.routing.layers : ['all'];
   const columns = ['step', 'layer', ...result.policies.map(({ policy }) => policyLabel(policy))];
   const rows = Array.from(latencies[0], (_, i) => [
     Math.floor(i / layers.length),

@@ -12,6 +12,7 @@ import {
   speedupCell,
 } from './cells.js';
 import { plainTable } from './plain-table.js';
+import { trainingTables } from './training.js';
 import { formatBytes, formatFactor, formatSeconds } from './units.js';
 import { verdict } from './verdict.js';
 
@@ -28,6 +29,7 @@ export function resultTable(result: Result): string {
     '',
     table('Exact policies', exact, result),
     ...(inexact.length > 0 ? ['', table('Inexact policies (they change the output)', inexact, result)] : []),
+    ...trainingTables(result),
     '',
     legend(result),
     ...result.routing.notes.map((note) => `* ${note}`),
@@ -77,6 +79,16 @@ function row(p: PolicyResult, lossy: boolean, tail: 'p99' | 'max'): string[] {
   ];
 }
 
+/** What is in memory. */
+function residentLine({ policies: [{ training }] }: Result): string {
+  if (training === null) return 'peak memory: in use on the fullest GPU, with this one MoE layer resident.';
+  const { layersPerStage, stages } = training;
+  return (
+    `peak memory: in use on the fullest GPU${stages === 1 ? '' : ` of the ${stages} stages`}, with ${layersPerStage} MoE ` +
+    `${layersPerStage === 1 ? 'layer' : 'layers'} in memory and what their micro-batches save; the rest of the model is not counted.`
+  );
+}
+
 function legend(result: Result): string {
   const { gpu, expert } = result.policies[0].imbalance;
   const score = result.policies
@@ -89,7 +101,7 @@ function legend(result: Result): string {
   return [
     'step: mean latency. vs ep: mean latency of ep over it, with the interval of the pair.',
     ...intervalLines(result),
-    'peak memory: in use on the fullest GPU, with this one MoE layer resident.',
+    residentLine(result),
     ...allLayersLines(result),
     `γ GPU: max/mean copies per GPU, every copy at home → as planned; a uniform router would show ` +
       `${gpu.floor.toFixed(2)} (per expert ${expert.floor.toFixed(2)}, here ${expert.before.maxOverMean.toFixed(2)}).`,

@@ -5,7 +5,14 @@ import {
   type PlacementMap,
   type PolicyOptions,
 } from '../balancing/index.js';
-import { NON_TENSOR_BYTES, runtimes, type Machine, type RuntimeOptions } from '../execution/index.js';
+import {
+  NON_TENSOR_BYTES,
+  runtimes,
+  trainingSchema,
+  type Machine,
+  type RuntimeOptions,
+  type TrainingOptions,
+} from '../execution/index.js';
 import {
   clusterPresets,
   clusterSchema,
@@ -54,6 +61,8 @@ export interface ScenarioContents {
 export interface ResolvedScenario {
   machine: Machine;
   runtime: RuntimeOptions;
+  /** Null: the steps are inference. */
+  training: TrainingOptions | null;
   source: RoutingSource;
   policies: { options: PolicyOptions; anchor: boolean }[];
   warmup: number | null;
@@ -191,12 +200,14 @@ export function resolveScenario(
     findStage(cluster.profile, shape, 'fused', 'serving'),
   );
   const policies = resolvePolicies(scenario);
+  const training = resolveTraining(scenario, file);
   const notes: string[] = [];
   const source = resolveRouting(scenario, file, machine, policies, contents.trace, notes);
-  notes.push(profileNote(machine, runtime));
+  notes.push(profileNote(machine, runtime), ...trainingNotes(training));
   return {
     machine,
     runtime,
+    training,
     source,
     policies,
     warmup: scenario.workload.warmupSteps ?? null,
@@ -210,6 +221,70 @@ export function resolveScenario(
 function resolveRuntime({ runtime }: Scenario): RuntimeOptions {
   if (typeof runtime !== 'string') return runtime;
   return runtimes.find(({ name }) => name === runtime)!.options.parse({ preset: runtime });
+}
+
+/** @throws ScenarioError where a phase and its options contradict each other */
+function resolveTraining({ training, workload }: Scenario, file: string): TrainingOptions | null {
+  if (workload.phase !== 'training') {
+    if (training === undefined) return null;
+    throw new ScenarioError(
+      file,
+      'training',
+      `options beside workload.phase "${workload.phase}"`,
+      'nothing, or workload.phase: "training"',
+    );
+  }
+  const { routing, layer } = workload;
+  if (routing.kind === 'trace' && routing.batching === 'decode-lockstep') {
+    throw new ScenarioError(
+      file,
+      'workload.routing.batching',
+      'decode-lockstep, one token of each sequence,',
+      'whole sequences or tokens in training: prefill-chunks, shuffled or recorded',
+    );
+  }
+  if (training?.layers !== undefined && layer === 'all') {
+    throw new ScenarioError(
+      file,
+      'training.layers',
+      `${training.layers} beside workload.layer "all"`,
+      'nothing there (all layers are divided over the stages), or workload.layer: the first layer',
+    );
+  }
+  return training ?? trainingSchema.parse({});
+}
+
+/** What a training leaves out. */
+function trainingNotes(training: TrainingOptions | null): string[] {
+  if (training === null) return [];
+  return [
+    'training: backward products are derived from the forward kernel, not measured; attention, embeddings, shared ' +
+      'experts and the output layer are not simulated, nor convergence',
+    ...(training.stages === 1 ? ['training: pipeline not simulated (one stage)'] : []),
+  ];
+}
+
+/** Indices of the layers that a scenario simulates, of so many. @param named what the layers are called */
+function layersOf(
+  { workload: { layer }, training }: Scenario,
+  file: string,
+  layers: number,
+  named: string,
+): number[] {
+  if (layer === 'all') return Array.from({ length: layers }, (_, i) => i);
+  if (layer >= layers) {
+    throw new ScenarioError(file, 'workload.layer', String(layer), `0 to ${layers - 1}${named}, or "all"`);
+  }
+  const count = (training?.layers ?? 1) * (training?.stages ?? 1);
+  if (layer + count > layers) {
+    throw new ScenarioError(
+      file,
+      'training.layers',
+      `${count} MoE layers from layer ${layer} on`,
+      `at most ${layers - layer} (training.layers times training.stages)`,
+    );
+  }
+  return Array.from({ length: count }, (_, i) => layer + i);
 }
 
 /** The listed policies, then `ep` and `balanced` as anchors where they are not listed. */
@@ -244,14 +319,15 @@ function resolveRouting(
 }
 
 function resolveGenerator(
-  { workload, seed }: Scenario,
+  scenario: Scenario,
   routing: GeneratorOptions,
   file: string,
   { cluster, shape }: Machine,
   policies: ResolvedScenario['policies'],
   notes: string[],
 ): RoutingSource {
-  const { tokensPerGpu, steps, layer } = workload;
+  const { workload, training, seed } = scenario;
+  const { tokensPerGpu, steps } = workload;
   if (tokensPerGpu === undefined || steps === undefined) {
     const missing = tokensPerGpu === undefined ? 'tokensPerGpu' : 'steps';
     throw new ScenarioError(
@@ -261,9 +337,7 @@ function resolveGenerator(
       'a whole number ≥ 1: generated routing has no size of its own',
     );
   }
-  if (layer !== 'all' && layer >= shape.moeLayers) {
-    throw new ScenarioError(file, 'workload.layer', String(layer), `0 to ${shape.moeLayers - 1}, or "all"`);
-  }
+  const layerIds = layersOf(scenario, file, shape.moeLayers, '');
   const redrawn = 'redraw' in routing && routing.redraw === 'step';
   const fixed = routing.kind === 'hot-experts' && routing.pattern === 'llep';
   if (redrawn && !fixed && policies.some(({ options }) => policyOf(options).sees(options) === 'history')) {
@@ -288,8 +362,8 @@ function resolveGenerator(
         topGroups: shape.topGroups,
         tokensPerGpu,
       },
-      layerIds: layer === 'all' ? Array.from({ length: shape.moeLayers }, (_, i) => i) : [layer],
-      steps,
+      layerIds,
+      steps: steps * (training?.microBatches ?? 1),
       seed,
     }),
   );
@@ -320,7 +394,7 @@ function checkTraceModel({ header }: Trace, shape: MoeShape, file: string, { pat
 }
 
 function resolveTrace(
-  { workload, seed }: Scenario,
+  scenario: Scenario,
   { path, batching, resample, padding, phase: only }: TraceOptions,
   file: string,
   { cluster }: Machine,
@@ -329,15 +403,10 @@ function resolveTrace(
   notes: string[],
 ): RoutingSource {
   const { header } = trace;
-  const { layer, phase } = workload;
-  if (layer !== 'all' && layer >= header.layerIds.length) {
-    throw new ScenarioError(
-      file,
-      'workload.layer',
-      String(layer),
-      `0 to ${header.layerIds.length - 1} (the recording's layers ${header.layerIds.join(', ')}), or "all"`,
-    );
-  }
+  const { workload, training, seed } = scenario;
+  const { phase } = workload;
+  const ids = header.layerIds;
+  const layers = layersOf(scenario, file, ids.length, ` (the recording's layers ${ids.join(', ')})`);
   if (header.phase !== undefined && header.phase !== phase) {
     notes.push(`the recording is a ${header.phase}, the scenario a ${phase}: its routing may differ`);
   }
@@ -345,8 +414,8 @@ function resolveTrace(
   const spec = {
     gpus: cluster.gpus,
     tokensPerGpu: workload.tokensPerGpu ?? null,
-    steps: workload.steps ?? null,
-    layers: layer === 'all' ? header.layerIds.map((_, i) => i) : [layer],
+    steps: workload.steps === undefined ? null : workload.steps * (training?.microBatches ?? 1),
+    layers,
     batching: batching ?? (recorded ? 'recorded' : 'shuffled'),
     resample,
     padding: padding === 'include',

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { policies, type PolicyInput, type PolicyOptions } from '../balancing/index.js';
-import { runtimes, type RuntimeOptions } from '../execution/index.js';
+import { runtimes, trainingSchema, type RuntimeOptions } from '../execution/index.js';
 import { clusterPresets, clusterSchema } from '../hardware/index.js';
 import { modelPresets, shapeOverridesSchema, shapeSchema } from '../model/index.js';
 import { batchingKinds, generators, phases, type GeneratorOptions } from '../routing/index.js';
@@ -77,10 +77,11 @@ const routing = union<GeneratorOptions | TraceOptions>('kind', [
 
 const workload = z.strictObject({
   phase: z
-    .enum(['prefill', 'decode'])
+    .enum(['prefill', 'decode', 'training'])
     .describe(
-      'What the steps stand for. It changes no time and no routing: only a recording of the other phase is warned ' +
-        'about. What makes a step a decode is few tokensPerGpu and batching decode-lockstep.',
+      'What the steps stand for. prefill and decode change no time and no routing: only a recording of the other ' +
+        'phase is warned about; what makes a step a decode is few tokensPerGpu and batching decode-lockstep. ' +
+        'training: a step goes forward and backward through the layers of a stage (see training).',
     ),
   tokensPerGpu: z
     .int()
@@ -115,6 +116,9 @@ export const scenarioSchema = z.strictObject({
   cluster,
   runtime,
   workload,
+  training: trainingSchema
+    .optional()
+    .describe('How a step is trained; only with workload.phase "training", where every key has a default.'),
   policies: z.array(policySchema).min(1).max(100),
   scope: z.enum(['layer']).default('layer').describe('layer: a step is one MoE layer.'),
   seed: z.union([z.int(), z.string().min(1)]).default(1),

@@ -57,6 +57,7 @@ const FITTED_BYTES = 2 ** 20;
 const LINK: Known = { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.link) };
 const COPIES: Known = { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.copies) };
 const MOVEMENT: Known = { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.movement) };
+const GRADIENTS: Known = { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.gradients) };
 const SKEWED_TRAFFIC = spreadOf(ASSUMED_RANGES.skewedTraffic);
 
 /**
@@ -91,6 +92,7 @@ export class ClockErrors {
       part('network', this.linkError(exposure.exchangeBytes)),
       part('movement', MOVEMENT),
       part('host', this.host),
+      part('gradients', GRADIENTS),
       {
         source: 'skewed traffic',
         basis: 'unvalidated',
@@ -106,11 +108,12 @@ export class ClockErrors {
     const common = (source: TimeSource, { spread }: Known) =>
       sharedErrorSpread(spread, sharesA[source], spread, sharesB[source]);
     return [
-      ...expertSpreads(a, sharesA.experts, b, sharesB.experts),
+      ...expertSpreads(a, sharesA, b, sharesB),
       common('copies', this.copies),
       common('network', this.linkError(Math.min(a.exchangeBytes, b.exchangeBytes))),
       common('movement', MOVEMENT),
       common('host', this.host),
+      common('gradients', GRADIENTS),
       sharedErrorSpread(skewedTraffic(a), sharesA.network, skewedTraffic(b), sharesB.network),
     ];
   }
@@ -133,12 +136,15 @@ function kernelError({ kernel, quantised }: Exposure): Known {
 }
 
 /** Of expert kernels in a ratio: two errors for two kernels, else what one does to both, and to unequal work. */
-function expertSpreads(a: Exposure, shareA: number, b: Exposure, shareB: number): Spread[] {
+function expertSpreads(a: Exposure, sharesA: Shares, b: Exposure, sharesB: Shares): Spread[] {
+  const [shareA, shareB] = [sharesA.experts, sharesB.experts];
   const [errorA, errorB] = [kernelError(a).spread, kernelError(b).spread];
   if (!isFittedTogether(a.kernel, b.kernel)) {
     return [effectSpread(errorA, shareA), turnedSpread(effectSpread(errorB, shareB))];
   }
-  return [sharedErrorSpread(errorA, shareA, errorB, shareB), unequalWork(a, b, Math.min(shareA, shareB))];
+  // What unequal work does to forward products it does to the backward ones, which are derived from them.
+  const products = Math.min(shareA + sharesA.gradients, shareB + sharesB.gradients);
+  return [sharedErrorSpread(errorA, shareA, errorB, shareB), unequalWork(a, b, products)];
 }
 
 /** One kernel, or two whose numbers come from the same measurements of both. */
@@ -170,7 +176,9 @@ function skewedTraffic({ portSkew }: Exposure): Spread {
   return scaledSpread(SKEWED_TRAFFIC, Math.min(1, portSkew - 1));
 }
 
-function sharesOf({ critical }: Exposure): Record<TimeSource, number> {
+type Shares = Readonly<Record<TimeSource, number>>;
+
+function sharesOf({ critical }: Exposure): Shares {
   const total = TIME_SOURCES.reduce((sum, source) => sum + critical[source], 0);
   const share = (source: TimeSource) => (total > 0 ? critical[source] / total : 0);
   return Object.fromEntries(TIME_SOURCES.map((source) => [source, share(source)])) as Record<

@@ -5,12 +5,13 @@ export type {
   Result,
   PolicyResult,
   RoutingSummary,
+  TrainingResult,
   Verdict,
 } from './result.js';
+export { RefusalError } from './refusal-error.js';
 export {
   checkPolicies,
   firstPlacements,
-  RefusalError,
   simulate,
   type ListedPolicy,
   type SimulationResult,

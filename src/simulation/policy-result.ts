@@ -12,6 +12,8 @@ export interface Counted {
   totals: Totals;
   peakMemory: PeakMemory;
   oom: OutOfMemory | null;
+  /** Of a run in training; null else. */
+  trained: PolicyResult['training'];
 }
 
 /** What the results of all policies share. */
@@ -29,16 +31,17 @@ export interface Comparison {
 export function policyResult(
   { options, anchor }: { options: PolicyOptions; anchor: boolean },
   index: number,
-  { totals, peakMemory, oom }: Counted,
+  { totals, peakMemory, oom, trained }: Counted,
   { source, warmup, pass, floors, intervals, ep }: Comparison,
 ): PolicyResult {
   const policy = policyOf(options);
-  const { gpus } = source;
-  const layers = source.layerIds.length;
+  const { perStep } = pass;
+  const gpus = source.gpus * (trained?.stages ?? 1);
   const perLayer = (sum: number) => sum / totals.layers;
+  const perSample = (sum: number) => sum / totals.samples;
   const { low, high, parts } = intervals.latency(index);
-  const latency = { ...summariseLatency(pass.latencies[index], layers), low, high };
-  const tokensPerStep = pass.tokens / (source.steps - warmup);
+  const latency = { ...summariseLatency(pass.latencies[index], perStep), low, high };
+  const tokensPerStep = pass.tokens / pass.steps;
   return {
     policy: options,
     anchor,
@@ -73,18 +76,19 @@ export function policyResult(
     weightTransfers: totals.weightTransfers,
     gatedLayers: totals.gatedLayers,
     time: {
-      phases: secondsByPhase((p) => perLayer(totals.phases[p]) / gpus),
-      waiting: perLayer(totals.waiting) / gpus,
-      critical: secondsByPhase((p) => perLayer(totals.critical[p])),
+      phases: secondsByPhase((p) => perSample(totals.phases[p]) / gpus),
+      waiting: perSample(totals.waiting) / gpus,
+      critical: secondsByPhase((p) => perSample(totals.critical[p])),
     },
     bound: policy.anchor
       ? null
       : {
-          stepLatency: perLayer(totals.bound),
-          gap: totals.bound > 0 ? latency.mean / perLayer(totals.bound) - 1 : null,
+          stepLatency: perSample(totals.bound),
+          gap: totals.bound > 0 ? latency.mean / perSample(totals.bound) - 1 : null,
           of: policy.exact(options) ? 'all routed copies' : 'the copies it keeps, at the precisions it uses',
         },
-    transient: warmup > 0 ? { steps: warmup, meanLatency: pass.transient[index] / warmup / layers } : null,
+    training: trained,
+    transient: warmup > 0 ? { steps: warmup, meanLatency: pass.transient[index] / warmup / perStep } : null,
   };
 }
 

@@ -14,17 +14,16 @@ import {
   newLedger,
   PHASES,
   Residency,
-  SOURCE_OF_PHASE,
-  TIME_SOURCES,
   type LayerProgram,
   type Machine,
   type Runtime,
-  type TimeSource,
 } from '../execution/index.js';
 import { bitsOf, createNetwork, PortLoads, type Network } from '../hardware/index.js';
-import { LayerBound, skewFrom, skewOf, type Skew } from '../metrics/index.js';
+import { LayerBound } from '../metrics/index.js';
 import type { LayerBatch, RoutingStep } from '../routing/index.js';
 import type { Exposure } from './clock-errors.js';
+import { exposureOf } from './exposure.js';
+import { addDrop, addLayer } from './layer-totals.js';
 import { Totals } from './totals.js';
 
 const MOVE = PHASES.indexOf('move');
@@ -47,7 +46,6 @@ export class PolicyRun {
   private readonly bound: LayerBound | null;
   private movement: BlockingMovement | null = null;
   private state: unknown;
-  private readonly skew: Skew = { maxOverMean: 1, coefficientOfVariation: 0 };
 
   constructor(
     readonly options: PolicyOptions,
@@ -87,20 +85,16 @@ export class PolicyRun {
 
   /** What the latency counted so far hangs on. */
   get exposure(): Exposure {
-    const { critical, layers, portSkew, gpuSkew, quantised, dispatchBytes, combineBytes } = this.totals;
-    const seconds = Object.fromEntries(TIME_SOURCES.map((source) => [source, 0])) as Record<
-      TimeSource,
-      number
-    >;
-    PHASES.forEach((phase, p) => (seconds[SOURCE_OF_PHASE[phase]] += critical[p] / layers));
-    return {
-      critical: seconds,
-      kernel: this.program.kernel,
-      quantised: quantised > 0,
-      skew: gpuSkew.maxOverMean / layers,
-      portSkew: portSkew / layers,
-      exchangeBytes: (dispatchBytes + combineBytes) / 2 / layers / this.machine.cluster.gpus,
-    };
+    return exposureOf(this.totals, this.program.kernel, this.machine.cluster.gpus);
+  }
+
+  /** What was counted so far. */
+  summary(): { totals: Totals; trained: null } {
+    return { totals: this.totals, trained: null };
+  }
+
+  get ledgers(): readonly MemoryLedger[] {
+    return [this.ledger];
   }
 
   /** Step and layer that a tag of the ledger stands for. */
@@ -158,29 +152,19 @@ export class PolicyRun {
       this.totals.bound += this.lastBound;
     }
     this.account(base, movedBytes, plan.gated);
-    if (plan.drop) this.accountDrop(plan.drop, base, plan.placement.home, step.tokens);
+    if (plan.drop) addDrop(this.totals, plan.drop, base, plan.placement.home, step.tokens);
     return seconds;
   }
 
   private account(base: LayerLoads, movedBytes: number, gated: boolean): void {
-    const { totals, work, runtime, ports, program, skew } = this;
-    totals.layers++;
-    totals.routed += base.total;
-    totals.moved += work.moved;
-    totals.portSkew += ports.skew();
-    totals.quantised += work.quantised;
+    const { totals, work, runtime, ports, program } = this;
+    addLayer(totals, work, ports, base, gated);
+    totals.samples++;
     totals.dispatchBytes += ports.total * runtime.dispatchBytes;
     totals.combineBytes += ports.total * runtime.combineBytes;
     totals.weightBytes += program.weightBytes() + movedBytes;
     totals.weightTransfers += program.weightTransfers();
     totals.metadataBytes += program.metadataBytes;
-    if (gated) totals.gatedLayers++;
-    skewOf(work.copies, skew);
-    totals.gpuSkew.maxOverMean += skew.maxOverMean;
-    totals.gpuSkew.coefficientOfVariation += skew.coefficientOfVariation;
-    skewFrom(work.kept, work.largestInstance, work.instanceSquares, base.experts, skew);
-    totals.expertSkew.maxOverMean += skew.maxOverMean;
-    totals.expertSkew.coefficientOfVariation += skew.coefficientOfVariation;
     this.accountTime();
   }
 
@@ -196,27 +180,5 @@ export class PolicyRun {
     for (const { task, arrivals } of program.rendezvous) {
       for (const arrival of arrivals) totals.waiting += start[task] - end[arrival];
     }
-  }
-
-  private accountDrop(
-    { kept, keptGateMass, tokensLost }: NonNullable<ReturnType<Policy['decide']>['plan']['drop']>,
-    { counts, experts }: LayerLoads,
-    home: Int32Array,
-    tokens: number,
-  ): void {
-    const { totals } = this;
-    for (let cell = 0; cell < counts.length; cell++) {
-      const dropped = counts[cell] - kept[cell];
-      if (dropped === 0) continue;
-      const expert = cell % experts;
-      totals.dropped += dropped;
-      totals.droppedByExpert[expert] += dropped;
-      totals.droppedByGpu[home[expert]] += dropped;
-    }
-    if (keptGateMass !== null) {
-      totals.gateMass += keptGateMass * tokens;
-      totals.gateTokens += tokens;
-    }
-    totals.tokensLost += tokensLost ?? 0;
   }
 }

@@ -9,7 +9,12 @@ import {
   type PolicyOptions,
   type PolicySetting,
 } from '../balancing/index.js';
-import { createRuntime, type Machine, type Runtime, type RuntimeOptions } from '../execution/index.js';
+import {
+  createRuntime,
+  type Machine,
+  type RuntimeOptions,
+  type TrainingOptions,
+} from '../execution/index.js';
 import { bitsOf } from '../hardware/index.js';
 import { floorOfSkew, variesBetweenSteps } from '../metrics/index.js';
 import type { Calibration, RoutingSource } from '../routing/index.js';
@@ -17,11 +22,14 @@ import { partsOf } from '../scenario/index.js';
 import { ClockErrors } from './clock-errors.js';
 import { Intervals } from './intervals.js';
 import { outOfMemoryOf, peakMemoryOf } from './memory-summary.js';
-import { runPass } from './pass.js';
+import { runPass, runTrainingPass, type Pass } from './pass.js';
 import { fastestOf, policyResult } from './policy-result.js';
 import { PolicyRun } from './policy-run.js';
+import { RefusalError } from './refusal-error.js';
 import { affordableReplicates, replicateMeans, Sampling } from './replicates.js';
 import type { Fastest, PolicyResult, RoutingSummary } from './result.js';
+import { checkTraining } from './check-training.js';
+import { TrainingRun } from './training-run.js';
 
 /** A policy of a run. */
 export interface ListedPolicy {
@@ -36,6 +44,8 @@ export interface SimulationSpec {
   policies: readonly ListedPolicy[];
   machine: Machine;
   runtime: RuntimeOptions;
+  /** Null or missing: the steps are inference. */
+  training?: TrainingOptions | null;
   seed: number | string;
   /** Steps before those that count; null: as many as the policies' histories need. */
   warmup: number | null;
@@ -47,28 +57,16 @@ export interface SimulationSpec {
   onStep?: (done: number, of: number) => void;
   /** Called after every simulated layer; for tests and recorders. */
   onLayer?: (run: PolicyRun, base: LayerLoads, seconds: number) => void;
+  /** Called after every training step of a policy; for tests. */
+  onTrainingStep?: (run: TrainingRun, seconds: number) => void;
 }
 
 export interface SimulationResult {
   routing: RoutingSummary;
   policies: PolicyResult[];
   fastest: Fastest | null;
-  /** Seconds by policy, [step · layers + layer] of the steps that count. */
+  /** Seconds by policy, [step · layers + layer] of the steps that count; in training one of each step. */
   latencies: Float64Array[];
-}
-
-/** A policy, or a combination of choices, that can't run here. */
-export class RefusalError extends Error {
-  override name = 'RefusalError';
-
-  /** @param path of the scenario, as `policies[2].bits` */
-  constructor(
-    readonly path: string,
-    readonly found: string,
-    readonly allowed: string,
-  ) {
-    super(`${path}: found ${found}, allowed: ${allowed}`);
-  }
 }
 
 /**
@@ -76,7 +74,8 @@ export class RefusalError extends Error {
  * @throws RefusalError where a policy can't work with this model, cluster or routing
  */
 export function checkPolicies(
-  spec: Pick<SimulationSpec, 'source' | 'policies' | 'machine' | 'seed' | 'warmup' | 'placementMaps'>,
+  spec: Pick<SimulationSpec, 'source' | 'policies' | 'machine' | 'seed' | 'warmup' | 'placementMaps'> &
+    Partial<Pick<SimulationSpec, 'runtime' | 'training'>>,
 ): void {
   const { setting } = policySetting(spec);
   spec.policies.forEach(({ options }, i) => {
@@ -84,6 +83,9 @@ export function checkPolicies(
     if (refusal === null) return;
     throw new RefusalError(`policies[${i}].${refusal.option}`, refusal.found, refusal.allowed);
   });
+  if (spec.training && spec.runtime) {
+    checkTraining({ ...spec, training: spec.training, runtime: spec.runtime });
+  }
   warmupOf(spec);
 }
 
@@ -96,7 +98,6 @@ export function simulate(spec: SimulationSpec): SimulationResult {
   const runtime = createRuntime(spec.runtime, machine);
   const { setting, calibration } = policySetting(spec);
   checkPolicies(spec);
-  const runs = policies.map(({ options }, i) => startRun(options, i, machine, runtime, setting));
   const warmup = warmupOf(spec);
   const replicates = source.resample
     ? (spec.resamples ??
@@ -106,17 +107,50 @@ export function simulate(spec: SimulationSpec): SimulationResult {
       ))
     : 0;
   const onStep = progressOf(spec, replicates > 1 ? replicates : 0);
-
-  const pass = runPass(runs, source, { warmup, seed, onStep, onLayer: spec.onLayer });
-  const counted = runs.map((run) => ({
-    totals: run.totals,
-    peakMemory: peakMemoryOf(run),
-    oom: outOfMemoryOf(run),
-  }));
-  const exposures = runs.map((run) => run.exposure);
   // One replicate says nothing of how far others would lie.
-  const replicated =
-    replicates > 1 ? replicateMeans(runs, source, replicates, { warmup, seed, onStep }) : null;
+  const over = <Run extends PolicyRun | TrainingRun>(
+    runs: readonly Run[],
+    goOver: (runs: readonly Run[], source: RoutingSource, onlyOnce: boolean) => Pass,
+  ) => {
+    const pass = goOver(runs, source, true);
+    const counted = runs.map((run) => ({
+      ...run.summary(),
+      peakMemory: peakMemoryOf(run),
+      oom: outOfMemoryOf(run),
+    }));
+    const exposures = runs.map((run) => run.exposure);
+    const replicated =
+      replicates > 1
+        ? replicateMeans(runs, source, replicates, seed, (again, drawn) => goOver(again, drawn, false))
+        : null;
+    return { pass, counted, exposures, replicated };
+  };
+  const { training } = spec;
+  const { pass, counted, exposures, replicated } = training
+    ? over(
+        policies.map(({ options }, i) =>
+          started(
+            options,
+            i,
+            () => new TrainingRun({ options, index: i, machine, runtime, setting, training }),
+          ),
+        ),
+        (runs, steps, once) =>
+          runTrainingPass(runs, steps, {
+            warmup,
+            microBatches: training.microBatches,
+            seed,
+            onStep,
+            onTrainingStep: once ? spec.onTrainingStep : undefined,
+          }),
+      )
+    : over(
+        policies.map(({ options }, i) =>
+          started(options, i, () => new PolicyRun(options, machine, runtime, setting)),
+        ),
+        (runs, steps, once) =>
+          runPass(runs, steps, { warmup, seed, onStep, onLayer: once ? spec.onLayer : undefined }),
+      );
 
   const comparison = {
     source,
@@ -124,24 +158,24 @@ export function simulate(spec: SimulationSpec): SimulationResult {
     pass,
     floors: skewFloors(source),
     intervals: new Intervals(
-      new Sampling(pass.latencies, source.layerIds.length, replicated),
+      new Sampling(pass.latencies, pass.perStep, replicated),
       new ClockErrors(machine, runtime),
       exposures,
     ),
     ep: policies.findIndex(({ options }) => options.kind === 'ep'),
   };
-  const varying = pass.latencies.map((series) => variesBetweenSteps(series, source.layerIds.length));
+  const varying = pass.latencies.map((series) => variesBetweenSteps(series, pass.perStep));
   const results = policies.map((policy, i) => policyResult(policy, i, counted[i], comparison));
   return {
     latencies: pass.latencies,
     policies: results,
     fastest: fastestOf(results, (a, b) => comparison.intervals.ratio(a, b)),
     routing: {
-      steps: source.steps - warmup,
+      steps: pass.steps,
       layers: [...source.layerIds],
       tokensPerGpu: source.tokensPerGpu,
       calibration: calibration(),
-      interval: intervalLabel(replicates, source.steps - warmup, varying, comparison.ep),
+      interval: intervalLabel(replicates, pass.steps, varying, comparison.ep),
       varies: varying[comparison.ep],
       notes: [
         ...new Set([
@@ -215,15 +249,10 @@ function policySetting({
   return { setting, calibration: () => [...drawn.values()][0]?.label ?? null };
 }
 
-function startRun(
-  options: PolicyOptions,
-  index: number,
-  machine: Machine,
-  runtime: Runtime,
-  setting: PolicySetting,
-): PolicyRun {
+/** Makes a run; what its policy can't be started with is refused. */
+function started<Run>(options: PolicyOptions, index: number, make: () => Run): Run {
   try {
-    return new PolicyRun(options, machine, runtime, setting);
+    return make();
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     const { path, found, allowed } = partsOf(error.message, policyLabel(options));
@@ -231,25 +260,29 @@ function startRun(
   }
 }
 
+/** Steps before those that count; in training, training steps. */
 function warmupOf({
   warmup,
   policies,
   source,
-}: Pick<SimulationSpec, 'warmup' | 'policies' | 'source'>): number {
+  training,
+}: Pick<SimulationSpec, 'warmup' | 'policies' | 'source' | 'training'>): number {
+  const batches = training?.microBatches ?? 1;
+  const all = Math.floor(source.steps / batches);
   if (warmup !== null) {
-    if (warmup < source.steps) return warmup;
+    if (warmup < all) return warmup;
     throw new RefusalError(
       'workload.warmupSteps',
-      `${warmup} of ${source.steps} steps`,
-      `at most ${source.steps - 1} (warmupSteps: ${source.steps - 1}, or more workload.steps)`,
+      `${warmup} of ${all} steps`,
+      `at most ${all - 1} (warmupSteps: ${all - 1}, or more workload.steps)`,
     );
   }
-  const steps = policies.map(({ options }) => policyOf(options).warmup(options));
+  const steps = policies.map(({ options }) => Math.ceil(policyOf(options).warmup(options) / batches));
   const most = Math.max(...steps);
-  if (most < source.steps) return most;
+  if (most < all) return most;
   throw new RefusalError(
     'workload.steps',
-    `${source.steps}, all of which warm ${policyLabel(policies[steps.indexOf(most)].options)} up`,
+    `${all}, all of which warm ${policyLabel(policies[steps.indexOf(most)].options)} up`,
     `more than ${most} (steps: ${2 * most}), or a smaller workload.warmupSteps`,
   );
 }

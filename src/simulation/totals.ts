@@ -4,6 +4,8 @@ import type { Skew } from '../metrics/index.js';
 /** Sums of a run over the steps that count. */
 export class Totals {
   layers = 0;
+  /** What a latency is measured of: layers, or training steps. */
+  samples = 0;
   routed = 0;
   dropped = 0;
   moved = 0;

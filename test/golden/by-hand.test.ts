@@ -77,6 +77,9 @@ describe('worked out by hand', () => {
       dispatchBuffers: 2400,
       intermediates: 3600,
       combineBuffers: 2400,
+      savedForBackward: 0,
+      gradients: 0,
+      optimizer: 0,
     });
     expect(of('llep').peakMemory.perGpu[1]).toBe(60_000 + 4000 + 10 * 700);
     // The replica takes what the quantised experts save.

@@ -4,9 +4,10 @@ import type { Runtime, RuntimeDefinition } from '../runtime.js';
 import { ideal } from './ideal.js';
 import { llepEngineered } from './llep-engineered.js';
 import { llepReference } from './llep-reference.js';
+import { megatronAlltoall } from './megatron-alltoall.js';
 
 /** All runtimes, in the order in which they are listed. */
-export const runtimes = [ideal, llepReference, llepEngineered] as const;
+export const runtimes = [ideal, llepReference, llepEngineered, megatronAlltoall] as const;
 
 export type RuntimeOptions = z.output<(typeof runtimes)[number]['options']>;
 

@@ -1,11 +1,12 @@
 import { Executor, TaskGraphBuilder } from '../../engine/index.js';
-import { bitsOf, PortLoads, type ExpertLayout, type ExpertStage } from '../../hardware/index.js';
+import { bitsOf, type ExpertLayout, type ExpertStage } from '../../hardware/index.js';
 import { BackgroundMovement } from '../background-movement.js';
 import { LeadingWork } from '../leading-work.js';
 import { combineBytes, ExpertTimer, type Machine } from '../machine.js';
 import { accountOf, expertBytes, type MemoryCategory } from '../memory.js';
 import { labelOf, type Phase } from '../phases.js';
 import type { LayerInput, LayerProgram, ProgramContext } from '../runtime.js';
+import { uniformExchange } from '../uniform-exchange.js';
 import { WeightMessages } from '../weight-messages.js';
 
 /** Elements per copy between the kernels of the experts: 7 H (fit of the published peaks). */
@@ -278,10 +279,4 @@ function transfersOf(messages: WeightMessages, gpu: number): number {
     if (messages.source[i] === gpu || messages.destination[i] === gpu) own++;
   }
   return own;
-}
-
-/** One unit from every GPU to every other. */
-function uniformExchange(gpus: number, gpusPerNode: number) {
-  const copies = new Float64Array(gpus * gpus).fill(1);
-  return { copies, ports: new PortLoads(gpus, gpusPerNode).count(copies) };
 }

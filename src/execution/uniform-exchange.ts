@@ -1,0 +1,7 @@
+import { PortLoads, type Exchange } from '../hardware/index.js';
+
+/** One unit from every GPU to every other: what an all-gather of equal parts sends. */
+export function uniformExchange(gpus: number, gpusPerNode: number): Exchange {
+  const copies = new Float64Array(gpus * gpus).fill(1);
+  return { copies, ports: new PortLoads(gpus, gpusPerNode).count(copies) };
+}
