@@ -239,7 +239,7 @@ function resolveTraining({ training, workload }: Scenario, file: string): Traini
     throw new ScenarioError(
       file,
       'workload.routing.batching',
-      'decode-lockstep, one token of each sequence,',
+      'decode-lockstep, one token of each sequence',
       'whole sequences or tokens in training: prefill-chunks, shuffled or recorded',
     );
   }

@@ -33,7 +33,7 @@ export function checkTraining({
   if (bitsOf(weightDtype) !== 16 && weightDtype !== 'fp8') {
     throw new RefusalError(
       'model.weightDtype',
-      `${weightDtype}, in which no weights are trained,`,
+      `${weightDtype}, in which no weights are trained`,
       'bf16, fp16 or fp8 in training (e.g. "model": { "preset": …, "weightDtype": "bf16" })',
     );
   }
@@ -57,7 +57,7 @@ export function checkTraining({
     if (traitsOf(options).movesInBackground) {
       throw new RefusalError(
         `policies[${i}].movement`,
-        `${policyLabel(options)}, whose weights travel over several steps, in each of which the optimizer changes them,`,
+        `${policyLabel(options)}, whose weights travel over several steps, in each of which the optimizer changes them`,
         'blocking or free in training',
       );
     }

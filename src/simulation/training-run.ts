@@ -208,7 +208,8 @@ export class TrainingRun {
     });
     this.state = decided.state;
     const plan = (this.plan = decided.plan);
-    if (this.microBatch > 0 && stage.placements[layer] !== plan.placement) throw this.movedTooSoon();
+    const before = stage.placements[layer];
+    if (this.microBatch > 0 && before !== null && !isSame(before, plan.placement)) throw this.movedTooSoon();
     if (plan.move) this.move(stage, layer, plan);
     stage.residency[layer].apply(plan.placement, 0);
     stage.placements[layer] = plan.placement;
@@ -254,7 +255,7 @@ export class TrainingRun {
   private movedTooSoon(): RefusalError {
     return new RefusalError(
       `policies[${this.index}]`,
-      `${policyLabel(this.options)}, which changes its placement between micro-batches of a step, while gradients are added up,`,
+      `${policyLabel(this.options)}, which changes its placement between micro-batches of a step, while gradients are added up`,
       `a placement that lasts for the ${this.chosen.microBatches} micro-batches of a step (history.interval: a multiple of them), or training.microBatches: 1`,
     );
   }
@@ -360,4 +361,12 @@ export class TrainingRun {
 
 function addAll(sums: Float64Array, values: Float64Array): void {
   for (let i = 0; i < sums.length; i++) sums[i] += values[i];
+}
+
+/** Whether two placements hold the same experts in the same slots, with the same homes. */
+function isSame(a: Placement, b: Placement): boolean {
+  if (a === b) return true;
+  const equal = (one: Int32Array, other: Int32Array) =>
+    one.length === other.length && one.every((value, i) => value === other[i]);
+  return equal(a.firstSlot, b.firstSlot) && equal(a.slotExpert, b.slotExpert) && equal(a.home, b.home);
 }

@@ -4,6 +4,7 @@ import {
   createNetwork,
   defaultProfile,
   gpuPresets,
+  linkSeconds,
   PortLoads,
   type Cluster,
 } from '../../src/hardware/index.js';
@@ -49,6 +50,24 @@ describe('networks', () => {
       const ports = exchangeSeconds(clusterOf('ports', gpus, gpusPerNode), matrix, bytes, reversed);
       const maxMin = exchangeSeconds(clusterOf('max-min', gpus, gpusPerNode), matrix, bytes, reversed);
       expect(ports).toBeLessThanOrEqual(maxMin * (1 + 1e-9));
+    },
+  );
+
+  it.each(['ports', 'max-min'] as const)(
+    '%s: a ring with GPUs outside takes the time of the NIC',
+    (fabric) => {
+      for (const gpusPerNode of [4, 2]) {
+        const cluster = clusterOf(fabric, 4, gpusPerNode);
+        const network = createNetwork(cluster);
+        const transfer = network.declareRings();
+        network.setRings(transfer, [0, 1e9, 3e9, 0]);
+        network.fabric.begin(transfer, 0);
+        const finished = new Int32Array(network.fabric.transfers);
+        let now = 0;
+        do now = network.fabric.nextCompletion();
+        while (network.fabric.complete(now, finished) === 0);
+        expect(now).toBeCloseTo(linkSeconds(cluster.profile.nic, 3e9), 12);
+      }
     },
   );
 

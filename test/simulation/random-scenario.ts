@@ -106,7 +106,7 @@ export const scenarioArbitrary: fc.Arbitrary<ScenarioInput> = fc
     topK: fc.integer({ min: 1, max: 3 }),
     weightDtype: fc.constantFrom('bf16' as const, 'fp8' as const),
     fabric: fc.constantFrom('ports' as const, 'max-min' as const),
-    runtime: fc.constantFrom('ideal' as const, 'llep-reference' as const),
+    runtime: fc.constantFrom('ideal' as const, 'llep-reference' as const, 'megatron-alltoall' as const),
     tokensPerGpu: fc.constantFrom(1, 7, 64, 500),
     steps: fc.integer({ min: 3, max: 5 }),
     routing: routingArbitrary,
@@ -141,6 +141,36 @@ export const scenarioArbitrary: fc.Arbitrary<ScenarioInput> = fc
     }),
   );
 
+/** The same in training, on one stage or two, without what can't be trained. */
+export const trainingArbitrary: fc.Arbitrary<ScenarioInput> = fc
+  .record({
+    scenario: scenarioArbitrary,
+    recompute: fc.constantFrom('none' as const, 'activation' as const, 'moe' as const, 'full' as const),
+    borrowedWeights: fc.constantFrom('keep' as const, 'fetch-again' as const),
+    gradientDtype: fc.constantFrom('fp32' as const, 'bf16' as const),
+    expertDataParallel: fc.constantFrom(1, 3),
+    optimizer: fc.constantFrom(null, {}, { sharded: false, masterDtype: null }),
+    stages: fc.constantFrom(1, 2),
+    microBatches: fc.constantFrom(1, 3),
+    delayWeightGradients: fc.boolean(),
+  })
+  .map(({ scenario, stages, microBatches, delayWeightGradients, ...training }) => ({
+    ...scenario,
+    runtime: { preset: 'megatron-alltoall' as const, delayWeightGradients },
+    workload: { ...scenario.workload, phase: 'training' as const, layer: 'all' as const },
+    training: { ...training, stages, microBatches },
+    policies: scenario.policies.filter((policy) => isTrainable(policy, microBatches)).concat('ep'),
+  }));
+
+function isTrainable(policy: ScenarioInput['policies'][number], microBatches: number): boolean {
+  if (typeof policy === 'string') return true;
+  if (policy.kind === 'replicate-quantize') return policy.replicas === 0;
+  if (policy.kind !== 'eplb') return true;
+  const { movement, history } = policy;
+  if (movement === 'async' || (typeof movement === 'object' && movement?.kind === 'async')) return false;
+  return microBatches === 1 || history === undefined || history === 'calibration';
+}
+
 /** Leaves out what is refused for good reason. */
 function possible(
   policy: ScenarioInput['policies'][number],
@@ -161,12 +191,17 @@ function possible(
 }
 
 /** Runs a scenario as `epsim run` does, with a look at every simulated layer. */
-export async function simulateScenario(scenario: ScenarioInput, onLayer?: SimulationSpec['onLayer']) {
+export async function simulateScenario(
+  scenario: ScenarioInput,
+  onLayer?: SimulationSpec['onLayer'],
+  onTrainingStep?: SimulationSpec['onTrainingStep'],
+) {
   const { resolved } = await openScenario(scenario);
-  const { machine, runtime, source, policies, warmup, seed, placementMaps } = resolved;
+  const { machine, runtime, training, source, policies, warmup, seed, placementMaps } = resolved;
   return simulate({
     machine,
     runtime,
+    training,
     source,
     policies,
     warmup,
@@ -174,5 +209,6 @@ export async function simulateScenario(scenario: ScenarioInput, onLayer?: Simula
     placementMaps,
     resamples: 0,
     onLayer,
+    onTrainingStep,
   });
 }

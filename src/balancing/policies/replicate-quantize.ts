@@ -71,7 +71,7 @@ export const replicateAndQuantize: Policy<Options, State, z.input<typeof options
       ? null
       : {
           option: 'replicas',
-          found: `${replicas}, at a precision that has no gradient,`,
+          found: `${replicas}, at a precision that has no gradient`,
           allowed: '0 in training (or workload.phase: "prefill")',
         },
   notes({ replicas }, { importance }) {
