@@ -9,7 +9,7 @@ const file = new URL('hand-scenario.json', import.meta.url).pathname;
 
 /** The scenario in training, without host or planner; `training` says how. */
 async function train(training: ScenarioInput['training']): Promise<Result> {
-  const scenario = JSON.parse(readFileSync(file, 'utf8')) as ScenarioInput & {
+  const scenario = JSON.parse(readFileSync(file, 'utf8')) as Omit<ScenarioInput, 'cluster'> & {
     cluster: { gpu: object };
   };
   return run(

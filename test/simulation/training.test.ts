@@ -2,6 +2,7 @@
 import { fc, test } from '@fast-check/vitest';
 import { describe, expect, it } from 'vitest';
 import type { ScenarioInput } from '../../src/scenario/index.js';
+import type { PolicyResult } from '../../src/simulation/index.js';
 import { simulateScenario, trainingArbitrary } from './random-scenario.js';
 
 const RUNS = { numRuns: 25 };
@@ -107,7 +108,7 @@ describe('training', () => {
 
   test.prop([trainingArbitrary], { numRuns: 15 })('recomputing more costs time', async (scenario) => {
     const choices = ['none', 'activation', 'moe', 'full'] as const;
-    const results = [];
+    const results: PolicyResult[][] = [];
     for (const recompute of choices) {
       const { policies } = await simulateScenario({
         ...scenario,
