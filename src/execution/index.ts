@@ -12,7 +12,7 @@ export {
 } from './memory.js';
 export { PHASES, SOURCE_OF_PHASE, TIME_SOURCES, type Phase, type TimeSource } from './phases.js';
 export { LayerAmounts } from './layer-amounts.js';
-export { pipelineSteps, warmupOfStage, type PipelineStep, type StageTimes } from './pipeline.js';
+export { pipelineSteps, warmupOfStage, type PipelineStep } from './pipeline.js';
 export { BlockingMovement } from './placement-movement.js';
 export type { LayerProgram, ProgramContext, Rendezvous, Runtime, RuntimeDefinition } from './runtime.js';
 export { createRuntime, runtimes, type RuntimeOptions } from './runtimes/index.js';

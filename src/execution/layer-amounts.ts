@@ -1,5 +1,4 @@
-import type { LayerWork, Placement } from '../balancing/index.js';
-import { SHIPPED } from '../balancing/index.js';
+import { SHIPPED, type Placement } from '../balancing/index.js';
 import { PortLoads, type Exchange, type StageLoad } from '../hardware/index.js';
 import type { LayerInput } from './runtime.js';
 import { WeightMessages } from './weight-messages.js';
@@ -42,11 +41,11 @@ export class LayerAmounts {
     sent.copies.set(work.send);
     sent.ports.count(sent.copies);
     this.messages.take(plan);
-    const group = <T extends keyof LayerWork & ('rows' | 'roundedRows' | 'activeExperts')>(of: T) =>
-      work[of].subarray(SHIPPED * rows.length, (SHIPPED + 1) * rows.length);
-    rows.set(group('rows'));
-    this.roundedRows.set(group('roundedRows'));
-    this.active.set(group('activeExperts'));
+    const first = SHIPPED * rows.length;
+    const end = first + rows.length;
+    rows.set(work.rows.subarray(first, end));
+    this.roundedRows.set(work.roundedRows.subarray(first, end));
+    this.active.set(work.activeExperts.subarray(first, end));
     this.borrowed.set(work.borrowed);
     for (let gpu = 0; gpu < rows.length; gpu++) this.tokens[gpu] = tokensBySource[gpu];
   }

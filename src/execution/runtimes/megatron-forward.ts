@@ -62,13 +62,13 @@ export class MegatronSizes {
   private readonly experts: number;
   private readonly expertWidth: number;
 
-  constructor({ shape }: Machine) {
-    const { hiddenSize, expertHiddenSize, experts, activationDtype, weightDtype } = shape;
+  constructor(machine: Machine) {
+    const { hiddenSize, expertHiddenSize, experts, activationDtype, weightDtype } = machine.shape;
     this.token = hiddenSize * ELEMENT_BYTES;
     // Probabilities travel with the copies, since the expert applies them, and their gradients come back.
     this.copyBytes = { dispatch: this.token + PROBABILITY_BYTES, combine: this.token };
     this.gradientCopyBytes = { dispatch: this.token, combine: this.token + PROBABILITY_BYTES };
-    this.weight = expertBytes({ shape } as Machine, bitsOf(weightDtype));
+    this.weight = expertBytes(machine, bitsOf(weightDtype));
     this.product = bitsOf(activationDtype) / 8;
     this.experts = experts;
     this.expertWidth = expertHiddenSize;
