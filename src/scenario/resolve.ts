@@ -407,7 +407,9 @@ function resolveTrace(
   const { phase } = workload;
   const ids = header.layerIds;
   const layers = layersOf(scenario, file, ids.length, ` (the recording's layers ${ids.join(', ')})`);
-  if (header.phase !== undefined && header.phase !== phase) {
+  // A training reads whole sequences as a prefill does.
+  const expected = phase === 'training' ? 'prefill' : phase;
+  if (header.phase !== undefined && header.phase !== expected) {
     notes.push(`the recording is a ${header.phase}, the scenario a ${phase}: its routing may differ`);
   }
   const recorded = trace.kind === 'counts' || trace.batches !== null;
