@@ -23,6 +23,7 @@ const benchmarks: Record<string, string[][]> = {
     ['64', '256', '20000'],
     ['8', '32', '0', 'llep-reference'],
   ],
+  scale: [['gpus'], ['experts'], ['layers'], ['steps']],
   memory: [[]],
 };
 

@@ -1,4 +1,5 @@
 import { dirname, resolve } from 'node:path';
+import { PassThrough } from 'node:stream';
 import { Tinypool } from 'tinypool';
 import {
   FileCache,
@@ -227,6 +228,8 @@ export interface SweepOptions {
   shards?: Iterable<number>;
   /** Called with points that are done: computed now, or kept from before. */
   onPoints?: (count: number, kept: boolean) => void;
+  /** Called when a shard is whole; shards come in the order of `shards`. */
+  onShard?: (index: number) => void;
   /** Stops the work; what is finished stays. */
   signal?: AbortSignal;
 }
@@ -242,6 +245,7 @@ export async function computeSweep(sweep: StartedSweep, options: SweepOptions): 
     filename: new URL('./sweep-worker.js', import.meta.url).href,
     minThreads: options.jobs,
     maxThreads: options.jobs,
+    concurrentTasksPerWorker: QUEUED,
     workerData,
   });
   const stop = new AbortController();
@@ -258,7 +262,7 @@ export async function computeSweep(sweep: StartedSweep, options: SweepOptions): 
   }
 }
 
-/** Points that wait for a thread, by thread. */
+/** Points that a thread has at a time, so that it need not wait for the next one. */
 const QUEUED = 2;
 
 class SweepWork {
@@ -281,11 +285,13 @@ class SweepWork {
       const shard = shardAt(manifest, index);
       if (folder.hasShard(shardName(manifest, shard))) {
         this.options.onPoints?.(shard.to - shard.from, true);
+        await previous;
+        this.options.onShard?.(index);
         continue;
       }
       const packed = await this.startShard(shard);
       await previous;
-      previous = packed();
+      previous = packed().then(() => this.options.onShard?.(index));
       previous.catch(() => undefined);
     }
     await previous;
@@ -366,13 +372,41 @@ export interface MergedSweep {
 }
 
 /**
- * Writes the table of a whole sweep, as Parquet and CSV, in the order of its points.
+ * Computes what is missing of a sweep and writes its table, shard by shard while others are computed.
+ * @throws FileError where records or the table can't be kept; DOMException `AbortError` where it was stopped
+ */
+export async function runSweep(
+  sweep: StartedSweep,
+  options: Omit<SweepOptions, 'shards' | 'onShard'>,
+): Promise<MergedSweep> {
+  const whole = new PassThrough({ objectMode: true });
+  const stop = new AbortController();
+  const signal = options.signal ? AbortSignal.any([stop.signal, options.signal]) : stop.signal;
+  const merged = mergeSweep(sweep, whole);
+  merged.catch((error: unknown) => stop.abort(error));
+  try {
+    await computeSweep(sweep, { ...options, signal, onShard: (index) => whole.write(index) });
+    whole.end();
+  } catch (error) {
+    whole.destroy(error as Error);
+    await merged.catch(() => undefined);
+    throw error;
+  }
+  return merged;
+}
+
+/**
+ * Writes the table of a sweep, as Parquet and CSV, in the order of its points.
+ * @param whole numbers of all shards in their order, each when it is whole; default: all are
  * @throws FileError where a shard is missing or damaged, or where the table can't be written
  */
-export async function mergeSweep({ manifest, points, folder }: StartedSweep): Promise<MergedSweep> {
+export async function mergeSweep(
+  { manifest, points, folder }: StartedSweep,
+  whole: AsyncIterable<number> | Iterable<number> = Array(shardCount(manifest)).keys(),
+): Promise<MergedSweep> {
   const merged: MergedSweep = { rows: 0, failed: 0, error: null };
   async function* batches() {
-    for (let index = 0; index < shardCount(manifest); index++) {
+    for await (const index of whole) {
       const shard = shardAt(manifest, index);
       const records = (await folder.readShard(
         shardName(manifest, shard),

@@ -1,16 +1,22 @@
 import { mean } from 'd3-array';
 import { resolve } from 'node:path';
 import { readTable } from './files/index.js';
+import { bitsOf } from './hardware/index.js';
 import { meanInterval, type Interval } from './metrics/index.js';
-import { computeSweep, mergeSweep, prepareSweep, startSweep } from './run-sweep.js';
+import { prepareSweep, runSweep, startSweep } from './run-sweep.js';
+import { openScenario } from './run.js';
 import { parsePolicy, ScenarioError } from './scenario/index.js';
 import {
+  defaultSpace,
   dominates,
   flatness,
   halvingRounds,
   objectives,
+  optionOf,
+  policyWith,
   settingsOf,
   survivors,
+  withRoomFor,
   type Finalist,
   type ObjectiveName,
   type Setting,
@@ -62,6 +68,24 @@ export async function tune(scenario: object, file: string, request: TuneRequest)
   return search.run();
 }
 
+/**
+ * What is tried of a policy on a scenario where nobody says; null where that is not known.
+ * @throws ScenarioError, TraceError or FileError
+ */
+export async function defaultTuneSpace(
+  scenario: object,
+  file: string,
+  policy: string,
+): Promise<TuneSpace | null> {
+  const { resolved } = await openScenario({ ...scenario, policies: ['ep'] }, { file });
+  const { shape, cluster } = resolved.machine;
+  return defaultSpace(policy, {
+    experts: shape.experts,
+    gpus: cluster.gpus,
+    weightBits: bitsOf(shape.weightDtype),
+  });
+}
+
 /** What the search changes of a scenario. */
 interface TunedScenario {
   policies?: readonly (string | { kind: string })[];
@@ -71,9 +95,9 @@ interface TunedScenario {
 }
 
 class TuneSearch {
-  private readonly base: { kind: string };
+  private readonly base: object;
   private readonly columns: string[];
-  private readonly defaults: Setting;
+  private readonly defaults: object;
 
   constructor(
     private readonly scenario: TunedScenario,
@@ -82,15 +106,17 @@ class TuneSearch {
   ) {
     const kindOf = (policy: string | { kind: string }) => (typeof policy === 'string' ? policy : policy.kind);
     const listed = scenario.policies?.find((policy) => kindOf(policy) === request.policy);
-    this.base = typeof listed === 'object' ? listed : { kind: request.policy };
-    this.defaults = parsePolicy({ kind: request.policy }, '--policy') as object as Setting;
+    const swept = Object.keys(request.space);
+    const complete = (policy: object) => withRoomFor(parsePolicy(policy, '--policy') as object, swept);
+    this.base = complete(typeof listed === 'object' ? listed : { kind: request.policy });
+    this.defaults = parsePolicy(complete({ kind: request.policy }), '--policy') as object;
     this.columns = request.minimise.map((name) => objectives[name].column);
   }
 
   async run(): Promise<TuneResult> {
     const { policy, minimise, space, seeds } = this.request;
     const all = settingsOf(space);
-    for (const setting of all) parsePolicy({ ...this.base, ...setting }, '--over');
+    for (const setting of all) parsePolicy(policyWith(this.base, setting, '--over'), '--over');
     const rounds: TuneResult['rounds'] = [];
     let left = all;
     let flat: Record<string, unknown[]> = {};
@@ -174,7 +200,9 @@ class TuneSearch {
     next: Setting | null,
   ): Promise<NonNullable<TuneResult['recommended']>> {
     this.request.onPart?.(`the best setting on ${FRESH_SEEDS} fresh seeds`);
-    const plain = Object.fromEntries(Object.keys(setting).map((option) => [option, this.defaults[option]]));
+    const plain = Object.fromEntries(
+      Object.keys(setting).map((option) => [option, optionOf(this.defaults, option)]),
+    );
     const settings = [setting, plain, ...(next === null ? [] : [next])];
     const [own, byDefault, nextBest] = await this.score(settings, this.seeds('/fresh', FRESH_SEEDS), {
       steps: this.stepsOf(1),
@@ -212,7 +240,8 @@ class TuneSearch {
 
   /** How many options of a setting differ from the policy's defaults. */
   private changes(setting: Setting): number {
-    return Object.entries(setting).filter(([option, value]) => value !== this.defaults[option]).length;
+    return Object.entries(setting).filter(([option, value]) => value !== optionOf(this.defaults, option))
+      .length;
   }
 
   private stepsOf(share: number): number | null {
@@ -249,8 +278,7 @@ class TuneSearch {
     const { out, jobs, signal, onPoints } = this.request;
     const started = await startSweep(await prepareSweep(sweep, this.file), resolve(out), false);
     if (!started.folder.hasTable()) {
-      await computeSweep(started, { jobs, signal, onPoints });
-      await mergeSweep(started);
+      await runSweep(started, { jobs, signal, onPoints });
     }
     const columns = [
       'point',

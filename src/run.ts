@@ -1,6 +1,7 @@
 import { dirname } from 'node:path';
 import type { PlacementMap } from './balancing/index.js';
 import { FileCache, hashOf } from './files/index.js';
+import type { KeptDraws } from './routing/index.js';
 import {
   filesOf,
   parseScenario,
@@ -23,6 +24,8 @@ export interface RunOptions {
   file?: string;
   /** Opened files that several scenarios share. */
   files?: FileCache;
+  /** Generated steps that several scenarios share. */
+  draws?: KeptDraws;
   /** Called with the number of simulated steps, and of all that will be. */
   onStep?: (done: number, of: number) => void;
 }
@@ -42,11 +45,11 @@ export interface OpenedScenario {
  * @throws ScenarioError, TraceError or FileError, with file, path, what was found and what is allowed
  */
 export async function openScenario(input: unknown, options: RunOptions = {}): Promise<OpenedScenario> {
-  const { file = 'scenario' } = options;
+  const { file = 'scenario', draws } = options;
   const baseDir = options.baseDir ?? (options.file === undefined ? process.cwd() : dirname(options.file));
   const scenario = parseScenario(input, file);
   const { contents, hashes } = await openFiles(scenario, file, baseDir, options.files);
-  const resolved = resolveScenario(scenario, file, contents);
+  const resolved = resolveScenario(scenario, file, contents, draws && ((spec) => draws.source(spec)));
   inFile(file, () => checkPolicies(resolved));
   return {
     file,
@@ -128,7 +131,8 @@ export function runOpened(
   onStep?: RunOptions['onStep'],
 ): { result: Result; latencies: Float64Array[] } {
   const { resolved, inputs } = opened;
-  const { machine, runtime, training, source, policies, warmup, resamples, seed, placementMaps } = resolved;
+  const { machine, runtime, source, policies, warmup, resamples, seed, contexts, training, placementMaps } =
+    resolved;
   const { cluster, shape } = machine;
   const simulated = inFile(opened.file, () =>
     simulate({
@@ -136,10 +140,11 @@ export function runOpened(
       policies,
       machine,
       runtime,
-      training,
       seed,
       warmup,
       resamples,
+      contexts,
+      training,
       placementMaps,
       onStep,
     }),

@@ -2,6 +2,7 @@ import { Tinypool } from 'tinypool';
 import { FileCache, FileError, SweepFolder } from './files/index.js';
 import { pointRecord, type PointRecord } from './report/index.js';
 import { openScenario, runOpened } from './run.js';
+import { KeptDraws } from './routing/index.js';
 import { pointHash, recordLine, type PointOutcome, type PointTask, type WorkerSetting } from './run-sweep.js';
 import { SweepPoints } from './sweep/index.js';
 
@@ -10,6 +11,7 @@ const { sweep, file, baseDir } = manifest;
 const folder = new SweepFolder(path);
 const points = new SweepPoints(sweep, sweep.scenario, file);
 const files = new FileCache(shared);
+const draws = new KeptDraws(64 * 2 ** 20);
 
 /**
  * Simulates a point and keeps its record; one that fails is kept with its error. Runs on a worker thread, which
@@ -31,7 +33,7 @@ async function simulate(point: number): Promise<PointRecord> {
   const scenario = points.scenarioAt(point);
   const hash = pointHash(manifest, scenario);
   try {
-    const opened = await openScenario(scenario, { file: 'scenario', baseDir, files });
+    const opened = await openScenario(scenario, { file: 'scenario', baseDir, files, draws });
     return pointRecord(hash, runOpened(opened).result);
   } catch (error) {
     if (error instanceof FileError) throw error;

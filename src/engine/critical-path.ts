@@ -7,10 +7,12 @@ import type { Executor } from './executor.js';
  * the graph first is taken.
  *
  * @param byLabel sums, by the label of a task
+ * @param times how often the run counts
  */
 export function addCriticalSeconds(
   { graph, start, end }: Pick<Executor, 'graph' | 'start' | 'end'>,
   byLabel: Float64Array,
+  times = 1,
 ): void {
   const { tasks, labels, predecessorFirst, predecessors } = graph;
   let task = -1;
@@ -18,7 +20,7 @@ export function addCriticalSeconds(
     if (task < 0 || end[other] > end[task]) task = other;
   }
   while (task >= 0) {
-    byLabel[labels[task]] += end[task] - start[task];
+    byLabel[labels[task]] += times * (end[task] - start[task]);
     let before = -1;
     for (let i = predecessorFirst[task]; i < predecessorFirst[task + 1]; i++) {
       if (end[predecessors[i]] !== start[task]) continue;

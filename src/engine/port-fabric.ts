@@ -15,6 +15,7 @@ export class PortFabric implements Fabric {
   private readonly firstEntry: number[] = [];
   private readonly room: number[] = [];
   private readonly entryCount: number[] = [];
+  private entries = 0;
   private port = new Int32Array(0);
   private bytes = new Float64Array(0);
   private flows = new Float64Array(0);
@@ -46,17 +47,11 @@ export class PortFabric implements Fabric {
   /** Declares a transfer that uses at most `ports` ports; returns its number. */
   declare(ports: number): number {
     const transfer = this.firstEntry.length;
-    const first = this.port.length;
-    this.firstEntry.push(first);
+    this.firstEntry.push(this.entries);
     this.room.push(ports);
     this.entryCount.push(0);
-    const size = first + ports;
-    this.port = grownInts(this.port, size);
-    this.bytes = grownFloats(this.bytes, size);
-    this.flows = grownFloats(this.flows, size);
-    this.latency = grownFloats(this.latency, size);
-    this.remaining = grownFloats(this.remaining, size);
-    this.nextAtPort = grownInts(this.nextAtPort, size);
+    this.entries += ports;
+    if (this.entries > this.port.length) this.growEntries(Math.max(this.entries, 2 * this.port.length));
     if (transfer >= this.end.length) {
       this.end = grownFloats(this.end, 2 * transfer);
       this.alone = grownFloats(this.alone, 2 * transfer);
@@ -64,6 +59,15 @@ export class PortFabric implements Fabric {
       this.active = grownInts(this.active, 2 * transfer);
     }
     return transfer;
+  }
+
+  private growEntries(size: number): void {
+    this.port = grownInts(this.port, size);
+    this.bytes = grownFloats(this.bytes, size);
+    this.flows = grownFloats(this.flows, size);
+    this.latency = grownFloats(this.latency, size);
+    this.remaining = grownFloats(this.remaining, size);
+    this.nextAtPort = grownInts(this.nextAtPort, size);
   }
 
   /** Forgets what a transfer that is not running carries. */

@@ -2,16 +2,17 @@ import { QUANTISED, SHIPPED, type LayerWork, type Placement } from '../balancing
 import {
   bitsOf,
   findStage,
+  rowSeconds,
   stageAccuracy,
   stageCost,
   stageSeconds,
   type Accuracy,
   type Cluster,
-  type ExpertLayout,
   type ExpertStage,
   type ExpertStageCost,
 } from '../hardware/index.js';
 import type { MoeShape } from '../model/index.js';
+import { kernelLayout, layoutRounding, type RowLayout } from './row-layout.js';
 
 /** A model on a cluster. */
 export interface Machine {
@@ -39,18 +40,22 @@ export interface TimedKernel {
 export class ExpertTimer {
   readonly cost: ExpertStageCost;
   readonly kernel: TimedKernel;
+  /** Rows of an expert are rounded up to a multiple of this. */
+  readonly rowRounding: number;
   private quantised: ExpertStageCost;
   private placement: Placement | null = null;
+  private shared: ExpertStageCost | null = null;
 
   constructor(
     private readonly machine: Machine,
-    layout: ExpertLayout,
+    private readonly layout: RowLayout,
     stack: ExpertStage['stack'],
   ) {
-    const kernel = findStage(machine.cluster.profile, machine.shape, layout, stack);
+    const kernel = findStage(machine.cluster.profile, machine.shape, kernelLayout(layout), stack);
     const homeSlots = machine.shape.experts / machine.cluster.gpus;
     this.kernel = { stage: kernel, accuracy: stageAccuracy(kernel, machine.shape, homeSlots) };
     this.cost = this.quantised = stageCost(kernel, machine.shape, homeSlots);
+    this.rowRounding = layoutRounding(layout, this.cost.rowRounding);
   }
 
   /** Takes the precisions of a placement: quantised experts read fewer bytes and compute at the same rate. */
@@ -66,16 +71,44 @@ export class ExpertTimer {
     };
   }
 
-  seconds(work: LayerWork, gpu: number): number {
+  /** Seconds of a GPU's experts. @param entering tokens that enter whole; default: every row by itself */
+  seconds(work: LayerWork, gpu: number, entering = -1): number {
     const { gpus } = this.machine.cluster;
-    const shipped = SHIPPED * gpus + gpu;
-    const low = QUANTISED * gpus + gpu;
-    const { roundedRows, activeExperts, rows } = work;
     const firstSlot = this.placement?.firstSlot;
     const slots = firstSlot ? firstSlot[gpu + 1] - firstSlot[gpu] : 0;
     return (
-      stageSeconds(this.cost, roundedRows[shipped], activeExperts[shipped], rows[shipped], slots) +
-      stageSeconds(this.quantised, roundedRows[low], activeExperts[low], rows[low], slots)
+      this.groupSeconds(this.cost, work, SHIPPED * gpus + gpu, slots, entering) +
+      this.groupSeconds(this.quantised, work, QUANTISED * gpus + gpu, slots, entering)
     );
+  }
+
+  private groupSeconds(
+    cost: ExpertStageCost,
+    { roundedRows, activeExperts, rows }: LayerWork,
+    at: number,
+    slots: number,
+    entering: number,
+  ): number {
+    const { topK } = this.machine.shape;
+    const moved = this.layout === 'contiguous' ? roundedRows[at] : rows[at];
+    const activation =
+      entering < 0
+        ? cost.activationSecondsPerRow * moved
+        : rowSeconds(cost) * moved +
+          entering * (cost.inputSecondsPerToken + topK * cost.inputSecondsPerChoice);
+    return stageSeconds(cost, roundedRows[at], activeExperts[at], rows[at], slots, activation);
+  }
+
+  /** Seconds of the experts that every token uses, as one product of their joint width. */
+  sharedSeconds(tokens: number): number {
+    const { sharedExperts, expertHiddenSize } = this.machine.shape;
+    if (sharedExperts === 0 || tokens === 0) return 0;
+    const { rowRounding } = this.cost;
+    const rounded = Math.ceil(tokens / rowRounding) * rowRounding;
+    this.shared ??= stageCost(this.kernel.stage, {
+      ...this.machine.shape,
+      expertHiddenSize: sharedExperts * expertHiddenSize,
+    });
+    return stageSeconds(this.shared, rounded, 1, tokens, 1);
   }
 }

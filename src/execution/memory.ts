@@ -3,23 +3,40 @@ import { MemoryLedger } from '../engine/index.js';
 import { expertWeights } from '../hardware/index.js';
 import type { Machine } from './machine.js';
 
-/** Categories of the memory ledger, in its order. */
-export const MEMORY_CATEGORIES = [
+/** Categories of what a MoE layer needs. */
+export const LAYER_CATEGORIES = [
   'weights',
   'replicas',
   'borrowedWeights',
   'staging',
+  'communicationBuffers',
   'activations',
   'dispatchBuffers',
   'intermediates',
   'combineBuffers',
+] as const;
+
+/** Categories of scope `model`, and of training. */
+export const MODEL_CATEGORIES = [...LAYER_CATEGORIES, 'otherWeights', 'kvCache'] as const;
+export const TRAINING_CATEGORIES = [
+  ...LAYER_CATEGORIES,
   'savedForBackward',
   'gradients',
   'optimizer',
 ] as const;
 
+/** Categories of the memory ledger, in its order. */
+export const MEMORY_CATEGORIES = [...MODEL_CATEGORIES, 'savedForBackward', 'gradients', 'optimizer'] as const;
+
 /** Categories of what lasts from layer to layer. */
-const RESIDENT = ['weights', 'replicas', 'staging', 'gradients', 'optimizer'] as const;
+const RESIDENT = [
+  'weights',
+  'replicas',
+  'staging',
+  'communicationBuffers',
+  'gradients',
+  'optimizer',
+] as const;
 
 /** What training keeps of every weight, bytes. */
 export interface ResidentTraining {
@@ -29,6 +46,10 @@ export interface ResidentTraining {
   optimizer: number;
 }
 
+/** Those of them that all layers have together. */
+const SHARED: ReadonlySet<string> = new Set(['staging', 'communicationBuffers']);
+
+export type LayerCategory = (typeof LAYER_CATEGORIES)[number];
 export type MemoryCategory = (typeof MEMORY_CATEGORIES)[number];
 
 /** Ledger account of a GPU's category. */
@@ -56,42 +77,64 @@ export function expertBytes({ shape }: Machine, bits: number): number {
 /**
  * The experts that are resident on every GPU: those of its slots, or (`all`) every expert once plus its
  * replicas, as in a benchmark that loads the whole layer on every GPU. With `staging`, beside them a buffer of the
- * size of one layer's slots, into which the weights of coming placements travel.
+ * size of one layer's slots, into which the weights of coming placements travel. And static buffers for
+ * communication, where they grow with the slots.
  */
 export class Residency {
-  private inForce: Placement | null = null;
+  /** By layer; a layer that has not come yet is as the one that came first. */
+  private readonly inForce: (Placement | null)[];
   private readonly levels = new WeakMap<Placement, Float64Array>();
+  private readonly wanted: Float64Array;
 
+  /** @param layers how many layers of the model each simulated layer stands for in memory */
   constructor(
     private readonly machine: Machine,
     private readonly ledger: MemoryLedger,
     private readonly experts: 'home' | 'all',
     private readonly staging: boolean,
+    private readonly communicationBytes: (slots: number) => number = () => 0,
+    private readonly layers: readonly number[] = [1],
     private readonly training: ResidentTraining | null = null,
-  ) {}
+  ) {
+    this.inForce = layers.map(() => null);
+    this.wanted = new Float64Array(RESIDENT.length * machine.cluster.gpus);
+  }
 
-  /** Brings the ledger to the resident level of a placement. */
-  apply(placement: Placement, time: number): void {
-    if (placement === this.inForce) return;
-    const before = this.inForce === null ? null : this.levelsOf(this.inForce);
-    this.inForce = placement;
-    const levels = this.levelsOf(placement);
+  /** Brings the ledger to the resident level of a layer's placement. */
+  apply(placement: Placement, time: number, layer = 0): void {
+    const { inForce, wanted } = this;
+    if (placement === inForce[layer]) return;
+    if (!inForce.some(Boolean)) inForce.fill(placement);
+    inForce[layer] = placement;
+    wanted.fill(0);
+    inForce.forEach((placed, i) => this.addLevels(placed!, this.layers[i]));
     // Slots are overwritten in place: what a category loses is free before another one grows.
     for (const grows of [false, true]) {
       for (let gpu = 0; gpu < placement.gpus; gpu++) {
         RESIDENT.forEach((category, i) => {
-          const at = RESIDENT.length * gpu + i;
-          const more = levels[at] - (before === null ? 0 : before[at]);
-          if (more > 0 === grows) this.level(accountOf(gpu, category), more, time);
+          const account = accountOf(gpu, category);
+          const more = wanted[RESIDENT.length * gpu + i] - this.ledger.usedBy(account);
+          if (more > 0 === grows) this.level(account, more, time);
         });
       }
     }
   }
 
-  /** Resident bytes of a GPU under a placement. */
-  bytesOn(placement: Placement, gpu: number): number {
+  /** Resident bytes of a GPU under the placements in force. */
+  bytesOn(gpu: number): number {
+    const first = RESIDENT.length * gpu;
+    return this.wanted.subarray(first, first + RESIDENT.length).reduce((sum, bytes) => sum + bytes, 0);
+  }
+
+  /** Adds a layer's levels. */
+  private addLevels(placement: Placement, times: number): void {
+    const { wanted } = this;
     const levels = this.levelsOf(placement);
-    return RESIDENT.reduce((sum, _, i) => sum + levels[RESIDENT.length * gpu + i], 0);
+    for (let i = 0; i < levels.length; i++) {
+      const category = RESIDENT[i % RESIDENT.length];
+      if (SHARED.has(category)) wanted[i] = Math.max(wanted[i], levels[i]);
+      else wanted[i] += times * levels[i];
+    }
   }
 
   private level(account: number, more: number, time: number): void {
@@ -99,35 +142,35 @@ export class Residency {
     else this.ledger.free(account, -more);
   }
 
-  /** [GPU · categories + category] of the resident ones. */
+  /** Bytes by GPU and category, in the order of `RESIDENT`. */
   private levelsOf(placement: Placement): Float64Array {
     let levels = this.levels.get(placement);
     if (levels) return levels;
-    levels = new Float64Array(RESIDENT.length * placement.gpus);
+    const { gpus, firstSlot, slotExpert, slotBits, home } = placement;
+    const size = RESIDENT.length;
+    levels = new Float64Array(size * gpus);
     const weights = expertWeights(this.machine.shape);
     const gradient = Math.ceil(weights * (this.training?.gradient ?? 0));
     const optimizer = Math.ceil(weights * (this.training?.optimizer ?? 0));
-    const { gpus, firstSlot, slotExpert, slotBits, home } = placement;
+    const communication = Math.ceil(this.communicationBytes(slotExpert.length));
     let all = 0;
     const atHome = new Uint8Array(home.length);
     for (let gpu = 0; gpu < gpus; gpu++) {
-      const first = RESIDENT.length * gpu;
+      levels[size * gpu + 3] = communication;
       for (let slot = firstSlot[gpu]; slot < firstSlot[gpu + 1]; slot++) {
         const bytes = expertBytes(this.machine, slotBits[slot]);
         const expert = slotExpert[slot];
         if (home[expert] === gpu && !atHome[expert]) {
           atHome[expert] = 1;
-          levels[first] += bytes;
-          levels[first + 4] += optimizer;
+          levels[size * gpu] += bytes;
+          levels[size * gpu + 5] += optimizer;
           all += bytes;
-        } else levels[first + 1] += bytes;
-        if (this.staging) levels[first + 2] += bytes;
-        levels[first + 3] += gradient;
+        } else levels[size * gpu + 1] += bytes;
+        if (this.staging) levels[size * gpu + 2] += bytes;
+        levels[size * gpu + 4] += gradient;
       }
     }
-    if (this.experts === 'all') {
-      for (let gpu = 0; gpu < gpus; gpu++) levels[RESIDENT.length * gpu] = all;
-    }
+    if (this.experts === 'all') for (let gpu = 0; gpu < gpus; gpu++) levels[size * gpu] = all;
     this.levels.set(placement, levels);
     return levels;
   }

@@ -3,6 +3,7 @@ export const PHASES = [
   'dense',
   'attention',
   'shared',
+  'route',
   'host',
   'count',
   'exchange-counts',
@@ -15,8 +16,8 @@ export const PHASES = [
   'scale',
   'combine',
   'unpermute',
+  'head',
   'move',
-  'router',
   'activation',
   'data-gradients',
   'weight-gradients',
@@ -47,13 +48,14 @@ export const TIME_SOURCES = [
 export type TimeSource = (typeof TIME_SOURCES)[number];
 
 /**
- * Expert kernels; copies and gathers on a GPU; links; new placements, over any link; launches, reads and plans; and
- * what of the model is no MoE layer; the products of the backward pass, which no kernel was measured for.
+ * Expert kernels; copies and gathers on a GPU, and the router with its top-k; links; new placements, over any link; launches, reads and plans; and
+ * what of the model is no MoE layer; products of the backward pass, which no kernel was measured for.
  */
 export const SOURCE_OF_PHASE: Readonly<Record<Phase, TimeSource>> = {
   dense: 'attention and dense',
   attention: 'attention and dense',
   shared: 'attention and dense',
+  route: 'copies',
   host: 'host',
   count: 'copies',
   'exchange-counts': 'network',
@@ -66,8 +68,8 @@ export const SOURCE_OF_PHASE: Readonly<Record<Phase, TimeSource>> = {
   scale: 'copies',
   combine: 'network',
   unpermute: 'copies',
+  head: 'attention and dense',
   move: 'movement',
-  router: 'copies',
   activation: 'copies',
   'data-gradients': 'gradients',
   'weight-gradients': 'gradients',

@@ -1,19 +1,26 @@
 import type { z } from 'zod';
 import type { LayerPlan, LayerWork, PolicyTraits } from '../balancing/index.js';
 import type { Executor, MemoryLedger } from '../engine/index.js';
-import type { ExpertStage, Network, PortLoads, Range } from '../hardware/index.js';
+import type { ExpertStage, Network, PortLoads, PortRates, Range } from '../hardware/index.js';
 import type { LeadingSeconds } from './leading-work.js';
 import type { Machine, TimedKernel } from './machine.js';
 import type { StageProgram, TrainingOptions } from './training.js';
+import type { TrafficFloor, TrafficInput } from './traffic/index.js';
 
-/** Everything that the tasks of one layer depend on in one step. */
-export interface LayerInput {
+/** A batch, or a part of it, as the tasks of one layer need it. */
+export interface LayerPart {
   plan: LayerPlan;
   work: LayerWork;
-  /** What `work.send` puts on the ports, in copies. */
+  /** What the program's messages put on the ports. */
   ports: PortLoads;
   /** Tokens by source GPU. */
   tokensBySource: ArrayLike<number>;
+}
+
+/** Everything that the tasks of one layer depend on in one step. */
+export interface LayerInput extends LayerPart {
+  /** The two halves of the batch, for programs that run it in two parts; none for all others. */
+  halves?: readonly LayerPart[] | null;
   /** What every GPU computes first; null where the layer begins with its MoE part (scope `layer`). */
   leading: LeadingSeconds | null;
 }
@@ -35,6 +42,13 @@ export interface LayerProgram {
   /** Rows of an expert are rounded up to a multiple of this. */
   rowRounding: number;
   kernel: TimedKernel;
+  /** Parts that it runs a batch in: 1 (the default), or 2 halves. */
+  parts?: 1 | 2;
+  /**
+   * What the dispatch sends, [from · gpus + to]; default: every copy by itself (`work.send`). To be asked for before
+   * `fill`, for every part. @param part 0 or 1
+   */
+  messages?(input: TrafficInput, part?: number): Float64Array;
   /** The stream of every GPU's kernels. */
   compute: readonly number[];
   rendezvous: Rendezvous[];
@@ -62,13 +76,31 @@ export interface Runtime {
   name: string;
   /** Which experts a GPU keeps in memory. */
   residentExperts: 'home' | 'all';
-  /** Bytes of a copy on its way to the expert and back. */
+  /**
+   * dynamic: buffers follow the load, so that balancing saves memory; static: they are as large as the worst case
+   * from the start, and skew changes nothing.
+   */
+  buffers: 'static' | 'dynamic';
+  /** Bytes of a message (a copy, unless messages stand for several) on its way to the expert and back. */
   dispatchBytes: number;
   combineBytes: number;
   /** Factors by which the truth may lie below and above what the host takes (90 %), and where they come from. */
   hostAccuracy: { range: Range; basis: 'fitted' | 'assumed' };
-  /** What a reader must know about what this runtime does for a policy. */
-  notes(traits: PolicyTraits): string[];
+  /** What must cross the network whatever a plan says; default: every copy by itself. */
+  floor?: TrafficFloor;
+  /** The most that any of its exchanges gets out of the ports; default: what the profile's links reach. */
+  rates?: PortRates;
+  /** Of exchanges with kernels of their own: factors by which the truth may lie below and above (90 %). */
+  exchangeRange?: Range;
+  /** Tokens of a GPU that the layer takes at once; larger batches run in waves. Default: no limit. */
+  maxTokensPerWave?: number;
+  /** Bytes per GPU of static buffers for communication that outlast the layer; default: none. @param slots of all GPUs */
+  communicationBytes?: (slots: number) => number;
+  /**
+   * What a reader must know about what this runtime does for a policy.
+   * @param hasTokens whether the routing holds tokens, or counts alone
+   */
+  notes(traits: PolicyTraits, hasTokens: boolean): string[];
   program(context: ProgramContext): LayerProgram;
   /** A pipeline stage of so many layers in training; runtimes without it only infer. */
   stage?(context: ProgramContext, training: TrainingOptions, layers: number): StageProgram;

@@ -28,6 +28,13 @@ export class WeightMessages implements Messages {
     return this.count * this.expertBytes;
   }
 
+  /** How many of them a GPU sends or receives. */
+  ofGpu(gpu: number): number {
+    let own = 0;
+    for (let i = 0; i < this.count; i++) if (this.source[i] === gpu || this.destination[i] === gpu) own++;
+    return own;
+  }
+
   take({ transfers }: LayerPlan): this {
     this.count = 0;
     if (transfers === null) return this;

@@ -9,6 +9,12 @@ export const ASSUMED_RANGES = {
   expertStage: [0.8, 4],
   /** The same rows, as ratios of a skewed to the balanced row (fp8_block). */
   skew: [0.88, 1.36],
+  /**
+   * Attention, dense layers, shared experts and head by shares of the datasheet: products of an H800 take 0.87 to 3
+   * times what those say (0.82 to 1.2 without products of many small matrices), those of an H20 0.63 to 1.1;
+   * attention's own share is assumed.
+   */
+  dense: [0.65, 1.5],
   /** Links by datasheet or below the sizes that they were fitted on, moves of placements, copies and gathers: assumed. */
   link: [1 / 1.5, 1.5],
   movement: [1 / 1.5, 1.5],

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { gpuPresets, gpuSchema, type Gpu } from './gpu.js';
 import { shippedProfiles, type Profile } from './profile.js';
 
+const rate = z.number().positive();
 const gpuNames = Object.keys(gpuPresets) as [string, ...string[]];
 
 /** GPUs in nodes, as a scenario writes it. */
@@ -23,6 +24,21 @@ export const clusterSchema = z.strictObject({
     .min(1)
     .optional()
     .describe("A shipped profile's name or a path; default: the GPU's shipped profile."),
+  speed: z
+    .array(z.number().positive().max(10))
+    .optional()
+    .describe(
+      'How fast each GPU runs its kernels, 1 as the profile says; a list of as many as there are GPUs.',
+    ),
+  jitter: z
+    .number()
+    .min(0)
+    .max(2)
+    .optional()
+    .describe(
+      'Kernels of every (step, layer, GPU) take a drawn factor as long: its standard deviation, mean 1.',
+    ),
+  pricePerGpuHour: rate.optional().describe('Price of one GPU for an hour, in any currency; scope model.'),
   forceSoftwareProfile: z.boolean().default(false).describe('Accept a profile that was timed without a GPU.'),
 });
 
@@ -35,6 +51,10 @@ export interface Cluster {
   gpusPerNode: number;
   fabric: 'ports' | 'max-min';
   profile: Profile;
+  /** By GPU; as the profile says where nobody says otherwise. */
+  speed?: readonly number[];
+  jitter?: number;
+  pricePerGpuHour?: number;
 }
 
 function nodesOf(gpu: string, gpus: number, gpusPerNode: number): [string, ClusterInput] {

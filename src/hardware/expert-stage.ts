@@ -28,6 +28,8 @@ export interface ExpertStageCost {
   softMaxExponent: number;
   /** What one token costs on entering, without its choices. */
   inputSecondsPerToken: number;
+  /** What each of its choices costs on entering, wherever its expert is. */
+  inputSecondsPerChoice: number;
   /** Activation traffic of one row, and what its token costs on entering. */
   activationSecondsPerRow: number;
   /** What was measured of this very shape on GPUs of as many experts; null: the form alone. */
@@ -112,6 +114,7 @@ export function stageCost(stage: ExpertStage, shape: ExpertShape, slots?: number
     weightSecondsPerExpert: weightBytes / stage.weightBytesPerSecond,
     softMaxExponent: stage.softMaxExponent,
     inputSecondsPerToken,
+    inputSecondsPerChoice: stage.perChoiceSeconds,
     activationSecondsPerRow: perRow * elementSeconds + inputSecondsPerToken + stage.perChoiceSeconds,
     lookup: measured === undefined ? null : stageLookup(measured),
   };
@@ -139,12 +142,18 @@ export function leastFactor({ lookup }: ExpertStageCost): number {
   return lookup === null ? 1 : Math.min(1, Math.exp(Math.min(...lookup.logFactors)));
 }
 
+/** Activation traffic of one row, without what its token costs on entering. */
+export function rowSeconds(cost: ExpertStageCost): number {
+  return cost.activationSecondsPerRow - cost.inputSecondsPerToken - cost.inputSecondsPerChoice;
+}
+
 /**
  * Seconds of one GPU's expert stage; 0 where no expert is active.
  * @param roundedRows sum over its experts of their rows, each rounded up to `rowRounding`
  * @param active experts with at least one row
  * @param rows sum of rows
  * @param slots experts that the GPU holds
+ * @param activation seconds of moving rows; default: all of them, each entering as a token of its own
  */
 export function stageSeconds(
   cost: ExpertStageCost,
@@ -152,6 +161,7 @@ export function stageSeconds(
   active: number,
   rows: number,
   slots: number,
+  activation = cost.activationSecondsPerRow * rows,
 ): number {
   if (active === 0) return 0;
   const form =
@@ -163,7 +173,7 @@ export function stageSeconds(
       cost.weightSecondsPerExpert * active,
       cost.softMaxExponent,
     ) +
-    cost.activationSecondsPerRow * rows;
+    activation;
   return cost.lookup === null ? form : form * lookupFactor(cost.lookup, rows);
 }
 

@@ -1,16 +1,24 @@
 import { MaxMinFabric } from '../engine/index.js';
 import type { Cluster } from './cluster.js';
 import type { Exchange, Messages, Network } from './network.js';
+import { exchangeDelay, linkRates, type ExchangeCost, type PortRates } from './exchange-cost.js';
 import { messagePorts, NIC_IN, NIC_OUT, NVLINK_OUT } from './port-loads.js';
-import { portCapacities } from './port-network.js';
+import { portCapacities, scaleOf } from './port-network.js';
 import { linkDelay } from './link.js';
 
 /** The network that simulates every message as a flow with its max-min fair share of both its ports. */
 export class FlowNetwork implements Network {
   readonly fabric: MaxMinFabric;
 
-  constructor(private readonly cluster: Cluster) {
-    this.fabric = new MaxMinFabric(portCapacities(cluster));
+  /** How much longer than its bytes say the profile's links hold a port. */
+  private readonly linkScale: PortRates;
+
+  constructor(
+    private readonly cluster: Cluster,
+    private readonly rates: PortRates = linkRates(cluster.profile),
+  ) {
+    this.fabric = new MaxMinFabric(portCapacities(cluster, rates));
+    this.linkScale = scaleOf(rates, linkRates(cluster.profile));
   }
 
   declareExchange(): number {
@@ -26,23 +34,25 @@ export class FlowNetwork implements Network {
     return this.fabric.declare(this.cluster.gpus);
   }
 
-  setExchange(transfer: number, { copies, ports }: Exchange, bytesPerCopy: number, reversed: boolean): void {
+  setExchange(
+    transfer: number,
+    { copies, ports }: Exchange,
+    bytesPerCopy: number,
+    reversed: boolean,
+    cost: ExchangeCost | null = null,
+  ): void {
     const { gpus, profile } = this.cluster;
     const { nvlink, nic } = profile;
-    const busiest = (first: number) => {
-      let most = 0;
-      for (let at = first * gpus; at < (first + 2) * gpus; at++)
-        if (ports.units[at] > most) most = ports.units[at];
-      return most * bytesPerCopy;
-    };
-    const near = linkDelay(nvlink, busiest(NVLINK_OUT));
-    const far = linkDelay(nic, busiest(NIC_OUT));
+    const delay = cost && exchangeDelay(cost, ports, bytesPerCopy);
+    const near = delay ?? linkDelay(nvlink, ports.busiest(NVLINK_OUT) * bytesPerCopy);
+    const far = delay ?? linkDelay(nic, ports.busiest(NIC_OUT) * bytesPerCopy);
+    const scale = cost === null ? this.linkScale : scaleOf(this.rates, cost.rates);
     this.fabric.clear(transfer);
     for (let source = 0; source < gpus; source++) {
       for (let destination = 0; destination < gpus; destination++) {
         const bytes = copies[source * gpus + destination] * bytesPerCopy;
-        if (reversed) this.addMessage(transfer, destination, source, bytes, near, far);
-        else this.addMessage(transfer, source, destination, bytes, near, far);
+        if (reversed) this.addMessage(transfer, destination, source, bytes, near, far, scale);
+        else this.addMessage(transfer, source, destination, bytes, near, far, scale);
       }
     }
   }
@@ -61,6 +71,7 @@ export class FlowNetwork implements Network {
         bytes,
         linkDelay(nvlink, bytes),
         linkDelay(nic, bytes),
+        this.linkScale,
       );
     }
   }
@@ -76,7 +87,10 @@ export class FlowNetwork implements Network {
     }
   }
 
-  /** @param nearDelay, farDelay seconds before the message's bytes flow, by NVLink and by NIC */
+  /**
+   * @param nearDelay, farDelay seconds before the message's bytes flow, by NVLink and by NIC
+   * @param scale how much longer than its bytes say it holds a port
+   */
   private addMessage(
     transfer: number,
     source: number,
@@ -84,9 +98,11 @@ export class FlowNetwork implements Network {
     bytes: number,
     nearDelay: number,
     farDelay: number,
+    scale: PortRates,
   ): void {
     if (source === destination || bytes === 0) return;
     const { out, into, near } = messagePorts(this.cluster, source, destination);
-    this.fabric.addFlow(transfer, bytes, near ? nearDelay : farDelay, out, into);
+    const held = bytes * (near ? scale.nvlink : scale.nic);
+    this.fabric.addFlow(transfer, held, near ? nearDelay : farDelay, out, into);
   }
 }

@@ -1,5 +1,6 @@
 export { ASSUMED_RANGES } from './assumed-ranges.js';
 export { clusterPresets, clusterSchema, defaultProfile, type Cluster, type ClusterInput } from './cluster.js';
+export { attentionSeconds, productSeconds } from './dense-kernels.js';
 export { bitsOf, DTYPES, type Dtype } from './dtype.js';
 export {
   expertFlop,
@@ -9,6 +10,7 @@ export {
   findProfile,
   findStage,
   leastFactor,
+  rowSeconds,
   stageAccuracy,
   stageCost,
   stageSeconds,
@@ -23,6 +25,15 @@ export {
   type GradientStageCost,
   type StageLoad,
 } from './gradient-stage.js';
+export {
+  exchangeSeconds,
+  fasterRates,
+  linkRates,
+  tokenExchangeOf,
+  type ExchangeCost,
+  type PortRates,
+  type TokenExchange,
+} from './exchange-cost.js';
 export { gpuPresets, gpuSchema, type Gpu } from './gpu.js';
 export { linkSeconds } from './link.js';
 export { lookupFactor, stageLookup } from './lookup.js';

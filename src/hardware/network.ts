@@ -1,7 +1,11 @@
 import type { Fabric } from '../engine/index.js';
+import type { ExchangeCost } from './exchange-cost.js';
 import type { PortLoads } from './port-loads.js';
 
-/** Copies exchanged among all GPUs, [source · gpus + destination], with what that puts on the ports. */
+/**
+ * Copies, or messages that stand for several, exchanged among all GPUs, [source · gpus + destination], with what that
+ * puts on the ports.
+ */
 export interface Exchange {
   copies: Float64Array;
   ports: PortLoads;
@@ -27,8 +31,15 @@ export interface Network {
   declareMessages(messages: number): number;
   /**
    * Writes an exchange of `bytesPerCopy` bytes per copy; `reversed` sends every copy back where it came from.
+   * @param cost of kernels with rates and latencies of their own; default: those of the profile's links
    */
-  setExchange(transfer: number, exchange: Exchange, bytesPerCopy: number, reversed: boolean): void;
+  setExchange(
+    transfer: number,
+    exchange: Exchange,
+    bytesPerCopy: number,
+    reversed: boolean,
+    cost?: ExchangeCost | null,
+  ): void;
   /** Declares a transfer of rings with GPUs outside of the cluster. */
   declareRings(): number;
   /** Writes messages, of which those with `destination` equal to `to` are carried; all where `to` is −1. */

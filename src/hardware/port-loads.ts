@@ -59,6 +59,14 @@ export class PortLoads {
     return units[NVLINK_OUT * gpus + gpu] + units[NIC_OUT * gpus + gpu] + matrix[gpu * gpus + gpu];
   }
 
+  /** Units through the busiest port of two kinds, that of a kind `out` and of what comes in by the same link. */
+  busiest(out: number): number {
+    const { gpus, units } = this;
+    let most = 0;
+    for (let port = out * gpus; port < (out + 2) * gpus; port++) if (units[port] > most) most = units[port];
+    return most;
+  }
+
   /** Busiest port of a kind over the mean of the kind; of the kind where that is largest. 1 without traffic. */
   skew(): number {
     const { gpus, units } = this;

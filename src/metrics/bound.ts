@@ -1,15 +1,25 @@
 import type { LayerLoads, LayerPlan, LayerWork, Placement } from '../balancing/index.js';
-import { expertBytes, type Machine, type Runtime } from '../execution/index.js';
+import {
+  expertBytes,
+  PER_COPY,
+  type LeadingSeconds,
+  type Machine,
+  type Runtime,
+  type TrafficFloor,
+} from '../execution/index.js';
 import {
   bitsOf,
   expertStageCosts,
   leastFactor,
+  linkRates,
   NIC_IN,
   NIC_OUT,
   NVLINK_IN,
   NVLINK_OUT,
   portCapacities,
   PORTS_PER_GPU,
+  rowSeconds,
+  type ExpertStageCost,
   type PortLoads,
 } from '../hardware/index.js';
 
@@ -18,7 +28,8 @@ import {
  * - compute: all kept copies at the best rate of the profile, spread over all GPUs;
  * - weights: the weight bytes of the distinct active experts over the whole memory bandwidth;
  * - ports: what must cross the busiest port, there and back, given which weights may move.
- * Host, launches and latencies count nothing.
+ * Host, launches and latencies count nothing. Where a layer begins with attention, no copy leaves before the first
+ * GPU has finished its own, and the layer does not end before the last one has.
  */
 export class LayerBound {
   private readonly secondsPerCopy: number;
@@ -28,6 +39,7 @@ export class LayerBound {
   private readonly weightBytes: number;
   private readonly capacities: Float64Array;
   private readonly crossing: Float64Array;
+  private readonly floor: TrafficFloor;
 
   /** @param movesWeights whether the policy may move weights within the step */
   constructor(
@@ -37,23 +49,49 @@ export class LayerBound {
   ) {
     const { cluster, shape } = machine;
     const costs = expertStageCosts(cluster.profile, shape, shape.experts / cluster.gpus);
+    this.floor = runtime.floor ?? PER_COPY;
+    // Where tokens enter whole, what that costs does not hang on the copies.
+    const moving = (cost: ExpertStageCost) =>
+      this.floor.fixed ? rowSeconds(cost) : cost.activationSecondsPerRow;
     this.secondsPerCopy = Math.min(
-      ...costs.map((cost) => leastFactor(cost) * (cost.flopSecondsPerRow + cost.activationSecondsPerRow)),
+      ...costs.map((cost) => leastFactor(cost) * (cost.flopSecondsPerRow + moving(cost))),
     );
     this.flopSecondsPerCopy = Math.min(...costs.map((cost) => leastFactor(cost) * cost.flopSecondsPerRow));
     this.weightSeconds = Math.min(...costs.map((cost) => leastFactor(cost) * cost.weightSecondsPerExpert));
     this.shippedBits = bitsOf(shape.weightDtype);
     this.weightBytes = expertBytes(machine, this.shippedBits);
-    this.capacities = portCapacities(cluster);
+    this.capacities = portCapacities(cluster, runtime.rates ?? linkRates(cluster.profile));
     this.crossing = new Float64Array(PORTS_PER_GPU * cluster.gpus);
   }
 
-  /** Seconds. */
-  of(plan: LayerPlan, work: LayerWork, base: LayerLoads, ports: PortLoads): number {
+  /**
+   * Seconds.
+   * @param leading what every GPU computes first; null: nothing
+   * @param slowdown how many times as long each GPU's kernels take; null: 1
+   */
+  of(
+    plan: LayerPlan,
+    work: LayerWork,
+    base: LayerLoads,
+    ports: PortLoads,
+    leading: LeadingSeconds | null = null,
+    slowdown: Float64Array | null = null,
+  ): number {
     const { gpus } = this.machine.cluster;
-    const compute = (work.kept * this.secondsPerCopy) / gpus;
-    const weights = (this.activeExperts(plan, base) * this.weightSeconds) / gpus;
-    return Math.max(compute, weights, this.portSeconds(plan, base, ports));
+    const speed = slowdown === null ? gpus : slowdown.reduce((sum, factor) => sum + 1 / factor, 0);
+    const compute = (work.kept * this.secondsPerCopy) / speed;
+    const weights = (this.activeExperts(plan, base) * this.weightSeconds) / speed;
+    const moe = Math.max(compute, weights, this.portSeconds(plan, base, ports));
+    if (leading === null) return moe;
+    let first = Infinity;
+    let last = 0;
+    for (let gpu = 0; gpu < gpus; gpu++) {
+      const factor = slowdown === null ? 1 : slowdown[gpu];
+      const routed = factor * (leading.dense[gpu] + leading.attention[gpu]);
+      first = Math.min(first, routed);
+      last = Math.max(last, routed + factor * leading.shared[gpu]);
+    }
+    return Math.max(last, first + moe);
   }
 
   /**
@@ -95,9 +133,10 @@ export class LayerBound {
   private portSeconds(plan: LayerPlan, base: LayerLoads, ports: PortLoads): number {
     const { gpus } = this.machine.cluster;
     if (gpus === 1) return 0;
-    if (this.movesWeights) return this.freeWeightSeconds(base);
-    const units =
-      plan.drop?.sent || plan.slices || plan.slotCopies ? this.unavoidable(plan, base) : ports.units;
+    const { fixed } = this.floor;
+    if (this.movesWeights && !fixed) return this.freeWeightSeconds(base);
+    const free = plan.drop?.sent || plan.slices || plan.slotCopies;
+    const units = free && !fixed ? this.unavoidable(plan, base) : ports.units;
     const { capacities } = this;
     const { dispatchBytes, combineBytes } = this.runtime;
     let longest = 0;
@@ -123,7 +162,7 @@ export class LayerBound {
    */
   private freeWeightSeconds({ counts, experts, home }: LayerLoads): number {
     const { gpus, gpusPerNode } = this.machine.cluster;
-    const { combineBytes } = this.runtime;
+    const combineBytes = this.runtime.combineBytes / this.floor.copiesPerMessage;
     const { capacities, weightBytes } = this;
     const nic = gpus > gpusPerNode ? capacities[NIC_IN * gpus] : 0;
     const near = gpusPerNode > 1 ? capacities[NVLINK_IN * gpus] : 0;
@@ -138,24 +177,29 @@ export class LayerBound {
     return largest / (near + nic);
   }
 
-  /** Kept copies that must cross each port, given where instances are: none for a GPU that holds one. */
+  /**
+   * Messages of kept copies that must cross each port, given where instances are: none for a GPU that holds one. A
+   * message stands for as many copies as it can.
+   */
   private unavoidable({ placement, drop }: LayerPlan, { counts, experts }: LayerLoads): Float64Array {
     const { gpus, gpusPerNode } = this.machine.cluster;
     const { crossing } = this;
+    const { copiesPerMessage, relayed } = this.floor;
     const kept = drop?.kept ?? counts;
     const { only, holders } = holdersOf(placement);
     const isNear = (a: number, b: number) => Math.floor(a / gpusPerNode) === Math.floor(b / gpusPerNode);
     crossing.fill(0);
     for (let source = 0; source < gpus; source++) {
       for (let e = 0; e < experts; e++) {
-        const copies = kept[source * experts + e];
+        const copies = kept[source * experts + e] / copiesPerMessage;
         if (copies === 0) continue;
         const holder = only[e];
         if (holder === source) continue;
         if (holder >= 0) {
           const out = isNear(source, holder) ? NVLINK_OUT : NIC_OUT;
           crossing[out * gpus + source] += copies;
-          crossing[(out + 1) * gpus + holder] += copies;
+          const relay = holder - (holder % gpusPerNode) + (source % gpusPerNode);
+          crossing[(out + 1) * gpus + (relayed && out === NIC_OUT ? relay : holder)] += copies;
           continue;
         }
         const own = holders[e];

@@ -32,6 +32,10 @@ export function skewFrom(total: number, largest: number, squares: number, units:
 
 const FLOOR_DRAWS = 200;
 
+/** What has been asked for before: the same few sizes come again and again in a sweep. */
+const knownFloors = new Map<string, number>();
+const MOST_KNOWN_FLOORS = 1000;
+
 /**
  * γ that a perfectly uniform router shows on average at this batch size: what balancers that place experts
  * ahead, one instance each, rarely beat. Mean of 200 seeded draws.
@@ -39,6 +43,16 @@ const FLOOR_DRAWS = 200;
  * @param units experts are counted in this many equal contiguous groups (GPUs), or one by one
  */
 export function floorOfSkew(tokens: number, topK: number, experts: number, units: number): number {
+  const key = `${tokens}/${topK}/${experts}/${units}`;
+  let floor = knownFloors.get(key);
+  if (floor === undefined) {
+    if (knownFloors.size === MOST_KNOWN_FLOORS) knownFloors.clear();
+    knownFloors.set(key, (floor = drawFloor(tokens, topK, experts, units)));
+  }
+  return floor;
+}
+
+function drawFloor(tokens: number, topK: number, experts: number, units: number): number {
   const random = randomStream('floor', `${tokens}/${topK}/${experts}`);
   const uniform = uniformDraw(experts, topK);
   const counts = new Int32Array(experts);

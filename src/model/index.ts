@@ -1,3 +1,17 @@
 export { shapeFromConfig } from './hugging-face.js';
+export {
+  attentionProducts,
+  flopPerPair,
+  gatedProducts,
+  headProduct,
+  kvBytes,
+  layersOf,
+  pairsOf,
+  weightBytes,
+  wholeModel,
+  workspaceBytes,
+  type Product,
+  type WholeModel,
+} from './parts.js';
 export { modelPresets } from './presets.js';
 export { completeShape, shapeOverridesSchema, shapeSchema, type MoeShape, type ShapeInput } from './shape.js';

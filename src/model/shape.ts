@@ -41,6 +41,12 @@ const fields = {
   denseLayers: z.int().min(0).describe('Layers without experts.'),
   denseHiddenSize: count.describe('Intermediate width of a dense layer.'),
   vocabulary: count,
+  denseDtype: z
+    .enum(DTYPES)
+    .describe(
+      'Format of attention, dense layers and shared experts; default: fp8 where the experts ship in fp8, else bf16.',
+    ),
+  kvDtype: z.enum(DTYPES).describe('Format of the KV cache; default bf16.'),
 };
 
 /** Any fields of a shape, to override a preset's. */
@@ -60,6 +66,8 @@ export const shapeSchema = z.strictObject({
   denseLayers: fields.denseLayers.default(0),
   denseHiddenSize: fields.denseHiddenSize.optional(),
   vocabulary: fields.vocabulary.optional(),
+  denseDtype: fields.denseDtype.optional(),
+  kvDtype: fields.kvDtype.optional(),
 });
 
 export type ShapeInput = z.input<typeof shapeSchema>;

@@ -28,10 +28,14 @@ export function speedupCell(p: PolicyResult): string {
   return `${formatFactor(mean)}${hasRange(p) ? ` [${low.toFixed(2)}, ${high.toFixed(2)}]` : ''}`;
 }
 
-/** "674.6 MiB fits (1 layer)": the memory of one MoE layer, or of those of a pipeline stage, is all that is counted. */
-export function memoryCell({ peakMemory: { max, verdict }, training }: PolicyResult): string {
+/**
+ * "674.6 MiB fits (1 layer)": in scope `layer` the memory of one MoE layer, in training of those of a pipeline stage,
+ * is all that is counted.
+ */
+export function memoryCell({ peakMemory: { max, verdict }, memory, training }: PolicyResult): string {
   const layers = training?.layersPerStage ?? 1;
-  return `${formatBytes(max)} ${verdict} (${layers} ${layers === 1 ? 'layer' : 'layers'})`;
+  const counted = memory === undefined ? ` (${layers} ${layers === 1 ? 'layer' : 'layers'})` : '';
+  return `${formatBytes(max)} ${verdict}${counted}`;
 }
 
 /** "1.99 → 1.00": γ of the GPUs before and after. */
@@ -52,15 +56,18 @@ export function lossCell({ copies, loss }: PolicyResult): string {
 /** What was run, in two lines: model and machine, layers and steps. */
 export function settingLines({
   model,
+  moeLayers,
   cluster,
   runtime,
   profile,
   routing,
+  scenario,
   policies: [{ training }],
 }: Result): string[] {
   const nodes = cluster.gpus > cluster.gpusPerNode ? ` in nodes of ${cluster.gpusPerNode}` : '';
-  const layers =
+  const routed =
     routing.layers.length === 1 ? `MoE layer ${routing.layers[0]}` : `${routing.layers.length} MoE layers`;
+  const layers = scenario.scope === 'model' ? `the whole model with ${moeLayers} MoE layers` : routed;
   return [
     `${model} on ${cluster.gpus} × ${cluster.gpu}${nodes}, runtime ${runtime}, fabric ${cluster.fabric}, ` +
       `profile ${profile.name} (${profile.status})`,
@@ -90,8 +97,8 @@ export function intervalLines({ routing, policies }: Result): string[] {
 }
 
 /** Whether the experts of all MoE layers would fit a GPU beside each other; nothing for a model of one layer. */
-export function allLayersLines({ moeLayers, policies }: Result): string[] {
-  if (moeLayers === 1 || policies[0].training !== null) return [];
+export function allLayersLines({ moeLayers, policies, scenario }: Result): string[] {
+  if (moeLayers === 1 || scenario.scope === 'model' || policies[0].training !== null) return [];
   const resident = policies
     .filter((p) => !isAnchor(p) || p.policy.kind === 'ep')
     .map(({ peakMemory: { byCategory } }) => byCategory.weights + byCategory.replicas);

@@ -13,15 +13,21 @@ import {
   speedupCell,
 } from './cells.js';
 import { verdict } from './verdict.js';
+import { wholeModelLines } from './whole-model.js';
 
 /** Several results side by side, then what a reader must know of each and what to do. */
 export function comparison(results: readonly Result[]): string {
   return [
     comparisonTable(results),
     'cells: mean step and speed-up over ep, both with 90 % intervals; peak memory in use on the fullest GPU, with one MoE ' +
-      'layer resident; γ GPU (max/mean copies), every copy at home → as planned; what an inexact policy loses.',
+      `layer resident${results.some(isWhole) ? ' (scope model: all weights and the KV cache)' : ''}; γ GPU (max/mean ` +
+      'copies), every copy at home → as planned; what an inexact policy loses.',
     ...results.map(remarks),
   ].join('\n');
+}
+
+function isWhole({ scenario }: Result): boolean {
+  return scenario.scope === 'model';
 }
 
 function nameOf({ scenario }: Result, index: number): string {
@@ -63,6 +69,7 @@ function remarks(result: Result, index: number): string {
     nameOf(result, index),
     ...settingLines(result),
     ...intervalLines(result),
+    ...wholeModelLines(result),
     ...allLayersLines(result),
     ...result.routing.notes.map((note) => `* ${note}`),
     `${nameOf(result, index)}: ${verdict(result)}`,

@@ -14,4 +14,5 @@ export { verdict } from './verdict.js';
 export { chartKinds } from './charts/index.js';
 export { chartPage, chartSvg } from './charts/render.js';
 export { groupRows, type TableRow } from './charts/selection.js';
+export { frontChart } from './tune-front.js';
 export { tuneText } from './tune.js';

@@ -59,21 +59,34 @@ const COLUMNS: readonly [string, ColumnType, (p: PolicyResult, result: Result) =
   [
     'gated_share',
     'number',
-    (p, { routing }) =>
-      p.gatedLayers / (routing.steps * routing.layers.length * (p.training?.microBatches ?? 1)),
+    (p, result) =>
+      p.gatedLayers /
+      (result.routing.steps *
+        (p.training?.microBatches ?? 1) *
+        (result.scenario.scope === 'model' ? result.moeLayers : result.routing.layers.length)),
   ],
   ['bound_s', 'number', (p) => p.bound?.stepLatency ?? null],
   ['bound_gap', 'number', (p) => p.bound?.gap ?? null],
   ['dropped_share', 'number', (p) => p.copies.dropped / p.copies.routed],
   ['quantised_share', 'number', (p) => (p.loss?.quantisedCopies ?? 0) / p.copies.routed],
   ['gate_mass_left', 'number', (p) => p.loss?.keptGateMass ?? null],
+  // Of the whole model; null in scope layer.
+  ['cost_per_million_tokens', 'number', (p) => p.serving?.costPerMillionTokens ?? null],
+  ['kv_tokens_per_gpu', 'number', (p) => p.memory?.kvTokens.room ?? null],
+  ['attention_wait_s', 'number', (p) => p.time.waitingFor?.source ?? null],
+  ['expert_wait_s', 'number', (p) => p.time.waitingFor?.experts ?? null],
+  // Of a training; null else.
   ['forward_s', 'number', (p) => secondsOf(p, 'forward')],
   ['recompute_s', 'number', (p) => secondsOf(p, 'recompute')],
   ['backward_s', 'number', (p) => secondsOf(p, 'backward')],
   ['update_s', 'number', (p) => secondsOf(p, 'update')],
   ['pipeline_idle', 'number', (p) => p.training?.idle ?? null],
   ['gradient_bytes', 'number', (p) => gradientBytesOf(p)],
-  ['saved_bytes', 'number', (p) => (p.training === null ? null : p.peakMemory.byCategory.savedForBackward)],
+  [
+    'saved_bytes',
+    'number',
+    (p) => (p.training === null ? null : (p.peakMemory.byCategory.savedForBackward ?? 0)),
+  ],
   ['interval', 'text', (_, result) => result.routing.interval],
   ['profile', 'text', (_, result) => result.profile.name],
   ['profile_status', 'text', (_, result) => result.profile.status],
@@ -97,11 +110,12 @@ export function resultCsv(results: readonly Result[]): string {
 }
 
 /**
- * One row per (step, layer), or training step, and a column of seconds per policy.
- * @param latencies by policy, [step · layers + layer], or [step] of a training
+ * One row per (step, layer), in scope `model` and in training per step, and a column of seconds per policy.
+ * @param latencies by policy, [step · layers + layer], or [step]
  */
 export function stepsCsv(result: Result, latencies: readonly Float64Array[]): string {
-  const layers = result.policies[0].training === null ? result.routing.layers : ['all'];
+  const whole = result.scenario.scope === 'model' || result.policies[0].training !== null;
+  const layers = whole ? ['all'] : result.routing.layers;
   const columns = ['step', 'layer', ...result.policies.map(({ policy }) => policyLabel(policy))];
   const rows = Array.from(latencies[0], (_, i) => [
     Math.floor(i / layers.length),

@@ -15,6 +15,7 @@ import { plainTable } from './plain-table.js';
 import { trainingTables } from './training.js';
 import { formatBytes, formatFactor, formatSeconds } from './units.js';
 import { verdict } from './verdict.js';
+import { servingTable, wholeModelLines } from './whole-model.js';
 
 /** Below this many effective steps a p99 says little, and the maximum is shown. */
 const ENOUGH_FOR_P99 = 300;
@@ -29,6 +30,7 @@ export function resultTable(result: Result): string {
     '',
     table('Exact policies', exact, result),
     ...(inexact.length > 0 ? ['', table('Inexact policies (they change the output)', inexact, result)] : []),
+    ...servingTable(result),
     ...trainingTables(result),
     '',
     legend(result),
@@ -80,11 +82,13 @@ function row(p: PolicyResult, lossy: boolean, tail: 'p99' | 'max'): string[] {
 }
 
 /** What is in memory. */
-function residentLine({ policies: [{ training }] }: Result): string {
-  if (training === null) return 'peak memory: in use on the fullest GPU, with this one MoE layer resident.';
+function residentLine({ policies: [{ training }], scenario }: Result): string {
+  const fullest = 'peak memory: in use on the fullest GPU';
+  if (scenario.scope === 'model') return `${fullest}, with all weights and the KV cache.`;
+  if (training === null) return `${fullest}, with this one MoE layer resident.`;
   const { layersPerStage, stages } = training;
   return (
-    `peak memory: in use on the fullest GPU${stages === 1 ? '' : ` of the ${stages} stages`}, with ${layersPerStage} MoE ` +
+    `${fullest}${stages === 1 ? '' : ` of the ${stages} stages`}, with ${layersPerStage} MoE ` +
     `${layersPerStage === 1 ? 'layer' : 'layers'} in memory and what their micro-batches save; the rest of the model is not counted.`
   );
 }
@@ -102,6 +106,7 @@ function legend(result: Result): string {
     'step: mean latency. vs ep: mean latency of ep over it, with the interval of the pair.',
     ...intervalLines(result),
     residentLine(result),
+    ...wholeModelLines(result),
     ...allLayersLines(result),
     `γ GPU: max/mean copies per GPU, every copy at home → as planned; a uniform router would show ` +
       `${gpu.floor.toFixed(2)} (per expert ${expert.floor.toFixed(2)}, here ${expert.before.maxOverMean.toFixed(2)}).`,

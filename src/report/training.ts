@@ -61,7 +61,7 @@ export function trainingTables({ policies, routing }: Result): string[] {
     ['', ...CATEGORIES.map(([, name]) => name), 'buffers'],
     trained.map(({ p }) => {
       const { max, byCategory } = p.peakMemory;
-      const named = CATEGORIES.map(([category]) => byCategory[category]);
+      const named = CATEGORIES.map(([category]) => byCategory[category] ?? 0);
       const rest = max - named.reduce((sum, bytes) => sum + bytes, 0);
       return [
         `  ${nameCell(p)}`,

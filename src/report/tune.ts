@@ -1,7 +1,8 @@
 import Table from 'cli-table3';
 import type { Interval } from '../metrics/index.js';
-import { objectives, type ObjectiveName, type TuneResult } from '../sweep/index.js';
-import { formatBytes, formatFactor, formatSeconds, formatShare } from './units.js';
+import type { TuneResult } from '../sweep/index.js';
+import { formatScore, frontDrawing } from './tune-front.js';
+import { formatFactor, formatShare } from './units.js';
 
 /** The front as a table, how sure and how flat the optimum is, the break-even batch, and the sentence to act on. */
 export function tuneText(found: TuneResult): string {
@@ -10,6 +11,7 @@ export function tuneText(found: TuneResult): string {
     '',
     frontTable(found),
     '',
+    ...frontDrawing(found),
     ...flatLines(found),
     ...sureLines(found),
     ...batchLines(found),
@@ -32,11 +34,12 @@ function roundsLine({ policy, tried, rounds }: TuneResult): string {
 function frontTable({ minimise, finalists }: TuneResult): string {
   const options = Object.keys(finalists[0].setting);
   const grid = new Table({
-    head: ['', ...options, ...minimise, 'vs ep [90 % over seeds]', ''],
+    head: ['#', '', ...options, ...minimise, 'vs ep [90 % over seeds]', ''],
     style: { head: [], border: [] },
   });
-  for (const { setting, scores, speedup, onFront, refused } of finalists) {
+  for (const [i, { setting, scores, speedup, onFront, refused }] of finalists.entries()) {
     grid.push([
+      i + 1,
       onFront ? 'front' : '',
       ...options.map((option) => String(setting[option])),
       ...scores.map(({ mean }, i) => formatScore(minimise[i], mean)),
@@ -45,12 +48,6 @@ function frontTable({ minimise, finalists }: TuneResult): string {
     ]);
   }
   return grid.toString();
-}
-
-function formatScore(objective: ObjectiveName, value: number): string {
-  const { column } = objectives[objective];
-  if (column.endsWith('_s')) return formatSeconds(value);
-  return column.endsWith('_bytes') ? formatBytes(value) : formatShare(value);
 }
 
 function formatRatio({ mean, low, high }: Interval): string {

@@ -70,9 +70,17 @@ function recommend(result: Result, best: PolicyResult, ep: PolicyResult): string
   const output = best.exact
     ? 'unchanged output'
     : `${formatShare(lossOf(best))} of the copies dropped or quantised`;
+  const cache = cacheOf(best);
   const need = ep.oom === null ? '' : `, and ep does not fit (it needs ${formatBytes(ep.peakMemory.max)})`;
   const ties = tiesOf(result, best);
-  return `Use ${name}: ${formatFactor(mean)} as fast as ep${range}, ${memory}${risk(best)}, ${output}${need}${ties}.`;
+  return `Use ${name}: ${formatFactor(mean)} as fast as ep${range}, ${memory}${risk(best)}${cache}, ${output}${need}${ties}.`;
+}
+
+/** What the policy's memory is worth in KV cache, where the whole model is simulated. */
+function cacheOf({ memory }: PolicyResult): string {
+  if (memory === undefined || memory.kvTokens.overEp === 0) return '';
+  const { overEp } = memory.kvTokens;
+  return ` (${Math.abs(overEp).toLocaleString('en')} ${overEp > 0 ? 'more' : 'fewer'} KV tokens per GPU)`;
 }
 
 /** What the sentence says of a policy that fits only as long as its allocator wastes nothing. */

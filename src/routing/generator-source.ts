@@ -28,7 +28,7 @@ export function generatorSource(given: GeneratorSpec): RoutingSource {
   const generator = generatorOf(options);
   const setting: GeneratorSetting = {
     ...given.setting,
-    tokensBySource: generator.tokensBySource?.(options, given.setting) ?? undefined,
+    tokensBySource: sourcesTokens(given),
   };
   const spec = { ...given, setting };
   const { gpus, experts, topK } = setting;
@@ -75,6 +75,15 @@ export function generatorSource(given: GeneratorSpec): RoutingSource {
       };
     },
   };
+}
+
+/** @throws RangeError where the workload has tokens of its own, and others were given */
+function sourcesTokens({ options, setting }: GeneratorSpec): Int32Array | undefined {
+  const own = generatorOf(options).tokensBySource?.(options, setting) ?? undefined;
+  if (own === undefined || setting.tokensBySource === undefined) return own ?? setting.tokensBySource;
+  throw new RangeError(
+    'name: found a workload with tokens of its own, allowed: no workload.tokens beside it',
+  );
 }
 
 function newBatch(

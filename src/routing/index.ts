@@ -1,6 +1,7 @@
 export { batchingKinds, batchings, type BatchingKind } from './batching/index.js';
 export { countTraceSource } from './count-trace-source.js';
 export { generatorSource, type GeneratorSpec } from './generator-source.js';
+export { KeptDraws } from './kept-draws.js';
 export { generators, type GeneratorOptions } from './generators/index.js';
 export { powerLawLoads } from './generators/power-law.js';
 export { binomial } from './binomial.js';

@@ -9,6 +9,7 @@ import {
   NON_TENSOR_BYTES,
   runtimes,
   trainingSchema,
+  type Contexts,
   type Machine,
   type RuntimeOptions,
   type TrainingOptions,
@@ -23,18 +24,28 @@ import {
   shippedProfiles,
   type Cluster,
 } from '../hardware/index.js';
-import { completeShape, modelPresets, shapeFromConfig, shapeSchema, type MoeShape } from '../model/index.js';
+import {
+  completeShape,
+  modelPresets,
+  shapeFromConfig,
+  shapeSchema,
+  wholeModel,
+  type MoeShape,
+} from '../model/index.js';
 import {
   countTraceSource,
   generatorSource,
   TraceError,
   tokenTraceSource,
   type GeneratorOptions,
+  type GeneratorSpec,
   type RoutingSource,
   type Trace,
 } from '../routing/index.js';
+import { contextsOf } from './contexts.js';
 import { show } from './describe-issue.js';
 import { parseInput } from './parse.js';
+import { perGpu } from './per-gpu.js';
 import { partsOf, ScenarioError } from './scenario-error.js';
 import type { Scenario, TraceOptions } from './schema.js';
 
@@ -68,6 +79,8 @@ export interface ResolvedScenario {
   warmup: number | null;
   resamples: number | null;
   seed: number | string;
+  /** null in scope `layer`. */
+  contexts: Contexts | null;
   placementMaps: ReadonlyMap<string, PlacementMap>;
   /** Things that a reader of the result must know. */
   notes: string[];
@@ -158,7 +171,25 @@ export function resolveCluster({ cluster }: Scenario, file: string, profileFile?
       'a profile of a GPU, or "forceSoftwareProfile": true for a trial whose seconds mean nothing',
     );
   }
-  return { gpu, gpus, gpusPerNode: Math.min(gpusPerNode, gpus), fabric, profile };
+  const { speed, jitter, pricePerGpuHour } = given;
+  if (speed !== undefined && speed.length !== gpus) {
+    throw new ScenarioError(
+      file,
+      'cluster.speed',
+      `a list of ${speed.length}`,
+      `one number for each of ${gpus} GPUs`,
+    );
+  }
+  return {
+    gpu,
+    gpus,
+    gpusPerNode: Math.min(gpusPerNode, gpus),
+    fabric,
+    profile,
+    speed,
+    jitter,
+    pricePerGpuHour,
+  };
 }
 
 /** What stands behind the times of a run. */
@@ -183,12 +214,14 @@ function profileNote({ cluster, shape }: Machine, { preset }: RuntimeOptions): s
 
 /**
  * Puts a scenario and the contents of its files together.
+ * @param draw what makes the steps of generated routing
  * @throws ScenarioError
  */
 export function resolveScenario(
   scenario: Scenario,
   file: string,
   contents: ScenarioContents,
+  draw: (spec: GeneratorSpec) => RoutingSource = generatorSource,
 ): ResolvedScenario {
   const shape = resolveModel(scenario, file, contents.modelConfig);
   const cluster = resolveCluster(scenario, file, contents.profile);
@@ -199,10 +232,12 @@ export function resolveScenario(
   attempt(file, 'model.weightDtype', shape.weightDtype, () =>
     findStage(cluster.profile, shape, 'fused', 'serving'),
   );
-  const policies = resolvePolicies(scenario);
   const training = resolveTraining(scenario, file);
+  if (scenario.scope === 'model') attempt(file, 'model', shape.name, () => wholeModel(shape));
+  const contexts = attempt(file, '', scenario.scope, () => contextsOf(scenario, cluster.gpus));
+  const policies = resolvePolicies(scenario);
   const notes: string[] = [];
-  const source = resolveRouting(scenario, file, machine, policies, contents.trace, notes);
+  const source = resolveRouting(scenario, file, machine, policies, contents.trace, draw, notes);
   notes.push(profileNote(machine, runtime), ...trainingNotes(training));
   return {
     machine,
@@ -213,6 +248,7 @@ export function resolveScenario(
     warmup: scenario.workload.warmupSteps ?? null,
     resamples: scenario.resamples ?? null,
     seed: scenario.seed,
+    contexts,
     placementMaps: contents.placements ?? new Map<string, PlacementMap>(),
     notes,
   };
@@ -224,7 +260,7 @@ function resolveRuntime({ runtime }: Scenario): RuntimeOptions {
 }
 
 /** @throws ScenarioError where a phase and its options contradict each other */
-function resolveTraining({ training, workload }: Scenario, file: string): TrainingOptions | null {
+function resolveTraining({ training, workload, scope }: Scenario, file: string): TrainingOptions | null {
   if (workload.phase !== 'training') {
     if (training === undefined) return null;
     throw new ScenarioError(
@@ -235,6 +271,14 @@ function resolveTraining({ training, workload }: Scenario, file: string): Traini
     );
   }
   const { routing, layer } = workload;
+  if (scope === 'model') {
+    throw new ScenarioError(
+      file,
+      'scope',
+      'model, of which only inference is simulated',
+      'layer in training: the MoE layers of pipeline stages',
+    );
+  }
   if (routing.kind === 'trace' && routing.batching === 'decode-lockstep') {
     throw new ScenarioError(
       file,
@@ -266,12 +310,12 @@ function trainingNotes(training: TrainingOptions | null): string[] {
 
 /** Indices of the layers that a scenario simulates, of so many. @param named what the layers are called */
 function layersOf(
-  { workload: { layer }, training }: Scenario,
+  { workload: { layer }, training, scope }: Scenario,
   file: string,
   layers: number,
   named: string,
 ): number[] {
-  if (layer === 'all') return Array.from({ length: layers }, (_, i) => i);
+  if (layer === 'all' || scope === 'model') return Array.from({ length: layers }, (_, i) => i);
   if (layer >= layers) {
     throw new ScenarioError(file, 'workload.layer', String(layer), `0 to ${layers - 1}${named}, or "all"`);
   }
@@ -310,10 +354,13 @@ function resolveRouting(
   machine: Machine,
   policies: ResolvedScenario['policies'],
   trace: Trace | undefined,
+  draw: (spec: GeneratorSpec) => RoutingSource,
   notes: string[],
 ): RoutingSource {
   const { routing } = scenario.workload;
-  if (routing.kind !== 'trace') return resolveGenerator(scenario, routing, file, machine, policies, notes);
+  if (routing.kind !== 'trace') {
+    return resolveGenerator(scenario, routing, file, machine, policies, draw, notes);
+  }
   checkTraceModel(trace!, machine.shape, file, routing);
   return resolveTrace(scenario, routing, file, machine, policies, trace!, notes);
 }
@@ -324,10 +371,12 @@ function resolveGenerator(
   file: string,
   { cluster, shape }: Machine,
   policies: ResolvedScenario['policies'],
+  draw: (spec: GeneratorSpec) => RoutingSource,
   notes: string[],
 ): RoutingSource {
   const { workload, training, seed } = scenario;
-  const { tokensPerGpu, steps } = workload;
+  const { steps, tokens } = workload;
+  const tokensPerGpu = workload.tokensPerGpu ?? (Array.isArray(tokens) ? meanOf(tokens) : undefined);
   if (tokensPerGpu === undefined || steps === undefined) {
     const missing = tokensPerGpu === undefined ? 'tokensPerGpu' : 'steps';
     throw new ScenarioError(
@@ -338,6 +387,9 @@ function resolveGenerator(
     );
   }
   const layerIds = layersOf(scenario, file, shape.moeLayers, '');
+  const tokensBySource = attempt(file, 'workload.tokens', tokens, () =>
+    tokensOf(tokens, tokensPerGpu, cluster.gpus, seed),
+  );
   const redrawn = 'redraw' in routing && routing.redraw === 'step';
   const fixed = routing.kind === 'hot-experts' && routing.pattern === 'llep';
   if (redrawn && !fixed && policies.some(({ options }) => policyOf(options).sees(options) === 'history')) {
@@ -352,7 +404,7 @@ function resolveGenerator(
     );
   }
   return attempt(file, 'workload.routing', routing, () =>
-    generatorSource({
+    draw({
       options: routing,
       setting: {
         gpus: cluster.gpus,
@@ -361,12 +413,35 @@ function resolveGenerator(
         routerGroups: shape.routerGroups,
         topGroups: shape.topGroups,
         tokensPerGpu,
+        tokensBySource,
       },
       layerIds,
       steps: steps * (training?.microBatches ?? 1),
       seed,
     }),
   );
+}
+
+/** Tokens by source GPU; undefined: all the same. */
+function tokensOf(
+  tokens: Scenario['workload']['tokens'],
+  tokensPerGpu: number,
+  gpus: number,
+  seed: number | string,
+): Int32Array | undefined {
+  if (tokens === undefined) return undefined;
+  if (!Array.isArray(tokens)) return perGpu({ mean: tokensPerGpu, cv: tokens.cv }, gpus, seed, 'tokens');
+  if (meanOf(tokens) !== tokensPerGpu) {
+    throw new RangeError(
+      `found a list of mean ${meanOf(tokens)}, allowed: that of tokensPerGpu (${tokensPerGpu}), or no tokensPerGpu`,
+    );
+  }
+  return perGpu(tokens, gpus, seed, 'tokens');
+}
+
+/** Rounded to whole tokens, at least one. */
+function meanOf(tokens: readonly number[]): number {
+  return Math.max(1, Math.round(tokens.reduce((sum, own) => sum + own, 0) / Math.max(1, tokens.length)));
 }
 
 function checkTraceModel({ header }: Trace, shape: MoeShape, file: string, { path }: TraceOptions): void {
@@ -397,14 +472,30 @@ function resolveTrace(
   scenario: Scenario,
   { path, batching, resample, padding, phase: only }: TraceOptions,
   file: string,
-  { cluster }: Machine,
+  { cluster, shape }: Machine,
   policies: ResolvedScenario['policies'],
   trace: Trace,
   notes: string[],
 ): RoutingSource {
   const { header } = trace;
-  const { workload, training, seed } = scenario;
-  const { phase } = workload;
+  const { workload, training, seed, scope } = scenario;
+  const { phase, tokens } = workload;
+  if (tokens !== undefined) {
+    throw new ScenarioError(
+      file,
+      'workload.tokens',
+      'tokens of each GPU',
+      'nothing where a recording is replayed: its batching says which tokens are whose',
+    );
+  }
+  if (scope === 'model' && header.layerIds.length > shape.moeLayers) {
+    throw new ScenarioError(
+      file,
+      'model.moeLayers',
+      String(shape.moeLayers),
+      `at least the ${header.layerIds.length} layers of the recording, in scope model`,
+    );
+  }
   const ids = header.layerIds;
   const layers = layersOf(scenario, file, ids.length, ` (the recording's layers ${ids.join(', ')})`);
   // A training reads whole sequences as a prefill does.

@@ -75,13 +75,19 @@ const routing = union<GeneratorOptions | TraceOptions>('kind', [
   { options: trace, summary: 'a recording, replayed' },
 ]);
 
+/** As many tokens as 32 bits count. */
+const MOST_CACHED = 2 ** 31 - 1;
+
+const variation = z.number().min(0).max(2).describe('Standard deviation over mean.');
+
 const workload = z.strictObject({
   phase: z
     .enum(['prefill', 'decode', 'training'])
     .describe(
-      'What the steps stand for. prefill and decode change no time and no routing: only a recording of the other ' +
-        'phase is warned about; what makes a step a decode is few tokensPerGpu and batching decode-lockstep. ' +
-        'training: a step goes forward and backward through the layers of a stage (see training).',
+      'What the steps stand for. In scope layer prefill and decode change no time and no routing: only a recording of ' +
+        'the other phase is warned about, and what makes a step a decode is few tokensPerGpu and batching ' +
+        'decode-lockstep. In scope model they decide what attention does. training: a step goes forward and backward ' +
+        'through the layers of a stage (see training).',
     ),
   tokensPerGpu: z
     .int()
@@ -89,6 +95,28 @@ const workload = z.strictObject({
     .max(1_048_576)
     .optional()
     .describe('Tokens of every source GPU in a step (decode: its live sequences); default: as recorded.'),
+  tokens: z
+    .union([z.array(z.int().min(0).max(1_048_576)), z.strictObject({ cv: variation })])
+    .optional()
+    .describe(
+      'Tokens of each source GPU, where they are not all tokensPerGpu: a list, or draws around it with a coefficient of ' +
+        'variation. Generators only.',
+    ),
+  kvTokens: z
+    .union([
+      z.int().min(0).max(MOST_CACHED),
+      z.array(z.int().min(0).max(MOST_CACHED)),
+      z.strictObject({ mean: z.int().min(0).max(MOST_CACHED), cv: variation }),
+    ])
+    .optional()
+    .describe(
+      'Scope model: tokens in the KV cache of each GPU, for all, as a list, or drawn. Decode: of its live sequences; ' +
+        'prefill: what its prompts have cached already (default 0).',
+    ),
+  promptTokens: z
+    .union([z.int().min(1), z.array(z.int().min(1)).min(1)])
+    .optional()
+    .describe('Scope model, prefill: length of the prompts that a step is made of, or several in turn.'),
   steps: z.int().min(1).max(10_000_000).optional().describe('Steps; default: all that the recording holds.'),
   warmupSteps: z
     .int()
@@ -99,7 +127,9 @@ const workload = z.strictObject({
   layer: z
     .union([z.int().min(0), z.literal('all')])
     .default(0)
-    .describe('Index of the MoE layer, or all of them in turn as independent samples.'),
+    .describe(
+      'Index of the MoE layer, or all of them in turn as independent samples; scope model takes all.',
+    ),
 });
 
 /** A policy as a scenario lists it: its name, or its options with `kind`. */
@@ -120,7 +150,12 @@ export const scenarioSchema = z.strictObject({
     .optional()
     .describe('How a step is trained; only with workload.phase "training", where every key has a default.'),
   policies: z.array(policySchema).min(1).max(100),
-  scope: z.enum(['layer']).default('layer').describe('layer: a step is one MoE layer.'),
+  scope: z
+    .enum(['layer', 'model'])
+    .default('layer')
+    .describe(
+      'layer: a step is one MoE layer; model: a step is all layers, with attention, dense layers and head.',
+    ),
   seed: z.union([z.int(), z.string().min(1)]).default(1),
   resamples: z
     .int()

@@ -37,6 +37,15 @@ export function checkTraining({
       'bf16, fp16 or fp8 in training (e.g. "model": { "preset": …, "weightDtype": "bf16" })',
     );
   }
+  for (const key of ['speed', 'jitter'] as const) {
+    const given = machine.cluster[key];
+    if (given === undefined || given === 0) continue;
+    throw new RefusalError(
+      `cluster.${key}`,
+      `${JSON.stringify(given)}, which training does not simulate`,
+      'nothing in training: all GPUs run as the profile says',
+    );
+  }
   const { stages, microBatches } = training;
   const layers = source.layerIds.length;
   if (layers % stages !== 0) {

@@ -55,6 +55,7 @@ const SAME_WORK = 0.01;
 const FITTED_BYTES = 2 ** 20;
 
 const LINK: Known = { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.link) };
+const DENSE: Known = { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.dense) };
 const COPIES: Known = { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.copies) };
 const MOVEMENT: Known = { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.movement) };
 const GRADIENTS: Known = { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.gradients) };
@@ -70,10 +71,19 @@ export class ClockErrors {
   private readonly copies: Known;
   private readonly link: Known;
   private readonly host: Known;
+  /** Bytes of an exchange from which on the error of its links is known. */
+  private readonly fittedBytes: number;
 
-  constructor({ cluster: { profile, gpus, gpusPerNode } }: Machine, { hostAccuracy }: Runtime) {
+  constructor(
+    { cluster: { profile, gpus, gpusPerNode } }: Machine,
+    { hostAccuracy, exchangeRange }: Pick<Runtime, 'hostAccuracy' | 'exchangeRange'>,
+  ) {
     // Between nodes the NIC stands for all of an exchange: it is the slower link.
-    this.link = knownBy((gpus > gpusPerNode ? profile.nic : profile.nvlink).accuracy) ?? LINK;
+    this.link = exchangeRange
+      ? { basis: 'fitted', spread: spreadOf(exchangeRange) }
+      : (knownBy((gpus > gpusPerNode ? profile.nic : profile.nvlink).accuracy) ?? LINK);
+    // Kernels of their own are fitted from one token on.
+    this.fittedBytes = exchangeRange ? 0 : FITTED_BYTES;
     this.copies = knownBy(profile.copyAccuracy) ?? COPIES;
     this.host = { basis: hostAccuracy.basis, spread: spreadOf(hostAccuracy.range) };
   }
@@ -92,6 +102,7 @@ export class ClockErrors {
       part('network', this.linkError(exposure.exchangeBytes)),
       part('movement', MOVEMENT),
       part('host', this.host),
+      part('attention and dense', DENSE),
       part('gradients', GRADIENTS),
       {
         source: 'skewed traffic',
@@ -113,13 +124,14 @@ export class ClockErrors {
       common('network', this.linkError(Math.min(a.exchangeBytes, b.exchangeBytes))),
       common('movement', MOVEMENT),
       common('host', this.host),
+      common('attention and dense', DENSE),
       common('gradients', GRADIENTS),
       sharedErrorSpread(skewedTraffic(a), sharesA.network, skewedTraffic(b), sharesB.network),
     ];
   }
 
   private linkError(exchangeBytes: number): Known {
-    return exchangeBytes >= FITTED_BYTES ? this.link : LINK;
+    return exchangeBytes >= this.fittedBytes ? this.link : LINK;
   }
 }
 

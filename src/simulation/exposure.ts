@@ -10,9 +10,9 @@ import type { Totals } from './totals.js';
 
 /** What the latency counted so far hangs on. */
 export function exposureOf(totals: Totals, kernel: TimedKernel, gpus: number): Exposure {
-  const { critical, layers, samples, portSkew, gpuSkew, quantised, dispatchBytes, combineBytes } = totals;
+  const { critical, layers, portSkew, gpuSkew, quantised, dispatchBytes, combineBytes } = totals;
   const seconds = Object.fromEntries(TIME_SOURCES.map((source) => [source, 0])) as Record<TimeSource, number>;
-  PHASES.forEach((phase, p) => (seconds[SOURCE_OF_PHASE[phase]] += critical[p] / samples));
+  PHASES.forEach((phase, p) => (seconds[SOURCE_OF_PHASE[phase]] += critical[p] / layers));
   return {
     critical: seconds,
     kernel,

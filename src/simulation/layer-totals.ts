@@ -5,31 +5,38 @@ import type { Totals } from './totals.js';
 
 const skew: Skew = { maxOverMean: 1, coefficientOfVariation: 0 };
 
-/** Adds what a layer's plan computes where, whatever it takes. */
+/**
+ * Adds what a layer's plan computes where, whatever it takes.
+ * @param layers how many layers this one counts as
+ * @returns γ of the GPUs; reused
+ */
 export function addLayer(
   totals: Totals,
   work: LayerWork,
   ports: PortLoads,
   base: LayerLoads,
   gated: boolean,
-): void {
-  totals.layers++;
-  totals.routed += base.total;
-  totals.moved += work.moved;
-  totals.portSkew += ports.skew();
-  totals.quantised += work.quantised;
-  if (gated) totals.gatedLayers++;
-  skewOf(work.copies, skew);
-  totals.gpuSkew.maxOverMean += skew.maxOverMean;
-  totals.gpuSkew.coefficientOfVariation += skew.coefficientOfVariation;
+  layers = 1,
+): Skew {
+  totals.layers += layers;
+  totals.routed += layers * base.total;
+  totals.moved += layers * work.moved;
+  totals.portSkew += layers * ports.skew();
+  totals.quantised += layers * work.quantised;
+  if (gated) totals.gatedLayers += layers;
   skewFrom(work.kept, work.largestInstance, work.instanceSquares, base.experts, skew);
-  totals.expertSkew.maxOverMean += skew.maxOverMean;
-  totals.expertSkew.coefficientOfVariation += skew.coefficientOfVariation;
+  totals.expertSkew.maxOverMean += layers * skew.maxOverMean;
+  totals.expertSkew.coefficientOfVariation += layers * skew.coefficientOfVariation;
+  skewOf(work.copies, skew);
+  totals.gpuSkew.maxOverMean += layers * skew.maxOverMean;
+  totals.gpuSkew.coefficientOfVariation += layers * skew.coefficientOfVariation;
+  return skew;
 }
 
 /**
  * Adds what a plan drops of a layer.
  * @param tokens of the batch
+ * @param layers how many layers this one counts as
  */
 export function addDrop(
   totals: Totals,
@@ -37,9 +44,10 @@ export function addDrop(
   { counts, experts }: LayerLoads,
   home: Int32Array,
   tokens: number,
+  layers = 1,
 ): void {
   for (let cell = 0; cell < counts.length; cell++) {
-    const dropped = counts[cell] - kept[cell];
+    const dropped = layers * (counts[cell] - kept[cell]);
     if (dropped === 0) continue;
     const expert = cell % experts;
     totals.dropped += dropped;
@@ -47,8 +55,8 @@ export function addDrop(
     totals.droppedByGpu[home[expert]] += dropped;
   }
   if (keptGateMass !== null) {
-    totals.gateMass += keptGateMass * tokens;
-    totals.gateTokens += tokens;
+    totals.gateMass += layers * keptGateMass * tokens;
+    totals.gateTokens += layers * tokens;
   }
-  totals.tokensLost += tokensLost ?? 0;
+  totals.tokensLost += layers * (tokensLost ?? 0);
 }

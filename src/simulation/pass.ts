@@ -2,12 +2,18 @@ import { contiguous, LayerLoads } from '../balancing/index.js';
 import { skewFrom, skewOf, type Skew } from '../metrics/index.js';
 import type { RoutingSource } from '../routing/index.js';
 import type { PolicyRun } from './policy-run.js';
+import type { Stragglers } from './stragglers.js';
 import type { TrainingRun } from './training-run.js';
+import type { WholeStep } from './whole-step.js';
 
 /** Sums and series of one pass over the steps of a source. */
 export interface Pass {
-  /** Seconds by policy, [step · perStep + layer] of the steps that count. */
+  /** Seconds by policy, [step · layers + layer] of the steps that count; in scope `model` and in training [step]. */
   latencies: Float64Array[];
+  /** Seconds by policy, [step · layers + layer]; in scope `model` means of the layers that one stands for. */
+  layerLatencies: Float64Array[];
+  /** Samples of a step among `latencies`. */
+  samples: number;
   /** Seconds by policy, summed over the steps before. */
   transient: number[];
   gpuBefore: Skew;
@@ -15,8 +21,6 @@ export interface Pass {
   /** Tokens of the steps that count, and how many these are. */
   tokens: number;
   steps: number;
-  /** Latencies per step: the layers, or one of a training step. */
-  perStep: number;
 }
 
 /** How to go over the steps. */
@@ -24,6 +28,10 @@ export interface PassOptions {
   /** Steps before those that count. */
   warmup: number;
   seed: number | string;
+  /** What stands between the MoE layers; null in scope `layer`. */
+  whole: WholeStep | null;
+  /** null where all GPUs run as the profile says. */
+  stragglers: Stragglers | null;
   onStep: () => void;
   /** Called after every simulated layer. */
   onLayer?: (run: PolicyRun, base: LayerLoads, seconds: number) => void;
@@ -33,43 +41,64 @@ export interface PassOptions {
 export function runPass(
   runs: readonly PolicyRun[],
   source: RoutingSource,
-  { warmup, seed, onStep, onLayer }: PassOptions,
+  { warmup, seed, whole, stragglers, onStep, onLayer }: PassOptions,
 ): Pass {
   const layers = source.layerIds.length;
   const { gpus, experts } = source;
   const counted = source.steps - warmup;
   const base = new LayerLoads(gpus, experts, contiguous(gpus, experts, 16).home);
   const skew: Skew = { maxOverMean: 1, coefficientOfVariation: 0 };
+  const byLayer = runs.map(() => new Float64Array(counted * layers));
   const pass: Pass = {
-    latencies: runs.map(() => new Float64Array(counted * layers)),
+    latencies: whole === null ? byLayer : runs.map(() => new Float64Array(counted)),
+    layerLatencies: byLayer,
+    samples: whole === null ? layers : 1,
     transient: runs.map(() => 0),
     gpuBefore: { maxOverMean: 0, coefficientOfVariation: 0 },
     expertBefore: { maxOverMean: 0, coefficientOfVariation: 0 },
     tokens: 0,
     steps: counted,
-    perStep: layers,
   };
   const stream = source.start();
   for (let step = stream.next(); step !== null; step = stream.next()) {
     const at = step.step - warmup;
     if (at === 0) for (const run of runs) run.startCounting();
     if (at >= 0) pass.tokens += step.tokens;
+    whole?.start(step.tokensBySource);
     for (const batch of step.layers) {
       base.count(batch.counts);
+      const standsFor = whole?.standsFor[batch.layer] ?? 1;
       if (at >= 0) {
-        addSkew(pass.gpuBefore, skewOf(base.homeLoads, skew));
-        addSkew(pass.expertBefore, skewFrom(base.total, base.largest, base.squares, experts, skew));
+        addSkew(pass.gpuBefore, skewOf(base.homeLoads, skew), standsFor);
+        addSkew(
+          pass.expertBefore,
+          skewFrom(base.total, base.largest, base.squares, experts, skew),
+          standsFor,
+        );
       }
+      const slowdown = stragglers?.of(step.step, batch.layer) ?? null;
       for (let i = 0; i < runs.length; i++) {
-        const seconds = runs[i].run(step, batch, base, seed);
-        if (at >= 0) pass.latencies[i][at * layers + batch.layer] = seconds;
-        else pass.transient[i] += seconds;
+        const seconds = runs[i].run(step, batch, base, seed, slowdown);
+        if (at >= 0) {
+          byLayer[i][at * layers + batch.layer] = seconds / standsFor;
+          if (whole !== null) pass.latencies[i][at] += seconds;
+        } else pass.transient[i] += seconds;
         onLayer?.(runs[i], base, seconds);
       }
     }
+    if (whole !== null) finish(runs, pass, at, stragglers?.of(step.step, layers) ?? null);
     onStep();
   }
   return pass;
+}
+
+/** Ends a step of scope `model` for all policies. */
+function finish(runs: readonly PolicyRun[], pass: Pass, at: number, slowdown: Float64Array | null): void {
+  runs.forEach((run, i) => {
+    const seconds = run.finishStep(slowdown);
+    if (at >= 0) pass.latencies[i][at] += seconds;
+    else pass.transient[i] += seconds;
+  });
 }
 
 /** How to go over the steps of a training. */
@@ -95,14 +124,16 @@ export function runTrainingPass(
   const steps = Math.floor(source.steps / microBatches);
   const base = new LayerLoads(gpus, experts, contiguous(gpus, experts, 16).home);
   const skew: Skew = { maxOverMean: 1, coefficientOfVariation: 0 };
+  const latencies = runs.map(() => new Float64Array(steps - warmup));
   const pass: Pass = {
-    latencies: runs.map(() => new Float64Array(steps - warmup)),
+    latencies,
+    layerLatencies: latencies,
+    samples: 1,
     transient: runs.map(() => 0),
     gpuBefore: { maxOverMean: 0, coefficientOfVariation: 0 },
     expertBefore: { maxOverMean: 0, coefficientOfVariation: 0 },
     tokens: 0,
     steps: steps - warmup,
-    perStep: 1,
   };
   const stream = source.start();
   for (let batch = 0; batch < steps * microBatches; batch++) {
@@ -113,8 +144,8 @@ export function runTrainingPass(
     for (const layer of step.layers) {
       base.count(layer.counts);
       if (at >= 0) {
-        addSkew(pass.gpuBefore, skewOf(base.homeLoads, skew));
-        addSkew(pass.expertBefore, skewFrom(base.total, base.largest, base.squares, experts, skew));
+        addSkew(pass.gpuBefore, skewOf(base.homeLoads, skew), 1);
+        addSkew(pass.expertBefore, skewFrom(base.total, base.largest, base.squares, experts, skew), 1);
       }
       for (const run of runs) run.decide(step, layer, base, seed);
     }
@@ -130,7 +161,7 @@ export function runTrainingPass(
   return pass;
 }
 
-function addSkew(sum: Skew, skew: Skew): void {
-  sum.maxOverMean += skew.maxOverMean;
-  sum.coefficientOfVariation += skew.coefficientOfVariation;
+function addSkew(sum: Skew, skew: Skew, layers: number): void {
+  sum.maxOverMean += layers * skew.maxOverMean;
+  sum.coefficientOfVariation += layers * skew.coefficientOfVariation;
 }

@@ -1,10 +1,11 @@
 import { isYardstick, policyOf, type PolicyOptions } from '../balancing/index.js';
-import { PHASES, type Phase } from '../execution/index.js';
+import { PHASES, type Contexts, type Machine, type Phase } from '../execution/index.js';
 import { summariseLatency, type Skew } from '../metrics/index.js';
 import type { RoutingSource } from '../routing/index.js';
 import type { Pass } from './pass.js';
 import type { Intervals } from './intervals.js';
-import type { Fastest, OutOfMemory, PeakMemory, PolicyResult, Speedup } from './result.js';
+import type { OwnMemory } from './model-memory.js';
+import type { Fastest, OutOfMemory, PeakMemory, PolicyResult, Serving, Speedup } from './result.js';
 import type { Totals } from './totals.js';
 
 /** What a policy's run has counted, copied before replicates go over it. */
@@ -12,6 +13,8 @@ export interface Counted {
   totals: Totals;
   peakMemory: PeakMemory;
   oom: OutOfMemory | null;
+  /** Scope `model`. */
+  memory: OwnMemory | null;
   /** Of a run in training; null else. */
   trained: PolicyResult['training'];
 }
@@ -21,6 +24,12 @@ export interface Comparison {
   source: RoutingSource;
   warmup: number;
   pass: Pass;
+  machine: Machine;
+  /** null in scope `layer`. */
+  contexts: Contexts | null;
+  /** KV cache of one more token, in scope `model`. */
+  bytesPerToken: number;
+  epMemory: OwnMemory | null;
   floors: { gpu: number; expert: number };
   intervals: Intervals;
   /** Index of `ep`. */
@@ -31,26 +40,28 @@ export interface Comparison {
 export function policyResult(
   { options, anchor }: { options: PolicyOptions; anchor: boolean },
   index: number,
-  { totals, peakMemory, oom, trained }: Counted,
-  { source, warmup, pass, floors, intervals, ep }: Comparison,
+  { totals, peakMemory, oom, memory, trained }: Counted,
+  { source, warmup, pass, machine, contexts, bytesPerToken, epMemory, floors, intervals, ep }: Comparison,
 ): PolicyResult {
   const policy = policyOf(options);
-  const { perStep } = pass;
   const gpus = source.gpus * (trained?.stages ?? 1);
   const perLayer = (sum: number) => sum / totals.layers;
-  const perSample = (sum: number) => sum / totals.samples;
+  // In scope layer every layer is a step of its own.
+  const perStep = (sum: number) =>
+    sum / (contexts === null && trained === null ? totals.layers : totals.steps);
   const { low, high, parts } = intervals.latency(index);
-  const latency = { ...summariseLatency(pass.latencies[index], perStep), low, high };
+  const latency = { ...summariseLatency(pass.latencies[index], pass.samples), low, high };
   const tokensPerStep = pass.tokens / pass.steps;
+  const tokensPerSecondPerGpu = latency.mean > 0 ? tokensPerStep / gpus / latency.mean : 0;
   return {
     policy: options,
     anchor,
     exact: policy.exact(options),
     stepLatency: latency,
-    layerLatency: latency,
+    layerLatency: contexts === null ? latency : layerLatencyOf(pass.layerLatencies[index], source, latency),
     uncertainty: parts,
     speedup: intervals.ratio(ep, index),
-    tokensPerSecondPerGpu: latency.mean > 0 ? tokensPerStep / gpus / latency.mean : 0,
+    tokensPerSecondPerGpu,
     peakMemory,
     oom,
     imbalance: {
@@ -64,6 +75,7 @@ export function policyResult(
         after: scaled(totals.expertSkew, perLayer),
         floor: floors.expert,
       },
+      ...(contexts === null ? {} : { attention: attentionImbalance(totals) }),
     },
     copies: { routed: totals.routed, dropped: totals.dropped, moved: totals.moved },
     loss: policy.exact(options) ? null : lossOf(totals, source),
@@ -76,19 +88,68 @@ export function policyResult(
     weightTransfers: totals.weightTransfers,
     gatedLayers: totals.gatedLayers,
     time: {
-      phases: secondsByPhase((p) => perSample(totals.phases[p]) / gpus),
-      waiting: perSample(totals.waiting) / gpus,
-      critical: secondsByPhase((p) => perSample(totals.critical[p])),
+      phases: secondsByPhase((p) => perStep(totals.phases[p]) / gpus),
+      waiting: perStep(totals.waiting) / gpus,
+      ...(contexts === null
+        ? {}
+        : {
+            waitingFor: {
+              source: perStep(totals.waitingForSource) / gpus,
+              experts: perStep(totals.waiting - totals.waitingForSource) / gpus,
+            },
+          }),
+      critical: secondsByPhase((p) => perStep(totals.critical[p])),
     },
+    ...(contexts === null
+      ? {}
+      : {
+          memory: memoryOf(memory!, epMemory!, bytesPerToken),
+          serving: servingOf(contexts, latency.mean, tokensPerSecondPerGpu, machine),
+        }),
     bound: policy.anchor
       ? null
       : {
-          stepLatency: perSample(totals.bound),
-          gap: totals.bound > 0 ? latency.mean / perSample(totals.bound) - 1 : null,
+          stepLatency: perStep(totals.bound),
+          gap: totals.bound > 0 ? latency.mean / perStep(totals.bound) - 1 : null,
           of: policy.exact(options) ? 'all routed copies' : 'the copies it keeps, at the precisions it uses',
         },
     training: trained,
-    transient: warmup > 0 ? { steps: warmup, meanLatency: pass.transient[index] / warmup / perStep } : null,
+    transient:
+      warmup > 0 ? { steps: warmup, meanLatency: pass.transient[index] / warmup / pass.samples } : null,
+  };
+}
+
+/** Latency of a layer where a step is all of them: the interval is that of the step, in proportion. */
+function layerLatencyOf(
+  series: Float64Array,
+  { layerIds }: RoutingSource,
+  step: PolicyResult['stepLatency'],
+): PolicyResult['layerLatency'] {
+  const summary = summariseLatency(series, layerIds.length);
+  const share = step.mean > 0 ? summary.mean / step.mean : 0;
+  return { ...summary, low: share * step.low, high: share * step.high };
+}
+
+function attentionImbalance({ leadingLargest, leadingMean }: Totals): number {
+  return leadingMean > 0 ? Math.max(1, leadingLargest / leadingMean) : 1;
+}
+
+function memoryOf({ room, ...own }: OwnMemory, ep: OwnMemory, bytesPerToken: number): PolicyResult['memory'] {
+  return { ...own, kvTokens: { room, overEp: room - ep.room, bytesPerToken } };
+}
+
+function servingOf(
+  { phase }: Contexts,
+  step: number,
+  tokensPerSecondPerGpu: number,
+  { cluster: { pricePerGpuHour } }: Machine,
+): Serving {
+  const perHour = tokensPerSecondPerGpu * 3600;
+  return {
+    timePerOutputToken: phase === 'decode' ? step : null,
+    timeToFirstToken: phase === 'prefill' ? step : null,
+    costPerMillionTokens:
+      pricePerGpuHour === undefined || perHour === 0 ? null : (pricePerGpuHour / perHour) * 1e6,
   };
 }
 

@@ -10,12 +10,17 @@ import {
 } from '../balancing/index.js';
 import { addCriticalSeconds, type MemoryLedger } from '../engine/index.js';
 import {
+  accountOf,
   BlockingMovement,
+  LAYER_CATEGORIES,
+  MODEL_CATEGORIES,
   newLedger,
   PHASES,
   Residency,
   type LayerProgram,
+  type LeadingSeconds,
   type Machine,
+  type MemoryCategory,
   type Runtime,
 } from '../execution/index.js';
 import { bitsOf, createNetwork, PortLoads, type Network } from '../hardware/index.js';
@@ -24,9 +29,12 @@ import type { LayerBatch, RoutingStep } from '../routing/index.js';
 import type { Exposure } from './clock-errors.js';
 import { exposureOf } from './exposure.js';
 import { addDrop, addLayer } from './layer-totals.js';
+import { StepMemory } from './step-memory.js';
 import { Totals } from './totals.js';
+import { ALONE, type WholeStep } from './whole-step.js';
 
 const MOVE = PHASES.indexOf('move');
+const HEAD = PHASES.indexOf('head');
 
 /** One policy on its own machine: state, network, memory and what it has cost so far. */
 export class PolicyRun {
@@ -35,37 +43,53 @@ export class PolicyRun {
   readonly program: LayerProgram;
   readonly work: LayerWork;
   readonly residency: Residency;
-  /** What the last layer's exchange put on the ports, in copies. */
+  /** What the last layer's exchange put on the ports, in messages. */
   readonly ports: PortLoads;
   totals: Totals;
   /** The last layer's plan and lower bound (seconds; 0 for an anchor). */
   plan: LayerPlan | null = null;
   lastBound = 0;
+  /** Step by step, in scope `model`; null in scope `layer`. */
+  memory: StepMemory | null = null;
 
   private readonly network: Network;
   private readonly bound: LayerBound | null;
   private movement: BlockingMovement | null = null;
   private state: unknown;
+  /** The GPU whose kernel each task is; −1 for what is none. */
+  private readonly kernelOf: Int32Array;
+  /** The largest γ of the GPUs in the step so far. */
+  private stepSkew = 0;
 
   constructor(
     readonly options: PolicyOptions,
     private readonly machine: Machine,
     private readonly runtime: Runtime,
     private readonly setting: PolicySetting,
+    private readonly whole: WholeStep | null = null,
+    /** Tokens by source GPU that the KV cache of scope `model` is laid out for. */
+    tokensBySource: ArrayLike<number> | null = null,
   ) {
     const { gpus, gpusPerNode } = machine.cluster;
     this.policy = policyOf(options);
     const traits = traitsOf(options);
-    this.network = createNetwork(machine.cluster);
+    this.network = createNetwork(machine.cluster, runtime.rates);
     this.ledger = newLedger(machine);
     this.program = runtime.program({
       machine,
       network: this.network,
       ledger: this.ledger,
       traits,
-      leads: false,
+      leads: whole !== null,
     });
-    this.residency = new Residency(machine, this.ledger, runtime.residentExperts, traits.movesInBackground);
+    this.residency = new Residency(
+      machine,
+      this.ledger,
+      runtime.residentExperts,
+      traits.movesInBackground,
+      runtime.communicationBytes,
+      whole?.standsFor,
+    );
     this.work = new LayerWork(
       gpus,
       setting.experts,
@@ -75,6 +99,12 @@ export class PolicyRun {
     this.ports = new PortLoads(gpus, gpusPerNode);
     this.bound = this.policy.anchor ? null : new LayerBound(machine, runtime, traits.movesWeights);
     this.totals = new Totals(gpus, setting.experts);
+    this.kernelOf = kernelsOf(this.program);
+    for (let gpu = 0; whole !== null && gpu < gpus; gpu++) {
+      this.ledger.allocate(accountOf(gpu, 'otherWeights'), whole.otherWeights, 0);
+      this.ledger.allocate(accountOf(gpu, 'kvCache'), whole.cacheBytes(tokensBySource![gpu], gpu), 0);
+    }
+    if (whole !== null) this.memory = new StepMemory(this.ledger);
     this.state = this.policy.start(options, setting);
   }
 
@@ -88,20 +118,24 @@ export class PolicyRun {
     return exposureOf(this.totals, this.program.kernel, this.machine.cluster.gpus);
   }
 
+  get ledgers(): readonly MemoryLedger[] {
+    return [this.ledger];
+  }
+
+  get categories(): readonly MemoryCategory[] {
+    return this.whole === null ? LAYER_CATEGORIES : MODEL_CATEGORIES;
+  }
+
   /** What was counted so far. */
   summary(): { totals: Totals; trained: null } {
     return { totals: this.totals, trained: null };
   }
 
-  get ledgers(): readonly MemoryLedger[] {
-    return [this.ledger];
-  }
-
   /** Step and layer that a tag of the ledger stands for. */
-  locate(tag: number): { step: number; layer: number } {
+  readonly locate = (tag: number): { step: number; layer: number } => {
     const { layers } = this.setting;
     return { step: Math.floor(tag / layers), layer: tag % layers };
-  }
+  };
 
   /** Starts the policy over, as before the first step. */
   restart(): void {
@@ -112,14 +146,22 @@ export class PolicyRun {
   startCounting(): void {
     this.totals = new Totals(this.machine.cluster.gpus, this.setting.experts);
     this.ledger.resetPeaks(0);
+    if (this.whole !== null) this.memory = new StepMemory(this.ledger);
   }
 
   /**
-   * Simulates one layer of one step; returns its seconds.
+   * Simulates one layer of one step; returns its seconds, or in scope `model` those of all layers that it stands for.
    * @param seed of the run
+   * @param slowdown how many times as long each GPU's kernels take; null: 1
    */
-  run(step: RoutingStep, batch: LayerBatch, base: LayerLoads, seed: number | string): number {
-    const { program, work, ports, policy } = this;
+  run(
+    step: RoutingStep,
+    batch: LayerBatch,
+    base: LayerLoads,
+    seed: number | string,
+    slowdown: Float64Array | null = null,
+  ): number {
+    const { program, work, ports, policy, totals } = this;
     this.ledger.tag = step.step * this.setting.layers + batch.layer;
     const decided = policy.decide(this.state, {
       step: step.step,
@@ -132,53 +174,122 @@ export class PolicyRun {
     });
     this.state = decided.state;
     const plan = (this.plan = decided.plan);
+    const stretches = this.whole?.stretches(batch.layer) ?? ALONE;
+    const layers = this.whole?.standsFor[batch.layer] ?? 1;
     let seconds = 0;
-    let movedBytes = 0;
     if (plan.move) {
       this.movement ??= new BlockingMovement(this.machine, this.network, this.ledger);
       const moved = this.movement.run(plan.move);
-      seconds += moved.seconds;
-      movedBytes = moved.bytes;
-      this.totals.phases[MOVE] += moved.seconds * this.machine.cluster.gpus;
-      this.totals.critical[MOVE] += moved.seconds;
+      seconds += layers * moved.seconds;
+      totals.phases[MOVE] += layers * moved.seconds * this.machine.cluster.gpus;
+      totals.critical[MOVE] += layers * moved.seconds;
+      totals.weightBytes += layers * moved.bytes;
     }
-    this.residency.apply(plan.placement, 0);
+    this.residency.apply(plan.placement, 0, this.whole === null ? 0 : batch.layer);
+    for (let gpu = 0; this.whole !== null && gpu < base.gpus; gpu++) {
+      this.memory!.pulse(gpu, this.whole.workspace[gpu]);
+    }
     work.expand(plan, base);
-    ports.count(work.send);
-    program.fill({ plan, work, ports, tokensBySource: step.tokensBySource, leading: null });
-    seconds += program.executor.run(0);
-    if (this.bound) {
-      this.lastBound = this.bound.of(plan, work, base, ports);
-      this.totals.bound += this.lastBound;
+    const { tokensBySource } = step;
+    const { tokens } = batch;
+    ports.count(program.messages?.({ plan, work, base, tokens, tokensBySource }) ?? work.send);
+    if (slowdown !== null) this.slow(slowdown);
+    this.lastBound = 0;
+    for (const stretch of stretches) {
+      const { leading } = stretch;
+      program.fill({ plan, work, ports, tokensBySource, leading });
+      seconds += stretch.layers * program.executor.run(0);
+      if (this.bound) {
+        this.lastBound += stretch.layers * this.bound.of(plan, work, base, ports, leading, slowdown);
+      }
+      this.accountTime(stretch.layers);
+      if (leading !== null) this.accountLeading(leading, slowdown, stretch.layers);
     }
-    this.account(base, movedBytes, plan.gated);
-    if (plan.drop) addDrop(this.totals, plan.drop, base, plan.placement.home, step.tokens);
+    totals.bound += this.lastBound;
+    this.account(base, plan.gated, layers);
+    if (plan.drop) addDrop(totals, plan.drop, base, plan.placement.home, step.tokens, layers);
     return seconds;
   }
 
-  private account(base: LayerLoads, movedBytes: number, gated: boolean): void {
+  /** Ends a step of scope `model` with its head; returns the seconds of that. */
+  finishStep(slowdown: Float64Array | null): number {
+    const { head } = this.whole!;
+    const { totals, memory } = this;
+    const byGpu = slowdown === null ? head : head.map((seconds, gpu) => seconds * slowdown[gpu]);
+    const longest = byGpu.reduce((most, seconds) => Math.max(most, seconds), 0);
+    for (const seconds of byGpu) {
+      totals.phases[HEAD] += seconds;
+      totals.waiting += longest - seconds;
+      totals.waitingForSource += longest - seconds;
+    }
+    totals.critical[HEAD] += longest;
+    // A GPU's own tokens need its own head.
+    if (this.bound) totals.bound += longest;
+    totals.steps++;
+    memory!.close(this.stepSkew);
+    this.stepSkew = 0;
+    return longest;
+  }
+
+  /** Makes every GPU's kernels take so many times as long. */
+  private slow(factors: Float64Array): void {
+    const { slowdown } = this.program.executor;
+    this.kernelOf.forEach((gpu, task) => {
+      if (gpu >= 0) slowdown[task] = factors[gpu];
+    });
+  }
+
+  /** @param layers how many layers this one counts as */
+  private account(base: LayerLoads, gated: boolean, layers: number): void {
     const { totals, work, runtime, ports, program } = this;
-    addLayer(totals, work, ports, base, gated);
-    totals.samples++;
-    totals.dispatchBytes += ports.total * runtime.dispatchBytes;
-    totals.combineBytes += ports.total * runtime.combineBytes;
-    totals.weightBytes += program.weightBytes() + movedBytes;
-    totals.weightTransfers += program.weightTransfers();
-    totals.metadataBytes += program.metadataBytes;
-    this.accountTime();
+    const { maxOverMean } = addLayer(totals, work, ports, base, gated, layers);
+    this.stepSkew = Math.max(this.stepSkew, maxOverMean);
+    totals.dispatchBytes += layers * ports.total * runtime.dispatchBytes;
+    totals.combineBytes += layers * ports.total * runtime.combineBytes;
+    totals.weightBytes += layers * program.weightBytes();
+    totals.weightTransfers += layers * program.weightTransfers();
+    totals.metadataBytes += layers * program.metadataBytes;
   }
 
   /** Adds what every phase ran, per GPU, what of it was on the critical path, and what GPUs waited for each other. */
-  private accountTime(): void {
+  private accountTime(layers: number): void {
     const { totals, program } = this;
     const { graph, start, end } = program.executor;
     for (let task = 0; task < graph.tasks; task++) {
       const streams = graph.streamFirst[task + 1] - graph.streamFirst[task];
-      totals.phases[graph.labels[task]] += (end[task] - start[task]) * streams;
+      totals.phases[graph.labels[task]] += layers * (end[task] - start[task]) * streams;
     }
-    addCriticalSeconds(program.executor, totals.critical);
-    for (const { task, arrivals } of program.rendezvous) {
-      for (const arrival of arrivals) totals.waiting += start[task] - end[arrival];
+    addCriticalSeconds(program.executor, totals.critical, layers);
+    for (const { task, arrivals, lateBy } of program.rendezvous) {
+      for (const arrival of arrivals) {
+        const waited = layers * (start[task] - end[arrival]);
+        totals.waiting += waited;
+        if (lateBy === 'source') totals.waitingForSource += waited;
+      }
     }
   }
+
+  private accountLeading(
+    { dense, attention, shared }: LeadingSeconds,
+    slowdown: Float64Array | null,
+    layers: number,
+  ): void {
+    const { totals } = this;
+    const { gpus } = this.machine.cluster;
+    let largest = 0;
+    for (let gpu = 0; gpu < gpus; gpu++) {
+      const seconds = (slowdown === null ? 1 : slowdown[gpu]) * (dense[gpu] + attention[gpu] + shared[gpu]);
+      largest = Math.max(largest, seconds);
+      totals.leadingMean += (layers * seconds) / gpus;
+    }
+    totals.leadingLargest += layers * largest;
+  }
+}
+
+/** The GPU whose compute stream each task of a program runs on; −1: no GPU's, or several. */
+function kernelsOf({ executor: { graph }, compute }: LayerProgram): Int32Array {
+  return Int32Array.from({ length: graph.tasks }, (_, task) => {
+    const first = graph.streamFirst[task];
+    return graph.streamFirst[task + 1] - first === 1 ? compute.indexOf(graph.streamsOf[first]) : -1;
+  });
 }

@@ -1,6 +1,6 @@
 import type { PolicyOptions } from '../balancing/index.js';
-import type { GradientBytes, MemoryCategory, Pass, Phase } from '../execution/index.js';
-import type { LatencySummary, Skew } from '../metrics/index.js';
+import type { GradientBytes, LayerCategory, MemoryCategory, Pass, Phase } from '../execution/index.js';
+import type { LatencySummary, ShareInterval, Skew } from '../metrics/index.js';
 import type { Basis, ErrorSource } from './clock-errors.js';
 import type { PassBytes } from './training-totals.js';
 
@@ -13,7 +13,7 @@ export interface PeakMemory {
   max: number;
   perGpu: number[];
   /** Composition of the fullest GPU at its peak. */
-  byCategory: Record<MemoryCategory, number>;
+  byCategory: Record<LayerCategory, number> & Partial<Record<MemoryCategory, number>>;
   /** Step and layer (index) of the fullest GPU's peak. */
   step: number;
   layer: number;
@@ -55,6 +55,31 @@ export interface UncertaintyPart {
   basis: Basis;
   /** Factors on the mean latency (90 %). */
   range: [number, number];
+}
+
+/** Memory of the whole model (scope `model`), beside `PeakMemory`. Bytes. */
+export interface ModelMemory {
+  /** Whether the runtime's buffers follow the load. */
+  buffers: 'static' | 'dynamic';
+  /** Share of steps in which the fullest GPU's peak did not fit, and fitted only as long as the allocator wastes nothing. */
+  doesNotFit: ShareInterval;
+  atRisk: ShareInterval;
+  /** Beside weights and KV cache: the most that a step needed, and what one step of a thousand is credible to exceed. */
+  dynamic: { largest: number; credible: number };
+  /** The same two of the GPUs' max/mean copies, the most skewed layer of a step. */
+  gamma: { largest: number; credible: number };
+  /** Tokens that a GPU's KV cache could hold beside the rest, with room for the credible worst step. */
+  kvTokens: { room: number; overEp: number; bytesPerToken: number };
+}
+
+/** What a user of the model sees (scope `model`). Seconds. */
+export interface Serving {
+  /** Decode: a step is one token of every sequence. */
+  timePerOutputToken: number | null;
+  /** Prefill: a prompt whose last chunk the step is has its first token when it ends. */
+  timeToFirstToken: number | null;
+  /** In the currency of `cluster.pricePerGpuHour`; null without a price. */
+  costPerMillionTokens: number | null;
 }
 
 /** What of a training step is forward, backward, and neither. Seconds; bytes are totals of the steps that count. */
@@ -102,6 +127,8 @@ export interface PolicyResult {
     gpu: { before: Skew; after: Skew; floor: number };
     /** After: per instance of an expert, over the mean per expert (the load-imbalance score keeps that mean). */
     expert: { before: Skew; after: Skew; floor: number };
+    /** Scope `model`: longest over mean time of what GPUs compute before the MoE parts. */
+    attention?: number;
   };
   copies: {
     routed: number;
@@ -126,14 +153,19 @@ export interface PolicyResult {
   weightTransfers: number;
   gatedLayers: number;
   /**
-   * Mean seconds per layer (in training: per training step) and GPU that each phase runs, and that GPUs wait for each
-   * other; and mean seconds of each phase on the critical path, which sum to the mean latency.
+   * Mean seconds per layer (scope `model` and training: per step) and GPU that each phase runs, and that GPUs wait for each other; and mean seconds of
+   * each phase on the critical path, which sum to the mean latency.
    */
   time: {
     phases: Partial<Record<Phase, number>>;
     waiting: number;
+    /** Scope `model`: `waiting` for GPUs late by attention and the like, and for GPUs late by their experts. */
+    waitingFor?: { source: number; experts: number };
     critical: Partial<Record<Phase, number>>;
   };
+  /** Scope `model`. */
+  memory?: ModelMemory;
+  serving?: Serving;
   /**
    * Lower bound of the mean step latency, of the work that the policy does; null for the anchor `balanced`.
    * `gap` is mean / bound − 1; null where nothing is left to do.
@@ -174,7 +206,7 @@ export interface Result {
   /** Hash of everything that the result depends on: scenario, files, version. */
   inputs: string;
   /** The scenario as it was run. */
-  scenario: { name?: string };
+  scenario: { name?: string; scope?: 'layer' | 'model' };
   model: string;
   /** MoE layers of the whole model, of which memory counts one. */
   moeLayers: number;

@@ -11,6 +11,7 @@ import {
 } from '../balancing/index.js';
 import {
   createRuntime,
+  type Contexts,
   type Machine,
   type RuntimeOptions,
   type TrainingOptions,
@@ -19,17 +20,20 @@ import { bitsOf } from '../hardware/index.js';
 import { floorOfSkew, variesBetweenSteps } from '../metrics/index.js';
 import type { Calibration, RoutingSource } from '../routing/index.js';
 import { partsOf } from '../scenario/index.js';
+import { checkTraining } from './check-training.js';
 import { ClockErrors } from './clock-errors.js';
 import { Intervals } from './intervals.js';
 import { outOfMemoryOf, peakMemoryOf } from './memory-summary.js';
+import { modelMemoryOf } from './model-memory.js';
 import { runPass, runTrainingPass, type Pass } from './pass.js';
 import { fastestOf, policyResult } from './policy-result.js';
 import { PolicyRun } from './policy-run.js';
 import { RefusalError } from './refusal-error.js';
 import { affordableReplicates, replicateMeans, Sampling } from './replicates.js';
 import type { Fastest, PolicyResult, RoutingSummary } from './result.js';
-import { checkTraining } from './check-training.js';
+import { Stragglers } from './stragglers.js';
 import { TrainingRun } from './training-run.js';
+import { WholeStep } from './whole-step.js';
 
 /** A policy of a run. */
 export interface ListedPolicy {
@@ -44,7 +48,9 @@ export interface SimulationSpec {
   policies: readonly ListedPolicy[];
   machine: Machine;
   runtime: RuntimeOptions;
-  /** Null or missing: the steps are inference. */
+  /** What the steps of scope `model` look back at; null or left out: scope `layer`. */
+  contexts?: Contexts | null;
+  /** Null or left out: the steps are inference. */
   training?: TrainingOptions | null;
   seed: number | string;
   /** Steps before those that count; null: as many as the policies' histories need. */
@@ -65,7 +71,7 @@ export interface SimulationResult {
   routing: RoutingSummary;
   policies: PolicyResult[];
   fastest: Fastest | null;
-  /** Seconds by policy, [step · layers + layer] of the steps that count; in training one of each step. */
+  /** Seconds by policy, [step · layers + layer] of the steps that count; in scope `model` and in training [step]. */
   latencies: Float64Array[];
 }
 
@@ -98,6 +104,11 @@ export function simulate(spec: SimulationSpec): SimulationResult {
   const runtime = createRuntime(spec.runtime, machine);
   const { setting, calibration } = policySetting(spec);
   checkPolicies(spec);
+  const contexts = spec.contexts ?? null;
+  const whole = contexts === null ? null : new WholeStep(machine, contexts, source.layerIds.length);
+  // The cache is laid out for the tokens of the first step.
+  const first = whole === null ? null : Int32Array.from(source.start().next()!.tokensBySource);
+  const stragglers = Stragglers.of(machine, seed);
   const warmup = warmupOf(spec);
   const replicates = source.resample
     ? (spec.resamples ??
@@ -107,7 +118,7 @@ export function simulate(spec: SimulationSpec): SimulationResult {
       ))
     : 0;
   const onStep = progressOf(spec, replicates > 1 ? replicates : 0);
-  // One replicate says nothing of how far others would lie.
+
   const over = <Run extends PolicyRun | TrainingRun>(
     runs: readonly Run[],
     goOver: (runs: readonly Run[], source: RoutingSource, onlyOnce: boolean) => Pass,
@@ -117,8 +128,11 @@ export function simulate(spec: SimulationSpec): SimulationResult {
       ...run.summary(),
       peakMemory: peakMemoryOf(run),
       oom: outOfMemoryOf(run),
+      memory:
+        run.memory && modelMemoryOf(run.memory, runtime.buffers, run.capacity, whole!.cacheBytesPerToken),
     }));
     const exposures = runs.map((run) => run.exposure);
+    // One replicate says nothing of how far others would lie.
     const replicated =
       replicates > 1
         ? replicateMeans(runs, source, replicates, seed, (again, drawn) => goOver(again, drawn, false))
@@ -129,7 +143,7 @@ export function simulate(spec: SimulationSpec): SimulationResult {
   const { pass, counted, exposures, replicated } = training
     ? over(
         policies.map(({ options }, i) =>
-          started(
+          inPolicy(
             options,
             i,
             () => new TrainingRun({ options, index: i, machine, runtime, setting, training }),
@@ -146,25 +160,36 @@ export function simulate(spec: SimulationSpec): SimulationResult {
       )
     : over(
         policies.map(({ options }, i) =>
-          started(options, i, () => new PolicyRun(options, machine, runtime, setting)),
+          inPolicy(options, i, () => new PolicyRun(options, machine, runtime, setting, whole, first)),
         ),
         (runs, steps, once) =>
-          runPass(runs, steps, { warmup, seed, onStep, onLayer: once ? spec.onLayer : undefined }),
+          runPass(runs, steps, {
+            warmup,
+            seed,
+            whole,
+            stragglers,
+            onStep,
+            onLayer: once ? spec.onLayer : undefined,
+          }),
       );
 
   const comparison = {
     source,
     warmup,
     pass,
+    machine,
+    contexts,
+    bytesPerToken: whole?.cacheBytesPerToken ?? 0,
+    epMemory: counted[policies.findIndex(({ options }) => options.kind === 'ep')].memory,
     floors: skewFloors(source),
     intervals: new Intervals(
-      new Sampling(pass.latencies, pass.perStep, replicated),
+      new Sampling(pass.latencies, pass.samples, replicated),
       new ClockErrors(machine, runtime),
       exposures,
     ),
     ep: policies.findIndex(({ options }) => options.kind === 'ep'),
   };
-  const varying = pass.latencies.map((series) => variesBetweenSteps(series, pass.perStep));
+  const varying = pass.latencies.map((series) => variesBetweenSteps(series, pass.samples));
   const results = policies.map((policy, i) => policyResult(policy, i, counted[i], comparison));
   return {
     latencies: pass.latencies,
@@ -180,8 +205,9 @@ export function simulate(spec: SimulationSpec): SimulationResult {
       notes: [
         ...new Set([
           ...source.notes,
+          ...(whole === null ? [] : wholeNotes(whole, source, contexts!)),
           ...policies.flatMap(({ options }) => policyOf(options).notes(options, setting)),
-          ...policies.flatMap(({ options }) => runtime.notes(traitsOf(options))),
+          ...policies.flatMap(({ options }) => runtime.notes(traitsOf(options), source.hasTokens)),
         ]),
       ],
     },
@@ -249,8 +275,8 @@ function policySetting({
   return { setting, calibration: () => [...drawn.values()][0]?.label ?? null };
 }
 
-/** Makes a run; what its policy can't be started with is refused. */
-function started<Run>(options: PolicyOptions, index: number, make: () => Run): Run {
+/** Says of which policy a refusal is. */
+function inPolicy<T>(options: PolicyOptions, index: number, make: () => T): T {
   try {
     return make();
   } catch (error) {
@@ -258,6 +284,22 @@ function started<Run>(options: PolicyOptions, index: number, make: () => Run): R
     const { path, found, allowed } = partsOf(error.message, policyLabel(options));
     throw new RefusalError(path === '' ? `policies[${index}]` : `policies[${index}].${path}`, found, allowed);
   }
+}
+
+/** What scope `model` takes as given. */
+function wholeNotes(whole: WholeStep, { layerIds }: RoutingSource, { phase }: Contexts): string[] {
+  const most = Math.max(...whole.standsFor);
+  return [
+    'scope model: attention, dense layers, shared experts and head by shares of the datasheet, each GPU for its own ' +
+      'tokens; no scheduler, no speculation, layers in turn',
+    ...(phase === 'decode' ? ['decode: the sequences of a GPU are all of the same length'] : []),
+    ...(most > 1
+      ? [
+          `the routing has ${layerIds.length} layers: each stands for up to ${most} of the model's ` +
+            `${whole.standsFor.reduce((sum, layers) => sum + layers, 0)} MoE layers in a row`,
+        ]
+      : []),
+  ];
 }
 
 /** Steps before those that count; in training, training steps. */

@@ -4,8 +4,6 @@ import type { Skew } from '../metrics/index.js';
 /** Sums of a run over the steps that count. */
 export class Totals {
   layers = 0;
-  /** What a latency is measured of: layers, or training steps. */
-  samples = 0;
   routed = 0;
   dropped = 0;
   moved = 0;
@@ -17,6 +15,13 @@ export class Totals {
   gatedLayers = 0;
   bound = 0;
   waiting = 0;
+  /** Part of `waiting` that is for GPUs late by work on their own tokens, attention above all. */
+  waitingForSource = 0;
+  /** Steps, in scope `model` and in training. */
+  steps = 0;
+  /** Seconds that the slowest GPU, and the mean GPU, computes before the MoE parts. */
+  leadingLargest = 0;
+  leadingMean = 0;
   gpuSkew: Skew = { maxOverMean: 0, coefficientOfVariation: 0 };
   expertSkew: Skew = { maxOverMean: 0, coefficientOfVariation: 0 };
   /** Copies computed at a precision that the policy lowered. */

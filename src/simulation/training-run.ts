@@ -19,6 +19,7 @@ import {
   pipelineSteps,
   residentTraining,
   Residency,
+  TRAINING_CATEGORIES,
   warmupOfStage,
   type LayerAmounts,
   type Machine,
@@ -59,7 +60,7 @@ interface Stage {
   network: Network;
   ledger: MemoryLedger;
   program: StageProgram;
-  residency: Residency[];
+  residency: Residency;
   /** What layers of micro-batches that have not gone backward move, [slot][layer]; a slot is reused. */
   amounts: LayerAmounts[][];
   placements: (Placement | null)[];
@@ -121,7 +122,7 @@ export class TrainingRun {
     const resident = residentTraining(chosen);
     this.stateBits = 8 * resident.optimizer;
     this.stages = Array.from({ length: chosen.stages }, (_, stage): Stage => {
-      const network = createNetwork(machine.cluster);
+      const network = createNetwork(machine.cluster, runtime.rates);
       const ledger = newLedger(machine);
       const context = { machine, network, ledger, traits, leads: false };
       const program = runtime.stage!(context, chosen, layers);
@@ -132,7 +133,15 @@ export class TrainingRun {
         network,
         ledger,
         program,
-        residency: eachLayer(() => new Residency(machine, ledger, runtime.residentExperts, false, resident)),
+        residency: new Residency(
+          machine,
+          ledger,
+          runtime.residentExperts,
+          false,
+          runtime.communicationBytes,
+          eachLayer(() => 1),
+          resident,
+        ),
         amounts: Array.from({ length: alive }, () => eachLayer(() => program.newAmounts())),
         placements: eachLayer(() => null),
         movement: null,
@@ -160,6 +169,10 @@ export class TrainingRun {
     return this.stages.map(({ ledger }) => ledger);
   }
 
+  /** Of scope `model` alone. */
+  readonly memory = null;
+  readonly categories = TRAINING_CATEGORIES;
+
   /** What was counted so far, with the sums of all passes. */
   summary(): { totals: Totals; trained: TrainingResult } {
     const { totals, trained, chosen, setting } = this;
@@ -174,9 +187,7 @@ export class TrainingRun {
   }
 
   /** Training step that a tag of the ledger stands for. */
-  locate(tag: number): { step: number; layer: number } {
-    return { step: tag, layer: 0 };
-  }
+  readonly locate = (tag: number): { step: number; layer: number } => ({ step: tag, layer: 0 });
 
   restart(): void {
     this.state = this.policy.start(this.options, this.setting);
@@ -211,7 +222,7 @@ export class TrainingRun {
     const before = stage.placements[layer];
     if (this.microBatch > 0 && before !== null && !isSame(before, plan.placement)) throw this.movedTooSoon();
     if (plan.move) this.move(stage, layer, plan);
-    stage.residency[layer].apply(plan.placement, 0);
+    stage.residency.apply(plan.placement, 0, layer);
     stage.placements[layer] = plan.placement;
     work.expand(plan, base);
     ports.count(work.send);
@@ -346,7 +357,7 @@ export class TrainingRun {
     );
     trained.steps++;
     trained.idle += seconds > 0 ? 1 - busy / (stages.length * seconds) : 0;
-    totals.samples++;
+    totals.steps++;
     this.lastBound = Math.max(...this.stageBounds);
     totals.bound += this.lastBound;
     this.stageBounds.fill(0);

@@ -4,17 +4,15 @@ export { parseSweep, SweepPoints } from './points.js';
 export { sweepJsonSchema, type Sweep, type SweepInput } from './schema.js';
 export { arrayExpression, defaultPointsPerShard, shardAt, shardCount, type Shard } from './shards.js';
 export { maxArraySize, queuedTasks, slurmScript, type SlurmOptions } from './slurm-job.js';
+export { dominates, flatness, halvingRounds, survivors } from './halving.js';
 export {
   defaultSpace,
-  dominates,
-  flatness,
-  halvingRounds,
-  objectives,
+  optionOf,
+  policyWith,
   settingsOf,
-  survivors,
-  type Finalist,
-  type ObjectiveName,
+  withRoomFor,
   type Setting,
-  type TuneResult,
+  type TuneSite,
   type TuneSpace,
-} from './tuning.js';
+} from './tune-space.js';
+export { objectives, type Finalist, type ObjectiveName, type TuneResult } from './tuning.js';

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { epsim, small, workFolder, writeJson } from './epsim.js';
@@ -43,6 +44,19 @@ describe('epsim tune', () => {
     );
   });
 
+  it('reaches options inside a rule, and draws the last round', () => {
+    const drawn = join(folder, 'front.svg');
+    const args = ['--over', 'placement.slots=128,136', '--minimise', 'step,peak-memory', '--no-break-even'];
+    const { status, stdout } = epsim([
+      ...['tune', file, '--policy', 'eplb', '--seeds', '1', ...args, '--plot', drawn],
+      ...['--out', join(folder, 'out'), '--format', 'json'],
+    ]);
+    expect(status).toBe(0);
+    const { finalists } = JSON.parse(stdout) as Found;
+    expect(finalists.map(({ setting }) => setting['placement.slots']).sort()).toEqual([128, 136]);
+    expect(readFileSync(drawn, 'utf8')).toMatch(/^<svg[^]*the last round of the search/);
+  });
+
   it.each([
     [
       ['--slo', 'tpot=30ms'],
@@ -54,6 +68,7 @@ describe('epsim tune', () => {
       "--minimise: found 'speed', allowed: step, p99, max, peak-memory, weights, loss",
     ],
     [['--over', 'alpha'], "--over: found 'alpha', allowed: option=value,value"],
+    [['--plot', 'front.png'], '--plot: found front.png, allowed: a file .svg or .html'],
     [['--over', 'alfa=1'], "--over: alfa: found unknown key 'alfa', allowed: kind, alpha"],
     [['--over', 'alpha=0'], '--over: alpha: found 0, allowed: a number > 0'],
   ])('%j is refused', (args, message) => {

@@ -72,14 +72,12 @@ describe('worked out by hand', () => {
       weights: 30_000,
       replicas: 0,
       staging: 0,
+      communicationBuffers: 0,
       borrowedWeights: 0,
       activations: 4000,
       dispatchBuffers: 2400,
       intermediates: 3600,
       combineBuffers: 2400,
-      savedForBackward: 0,
-      gradients: 0,
-      optimizer: 0,
     });
     expect(of('llep').peakMemory.perGpu[1]).toBe(60_000 + 4000 + 10 * 700);
     // The replica takes what the quantised experts save.

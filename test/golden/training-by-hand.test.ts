@@ -93,6 +93,7 @@ describe('training worked out by hand', () => {
       replicas: 0,
       staging: 0,
       borrowedWeights: 0,
+      communicationBuffers: 0,
       activations: 0,
       // Gradients of the outputs, sorted; of what is between the products; of the inputs.
       dispatchBuffers: 2400,

@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import { runtimes } from '../../src/execution/index.js';
 import { openScenario } from '../../src/run.js';
 import type { ScenarioInput } from '../../src/scenario/index.js';
 import { simulate, type SimulationSpec } from '../../src/simulation/index.js';
@@ -93,6 +94,27 @@ const routingArbitrary = fc
   )
   .map(([kind, gateWeights]) => ({ ...kind, gateWeights }));
 
+/** Every runtime, with options that change what it launches: all of them are rivals behind the same tests. */
+const runtimeArbitrary: fc.Arbitrary<ScenarioInput['runtime']> = fc.oneof(
+  fc.constantFrom(...runtimes.map(({ name }) => name)),
+  fc.record({
+    preset: fc.constant('allgather-reducescatter' as const),
+    host: fc.constantFrom('graph' as const, 'eager' as const),
+    planner: fc.constantFrom('host' as const, 'gpu' as const),
+    dispatchDtype: fc.constantFrom('bf16' as const, 'activation' as const),
+  }),
+  fc.record({
+    preset: fc.constant('deepep-normal' as const),
+    planner: fc.constantFrom('host' as const, 'gpu' as const),
+    overlap: fc.constantFrom('none' as const, 'shared-expert' as const),
+  }),
+  fc.record({
+    preset: fc.constant('deepep-low-latency' as const),
+    maxTokensPerGpu: fc.constantFrom(500, 512),
+    overlap: fc.constantFrom('none' as const, 'shared-expert' as const),
+  }),
+);
+
 /** Small scenarios of every kind that can run. */
 export const scenarioArbitrary: fc.Arbitrary<ScenarioInput> = fc
   .record({
@@ -106,12 +128,16 @@ export const scenarioArbitrary: fc.Arbitrary<ScenarioInput> = fc
     topK: fc.integer({ min: 1, max: 3 }),
     weightDtype: fc.constantFrom('bf16' as const, 'fp8' as const),
     fabric: fc.constantFrom('ports' as const, 'max-min' as const),
-    runtime: fc.constantFrom('ideal' as const, 'llep-reference' as const, 'megatron-alltoall' as const),
+    runtime: runtimeArbitrary,
+    sharedExperts: fc.constantFrom(0, 1),
     tokensPerGpu: fc.constantFrom(1, 7, 64, 500),
     steps: fc.integer({ min: 3, max: 5 }),
     routing: routingArbitrary,
     policies: fc.array(policyArbitrary, { minLength: 1, maxLength: 4 }),
     layer: fc.constantFrom(0, 'all' as const),
+    whole: fc.constantFrom(null, null, null, null, 'prefill' as const, 'decode' as const),
+    stragglers: fc.boolean(),
+    mla: fc.boolean(),
     seed: fc.nat(1000),
   })
   .map(
@@ -126,12 +152,42 @@ export const scenarioArbitrary: fc.Arbitrary<ScenarioInput> = fc
       steps,
       layer,
       runtime,
+      sharedExperts,
       seed,
+      whole,
+      stragglers,
+      mla,
     }) => ({
-      model: { hiddenSize: 512, expertHiddenSize: 256, experts, topK, moeLayers: 2, weightDtype },
-      cluster: { gpu: 'h100', gpus, gpusPerNode, fabric },
+      model: {
+        hiddenSize: 512,
+        expertHiddenSize: 256,
+        experts,
+        topK,
+        moeLayers: 2,
+        weightDtype,
+        ...(whole === null ? {} : wholeShape(mla)),
+        sharedExperts,
+      },
+      cluster: {
+        gpu: 'h100' as const,
+        gpus,
+        gpusPerNode,
+        fabric,
+        ...(stragglers
+          ? { jitter: 0.3, speed: Array.from({ length: gpus }, (_, gpu) => 1 - 0.05 * gpu) }
+          : {}),
+      },
       runtime,
-      workload: { phase: 'prefill' as const, tokensPerGpu, steps, routing, layer },
+      workload: {
+        phase: whole ?? ('prefill' as const),
+        tokensPerGpu,
+        steps,
+        routing,
+        layer,
+        ...(whole === 'decode' ? { kvTokens: { mean: 1000 * tokensPerGpu, cv: 0.5 } } : {}),
+        ...(whole === 'prefill' ? { promptTokens: [40, 300] } : {}),
+      },
+      ...(whole === null ? {} : { scope: 'model' as const }),
       policies: policies
         .filter((policy) =>
           possible(policy, gpus, experts, weightDtype, routing.gateWeights, tokensPerGpu * topK),
@@ -144,7 +200,10 @@ export const scenarioArbitrary: fc.Arbitrary<ScenarioInput> = fc
 /** The same in training, on one stage or two, without what can't be trained. */
 export const trainingArbitrary: fc.Arbitrary<ScenarioInput> = fc
   .record({
-    scenario: scenarioArbitrary,
+    scenario: scenarioArbitrary.filter(({ scope, cluster }) => {
+      const { jitter, speed } = cluster as { jitter?: number; speed?: number[] };
+      return scope !== 'model' && jitter === undefined && speed === undefined;
+    }),
     recompute: fc.constantFrom('none' as const, 'activation' as const, 'moe' as const, 'full' as const),
     borrowedWeights: fc.constantFrom('keep' as const, 'fetch-again' as const),
     gradientDtype: fc.constantFrom('fp32' as const, 'bf16' as const),
@@ -169,6 +228,26 @@ function isTrainable(policy: ScenarioInput['policies'][number], microBatches: nu
   const { movement, history } = policy;
   if (movement === 'async' || (typeof movement === 'object' && movement?.kind === 'async')) return false;
   return microBatches === 1 || history === undefined || history === 'calibration';
+}
+
+/** What scope model needs of a shape. */
+function wholeShape(mla: boolean) {
+  return {
+    attention: mla
+      ? ({
+          kind: 'mla',
+          heads: 8,
+          kvRank: 64,
+          queryRank: null,
+          ropeSize: 16,
+          nopeSize: 32,
+          valueSize: 32,
+        } as const)
+      : ({ kind: 'gqa', heads: 8, kvHeads: 2, headSize: 64, window: 128, windowEvery: 2 } as const),
+    denseLayers: 1,
+    denseHiddenSize: 1024,
+    vocabulary: 4096,
+  };
 }
 
 /** Leaves out what is refused for good reason. */
@@ -197,7 +276,7 @@ export async function simulateScenario(
   onTrainingStep?: SimulationSpec['onTrainingStep'],
 ) {
   const { resolved } = await openScenario(scenario);
-  const { machine, runtime, training, source, policies, warmup, seed, placementMaps } = resolved;
+  const { machine, runtime, training, source, policies, warmup, seed, contexts, placementMaps } = resolved;
   return simulate({
     machine,
     runtime,
@@ -206,6 +285,7 @@ export async function simulateScenario(
     policies,
     warmup,
     seed,
+    contexts,
     placementMaps,
     resamples: 0,
     onLayer,

@@ -100,7 +100,7 @@ describe('signs', () => {
     for (const recompute of choices) runs.push(await sign('training-recompute.json', { recompute }));
     for (const policy of ['"ep"', '"llep"']) {
       const seconds = runs.map(({ of }) => of(policy).seconds);
-      const saved = runs.map(({ of }) => of(policy).memory.byCategory.savedForBackward);
+      const saved = runs.map(({ of }) => of(policy).memory.byCategory.savedForBackward!);
       const peaks = runs.map(({ of }) => of(policy).memory.max);
       for (let i = 1; i < choices.length; i++) {
         expect(seconds[i], choices[i]).toBeGreaterThan(seconds[i - 1]);

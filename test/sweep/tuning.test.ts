@@ -7,6 +7,7 @@ import {
   dominates,
   flatness,
   halvingRounds,
+  policyWith,
   settingsOf,
   survivors,
   type TuneResult,
@@ -78,12 +79,26 @@ it('says which values of each option come near the best', () => {
   expect(flatness(settings, [100, 101, 103, 110], 0.02)).toEqual({ a: [1], b: ['x', 'y'] });
 });
 
-it('tries only what the policies allow', () => {
+it.each([
+  { experts: 128, gpus: 8, weightBits: 16 },
+  { experts: 32, gpus: 32, weightBits: 4 },
+])('tries by default only what the policies allow (%j)', (site) => {
   for (const { kind, options } of policies) {
-    for (const setting of settingsOf(defaultSpace(kind) ?? {})) {
-      expect(() => options.parse({ kind, ...setting })).not.toThrow();
+    const policy = options.parse({ kind });
+    for (const setting of settingsOf(defaultSpace(kind, site) ?? {})) {
+      expect(() => options.parse(policyWith(policy, setting, '--over'))).not.toThrow();
     }
   }
+});
+
+it('reaches options of a rule by their path, whether the rule stands there by name or with options', () => {
+  const setting = { 'placement.slots': 40, dispatch: 'random' };
+  const changed = { kind: 'eplb', placement: { kind: 'eplb', slots: 40 }, dispatch: 'random' };
+  expect(policyWith({ kind: 'eplb', placement: 'eplb' }, setting, '--over')).toEqual(changed);
+  const given = { kind: 'eplb', placement: { kind: 'eplb', slots: 32 }, dispatch: 'even' };
+  expect(policyWith(given, setting, '--over')).toEqual(changed);
+  expect(given.placement.slots).toBe(32);
+  expect(() => policyWith({ kind: 'eplb' }, { 'placement.__proto__.slots': 1 }, '--over')).toThrow('--over');
 });
 
 describe('what is said of a search', () => {

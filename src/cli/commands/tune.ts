@@ -1,11 +1,11 @@
 import { Command, Option } from '@commander-js/extra-typings';
 import { availableParallelism } from 'node:os';
 import { policies } from '../../balancing/index.js';
-import { readJson } from '../../files/index.js';
-import { tuneText } from '../../report/index.js';
-import { tune } from '../../run-tune.js';
+import { readJson, writeWhole } from '../../files/index.js';
+import { chartPage, chartSvg, frontChart, tuneText } from '../../report/index.js';
+import { defaultTuneSpace, tune } from '../../run-tune.js';
 import { setPath } from '../../scenario/index.js';
-import { defaultSpace, objectives, type ObjectiveName, type TuneSpace } from '../../sweep/index.js';
+import { objectives, type ObjectiveName, type TuneSpace } from '../../sweep/index.js';
 import { UsageError } from '../input-error.js';
 import { untilSignal } from './sweep/compute.js';
 import { jobsOption, outOption, wholeNumber } from './sweep/options.js';
@@ -29,7 +29,7 @@ export function tuneCommand() {
     )
     .option(
       '--over <option=values>',
-      'values to try, as alpha=1,1.25,1.5 (repeatable; default: a grid per policy)',
+      'values to try, as alpha=1,1.25,1.5 or placement.slots=256,288 (repeatable; default: a grid per policy)',
       collect,
       [],
     )
@@ -38,6 +38,7 @@ export function tuneCommand() {
     .option('--no-break-even', 'leave out the search for the batch from which the policy beats ep')
     .option('--slo <limits>', 'latency limits, as tpot=30ms,ttft=500ms (needs scope model)')
     .option('--maximise <name>', 'what to make large under --slo (needs scope model)')
+    .option('--plot <file>', 'draw the last round: .svg, or .html with its numbers')
     .addOption(new Option('--format <format>', 'how to print it').choices(['table', 'json']).default('table'))
     .addOption(outOption())
     .addOption(jobsOption())
@@ -49,14 +50,18 @@ export function tuneCommand() {
             'layers and a scheduler, which scope model will simulate and this version does not',
         );
       }
-      const { policy, seeds, out, jobs = availableParallelism(), breakEven } = options;
+      const { policy, seeds, out, jobs = availableParallelism(), breakEven, plot } = options;
+      if (plot !== undefined && !/\.(svg|html)$/.test(plot)) {
+        throw new UsageError(`--plot: found ${plot}, allowed: a file .svg or .html`);
+      }
       let scenario = await readJson(file);
       for (const assignment of options.set) scenario = setPath(scenario, assignment);
+      const space = await spaceOf(scenario as object, file, policy, options.over);
       const stopped = `stopped; what is finished is kept in ${out}, and the same command goes on from there`;
       await untilSignal(stopped, async (signal) => {
         const found = await tune(scenario as object, file, {
           policy,
-          space: spaceOf(policy, options.over),
+          space,
           minimise: objectivesOf(options.minimise),
           seeds,
           out,
@@ -65,6 +70,11 @@ export function tuneCommand() {
           signal,
           onPart: (text) => console.error(text),
         });
+        if (plot !== undefined) {
+          const chart = frontChart(found);
+          await writeWhole(plot, plot.endsWith('.svg') ? await chartSvg(chart) : await chartPage(chart));
+          console.error(`wrote ${plot}`);
+        }
         process.stdout.write(
           `${options.format === 'json' ? JSON.stringify(found, null, 2) : tuneText(found)}\n`,
         );
@@ -80,9 +90,14 @@ function objectivesOf(text: string): ObjectiveName[] {
   });
 }
 
-function spaceOf(policy: string, over: readonly string[]): TuneSpace {
+async function spaceOf(
+  scenario: object,
+  file: string,
+  policy: string,
+  over: readonly string[],
+): Promise<TuneSpace> {
   if (over.length === 0) {
-    const space = defaultSpace(policy);
+    const space = await defaultTuneSpace(scenario, file, policy);
     if (space !== null) return space;
     throw new UsageError(
       `--over: found nothing, allowed: options of ${policy} to try, as option=value,value`,
@@ -90,7 +105,7 @@ function spaceOf(policy: string, over: readonly string[]): TuneSpace {
   }
   return Object.fromEntries(
     over.map((text) => {
-      const [, option, values] = /^(\w+)=(.+)$/s.exec(text) ?? [];
+      const [, option, values] = /^(\w+(?:\.\w+)*)=(.+)$/s.exec(text) ?? [];
       if (option === undefined) throw new UsageError(`--over: found '${text}', allowed: option=value,value`);
       return [option, values.split(',').map(parseValue)];
     }),

@@ -24,6 +24,7 @@ export const ideal: RuntimeDefinition<z.infer<typeof options>, z.input<typeof op
   create: (_, machine) => ({
     name: 'ideal',
     residentExperts: 'home',
+    buffers: 'dynamic',
     dispatchBytes: dispatchBytes(machine),
     combineBytes: combineBytes(machine),
     hostAccuracy: { range: [1, 1], basis: 'assumed' },

@@ -1,13 +1,24 @@
 import type { z } from 'zod';
 import type { Machine } from '../machine.js';
 import type { Runtime, RuntimeDefinition } from '../runtime.js';
+import { allgatherReducescatter } from './allgather-reducescatter.js';
+import { deepepLowLatency } from './deepep-low-latency.js';
+import { deepepNormal } from './deepep-normal.js';
 import { ideal } from './ideal.js';
 import { llepEngineered } from './llep-engineered.js';
 import { llepReference } from './llep-reference.js';
 import { megatronAlltoall } from './megatron-alltoall.js';
 
 /** All runtimes, in the order in which they are listed. */
-export const runtimes = [ideal, llepReference, llepEngineered, megatronAlltoall] as const;
+export const runtimes = [
+  ideal,
+  llepReference,
+  llepEngineered,
+  allgatherReducescatter,
+  deepepNormal,
+  deepepLowLatency,
+  megatronAlltoall,
+] as const;
 
 export type RuntimeOptions = z.output<(typeof runtimes)[number]['options']>;
 

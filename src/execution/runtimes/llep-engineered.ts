@@ -53,6 +53,7 @@ export const llepEngineered: RuntimeDefinition<z.infer<typeof options>, z.input<
     return {
       name: 'llep-engineered',
       residentExperts,
+      buffers: 'dynamic',
       dispatchBytes: llepDispatchBytes(machine),
       combineBytes: combineBytes(machine),
       hostAccuracy: { range: HOST_RANGE, basis: 'assumed' },

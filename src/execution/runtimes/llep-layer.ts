@@ -201,7 +201,7 @@ export class LlepLayer {
           const tokens = tokensBySource[gpu];
           if (plan) {
             const planning = planSeconds(costs, decided.gated, experts);
-            const posting = decided.gated ? 0 : transfersOf(messages, gpu) * costs.postSecondsPerTransfer;
+            const posting = decided.gated ? 0 : messages.ofGpu(gpu) * costs.postSecondsPerTransfer;
             duration[plan[gpu]] = posted ? planning : planning + posting;
             if (posted) duration[posted[gpu]] = profile.hostSyncSeconds + posting;
           }
@@ -270,13 +270,4 @@ export class LlepLayer {
 function planSeconds(costs: LlepCosts, gated: boolean, experts: number): number {
   const { gateSeconds, planSeconds: fixed, planSecondsPerExpert } = costs;
   return gated ? gateSeconds : gateSeconds + fixed + planSecondsPerExpert * experts;
-}
-
-/** Weight transfers that a GPU sends or receives. */
-function transfersOf(messages: WeightMessages, gpu: number): number {
-  let own = 0;
-  for (let i = 0; i < messages.count; i++) {
-    if (messages.source[i] === gpu || messages.destination[i] === gpu) own++;
-  }
-  return own;
 }

@@ -81,6 +81,7 @@ export const llepReference: RuntimeDefinition<z.infer<typeof options>, z.input<t
     return {
       name: 'llep-reference',
       residentExperts: chosen.residentExperts,
+      buffers: 'dynamic',
       dispatchBytes: llepDispatchBytes(machine),
       combineBytes: combineBytes(machine),
       hostAccuracy: { range: HOST_RANGE, basis: 'fitted' },

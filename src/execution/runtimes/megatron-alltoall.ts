@@ -59,6 +59,7 @@ export const megatronAlltoall: RuntimeDefinition<z.infer<typeof options>, z.inpu
     return {
       name: 'megatron-alltoall',
       residentExperts: 'home',
+      buffers: 'dynamic',
       dispatchBytes: copyBytes.dispatch,
       combineBytes: copyBytes.combine,
       hostAccuracy: { range: HOST_RANGE, basis: 'assumed' },

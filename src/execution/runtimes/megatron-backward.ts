@@ -203,7 +203,7 @@ export class MegatronBackward {
       allocates: [this.inputGradient[gpu]],
       reads: [this.returned[gpu]],
     }));
-    this.router = onEach('router', graph.compute, (gpu) => ({
+    this.router = onEach('route', graph.compute, (gpu) => ({
       reads: [this.inputGradient[gpu], ...ends(gpu, 'routing', 'normed', 'residual')],
     }));
 

@@ -185,7 +185,7 @@ export class MegatronForward {
     this.output = graph.buffers('activations');
 
     this.launch = onEach('host', graph.host, () => ({}));
-    this.router = onEach('router', graph.compute, (gpu) => ({
+    this.router = onEach('route', graph.compute, (gpu) => ({
       after: [this.launch[gpu]],
       allocates: [...allocates.slice(gpu, gpu + 1), ...make(gpu, 'residual', 'normed', 'routing')],
     }));

@@ -1,5 +1,12 @@
 import { availableParallelism } from 'node:os';
-import { computeSweep, mergeSweep, type StartedSweep } from '../../../run-sweep.js';
+import {
+  computeSweep,
+  mergeSweep,
+  runSweep,
+  type MergedSweep,
+  type StartedSweep,
+  type SweepOptions,
+} from '../../../run-sweep.js';
 import { Interrupted } from '../../input-error.js';
 import { sweepProgress } from '../../progress.js';
 
@@ -34,30 +41,49 @@ export async function untilSignal(
 
 /**
  * Computes what is missing of some shards, with progress on stderr.
- * @param shards default: all
  * @param points that these shards have
  * @throws Interrupted
  */
 export async function compute(
   sweep: StartedSweep,
-  { jobs = availableParallelism(), shards, points }: { jobs?: number; shards?: number[]; points: number },
+  { jobs = availableParallelism(), shards, points }: { jobs?: number; shards: number[]; points: number },
 ): Promise<void> {
-  const stopped = `stopped; what is finished is kept in ${sweep.folder.path}, and the same command goes on from there`;
+  await withProgress(sweep, points, (signal, onPoints) =>
+    computeSweep(sweep, { jobs, shards, onPoints, signal }),
+  );
+}
+
+/** Computes what is missing of a sweep and writes its table, with progress on stderr. @throws Interrupted */
+export async function computeAndMerge(sweep: StartedSweep, jobs = availableParallelism()): Promise<void> {
+  let merged: MergedSweep | null = null;
+  await withProgress(sweep, sweep.manifest.points, async (signal, onPoints) => {
+    merged = await runSweep(sweep, { jobs, onPoints, signal });
+  });
+  if (merged !== null) sayMerged(sweep, merged);
+}
+
+/** Writes the table of a sweep whose shards are whole; exit code 1 where points failed. */
+export async function merge(sweep: StartedSweep): Promise<void> {
+  sayMerged(sweep, await mergeSweep(sweep));
+}
+
+async function withProgress(
+  { folder }: StartedSweep,
+  points: number,
+  work: (signal: AbortSignal, onPoints: SweepOptions['onPoints']) => Promise<void>,
+): Promise<void> {
+  const stopped = `stopped; what is finished is kept in ${folder.path}, and the same command goes on from there`;
   const progress = sweepProgress(points);
   try {
-    await untilSignal(stopped, (signal) =>
-      computeSweep(sweep, { jobs, shards, onPoints: progress.onPoints, signal }),
-    );
+    await untilSignal(stopped, (signal) => work(signal, progress.onPoints));
   } finally {
     progress.stop();
   }
 }
 
-/** Writes the sweep's table and says where it is; exit code 1 where points failed. */
-export async function merge(sweep: StartedSweep): Promise<void> {
-  const { rows, failed, error } = await mergeSweep(sweep);
-  const { parquet, csv } = sweep.folder.table;
-  process.stdout.write(`${sweep.manifest.points} points, ${rows} rows:\n  ${parquet}\n  ${csv}\n`);
+function sayMerged({ manifest, folder }: StartedSweep, { rows, failed, error }: MergedSweep): void {
+  const { parquet, csv } = folder.table;
+  process.stdout.write(`${manifest.points} points, ${rows} rows:\n  ${parquet}\n  ${csv}\n`);
   if (error === null) return;
   process.stdout.write(
     `${failed} points failed; they stand in the table with their error. The first: point ${error.point}: ${error.message}\n`,

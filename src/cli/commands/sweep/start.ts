@@ -1,7 +1,7 @@
 import { Command, Option } from '@commander-js/extra-typings';
-import { openSweep, startSweep, type StartedSweep } from '../../../run-sweep.js';
+import { openSweep, startSweep } from '../../../run-sweep.js';
 import { UsageError } from '../../input-error.js';
-import { compute, merge } from './compute.js';
+import { computeAndMerge } from './compute.js';
 import { jobsOption, outOption, pointsPerShardOption, wholeNumber } from './options.js';
 import { onSlurm, type SlurmArguments } from './slurm.js';
 
@@ -31,13 +31,8 @@ export function startCommand() {
       const opened = await openSweep(file, pointsPerShard);
       const sweep = await startSweep(opened, out, pointsPerShard !== undefined);
       if (executor === 'slurm') return onSlurm(sweep, cluster);
-      return here(sweep, jobs);
+      return computeAndMerge(sweep, jobs);
     });
-}
-
-async function here(sweep: StartedSweep, jobs: number | undefined): Promise<void> {
-  await compute(sweep, { jobs, points: sweep.manifest.points });
-  await merge(sweep);
 }
 
 function checkExecutor(executor: string, jobs: number | undefined, cluster: SlurmArguments): void {

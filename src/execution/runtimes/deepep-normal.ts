@@ -1,0 +1,106 @@
+import { z } from 'zod';
+import { bitsOf } from '../../hardware/index.js';
+import { bufferedRows } from '../row-layout.js';
+import type { RuntimeDefinition } from '../runtime.js';
+import { countedNote, OncePerGpu, oncePerGpuFloor } from '../traffic/index.js';
+import { deepepExchange, dispatchedHidden } from './deepep.js';
+import { normalBufferBytes } from './deepep-buffers.js';
+import { overlapNotes, overlapOptions, slowdownBeside } from './overlap.js';
+import { hostNotes, planOptions, servingHost } from './serving-host.js';
+import { ServingLayer, type ServingCosts } from './serving-layer.js';
+import { waveOptions } from './waves.js';
+
+const options = z.strictObject({
+  preset: z.literal('deepep-normal'),
+  ...planOptions,
+  ...overlapOptions,
+  ...waveOptions,
+});
+
+/** Host and small kernels are first guesses: half to twice. */
+const HOST_RANGE: [number, number] = [0.5, 2];
+
+/** Multiprocessors of the exchange kernels: DeepEP's default (deep_ep/buffer.py, `Buffer.num_sms`). */
+const EXCHANGE_SMS = 20;
+
+/** Router, top-k, quantising, layout and notification; dispatch, sort, experts (two products, activation), gather, combine. */
+const FRONT_KERNELS = 5;
+const BACK_KERNELS = 8;
+
+/** An int64 id and a float weight per choice. */
+const CHOICE_BYTES = 8 + 4;
+
+/**
+ * DeepEP's normal kernels (deepseek-ai/DeepEP @ 030cdf0 and 04b06f7) as serving engines prefill with them: a token
+ * goes once to every GPU that needs it, between nodes once to every node and on over NVLink, in fp8 where the model
+ * is; results are summed on the way back, in bf16. The host reads how many tokens will come before it can launch the
+ * dispatch, so that no CUDA graph holds the layer; grouped products in the contiguous layout.
+ */
+export const deepepNormal: RuntimeDefinition<z.infer<typeof options>, z.input<typeof options>> = {
+  name: 'deepep-normal',
+  summary: "DeepEP's normal kernels: a token once per node and GPU, buffers that follow the load (prefill)",
+  stack: 'serving',
+  options,
+  create({ overlap, slowdown, maxTokensPerWave, ...chosen }, machine) {
+    const { cluster, shape } = machine;
+    const { hiddenSize, expertHiddenSize, topK } = shape;
+    const { payload, scales } = dispatchedHidden(machine);
+    const { dispatch, combine, rates, range, note } = deepepExchange(
+      machine,
+      'normal',
+      payload + scales + topK * CHOICE_BYTES,
+      2 * hiddenSize,
+    );
+    const slower = slowdown ?? slowdownBeside(machine, EXCHANGE_SMS);
+    const activation = expertHiddenSize * (bitsOf(shape.activationDtype) / 8);
+    const costs: ServingCosts = {
+      traffic: () => new OncePerGpu(machine),
+      dispatch,
+      combine,
+      layout: 'contiguous',
+      entering: 'rows',
+      plansOnArrival: false,
+      sendsPadding: false,
+      mostRowsPerSlot: 0,
+      buffers: {
+        // Tokens as they come, and the aligned rows that they are copied to.
+        received: (load) =>
+          load.received * dispatch.bytes + bufferedRows('contiguous', load) * (payload + scales),
+        intermediates: (load) => bufferedRows('contiguous', load) * (2 * 2 * expertHiddenSize + activation),
+        // Rows of the second product, and their weighted sum by token.
+        results: (load) => (bufferedRows('contiguous', load) + load.received) * 2 * hiddenSize,
+      },
+      host: servingHost(chosen, {
+        mode: 'eager',
+        capturedTokens: [],
+        frontKernels: FRONT_KERNELS,
+        backKernels: BACK_KERNELS,
+        blockingRead: true,
+      }),
+      quantises: bitsOf(shape.activationDtype) <= 8,
+      overlap,
+      slowdown: slower,
+    };
+    const { gpus, gpusPerNode, profile } = cluster;
+    return {
+      name: 'deepep-normal',
+      residentExperts: 'home',
+      buffers: 'dynamic',
+      dispatchBytes: dispatch.bytes,
+      combineBytes: combine.bytes,
+      hostAccuracy: { range: HOST_RANGE, basis: 'assumed' },
+      floor: oncePerGpuFloor(machine),
+      rates,
+      exchangeRange: range,
+      communicationBytes: () => normalBufferBytes(hiddenSize, gpus, gpusPerNode, EXCHANGE_SMS),
+      maxTokensPerWave: maxTokensPerWave ?? undefined,
+      notes: (traits, hasTokens) => [
+        note,
+        ...(hasTokens ? [] : [`deepep-normal: ${countedNote(machine)}`]),
+        ...hostNotes('deepep-normal', costs.host, profile, traits),
+        ...overlapNotes('deepep-normal', overlap, slower),
+      ],
+      program: (context) => new ServingLayer(costs, machine, context).program(),
+    };
+  },
+};

@@ -1,0 +1,168 @@
+import { z } from 'zod';
+import type { PolicyTraits } from '../../balancing/index.js';
+import type { Profile } from '../../hardware/index.js';
+
+/** What the host of a serving engine does for a layer. Seconds. */
+export interface ServingHost {
+  /** graph: kernels were captured once and are replayed without the host; eager: launched one by one. */
+  mode: 'graph' | 'eager';
+  /** Batch sizes per GPU for which there is a graph, ascending; a batch is filled up to the next one. */
+  capturedTokens: readonly number[];
+  /** Seconds to launch a kernel; null: the profile's. */
+  launchSeconds: number | null;
+  /** Kernels of a layer up to its dispatch, and after. */
+  frontKernels: number;
+  backKernels: number;
+  /** Whether the host reads what every GPU will receive before the dispatch can be launched. */
+  blockingRead: boolean;
+  /** What a small kernel takes however little it does. */
+  smallKernelSeconds: number;
+  /** Who plans, for policies that plan each batch. */
+  planner: 'host' | 'gpu';
+  /** What a plan takes that is not gated. */
+  planSeconds: number;
+  postSecondsPerTransfer: number;
+}
+
+/** Sizes that vLLM captures by default: 1, 2, 4, multiples of 8 to 256, of 16 to 512. */
+const CAPTURED_TOKENS: readonly number[] = [
+  ...[1, 2, 4],
+  ...Array.from({ length: 32 }, (_, i) => 8 * (i + 1)),
+  ...Array.from({ length: 16 }, (_, i) => 256 + 16 * (i + 1)),
+];
+
+const seconds = z.number().nonnegative();
+
+/** Options that runtimes of serving engines share. */
+export const planOptions = {
+  launchSeconds: seconds
+    .optional()
+    .describe("Host time to launch a kernel; default: the profile's kernelLaunchSeconds."),
+  smallKernelSeconds: seconds
+    .default(3e-6)
+    .describe('What router, top-k and quantising take each however little they do; a first guess.'),
+  planner: z
+    .enum(['host', 'gpu'])
+    .default('host')
+    .describe(
+      'Who plans for policies that plan each batch. host: counts are read, which no CUDA graph can hold, so that ' +
+        'the layer is launched kernel by kernel; gpu: a kernel plans.',
+    ),
+  planSeconds: seconds
+    .default(200e-6)
+    .describe('Host time of a plan in compiled code, besides the blocking read; a first guess.'),
+  planKernelSeconds: seconds
+    .default(75e-6)
+    .describe("A plan by a kernel: 67 to 78 µs (UltraEP's figures, arXiv 2606.04101)."),
+  postSecondsPerTransfer: seconds
+    .default(10e-6)
+    .describe('Host time to post one weight transfer; a first guess.'),
+};
+
+/** Options of runtimes that CUDA graphs can hold. */
+export const graphOptions = {
+  ...planOptions,
+  host: z
+    .enum(['graph', 'eager'])
+    .default('graph')
+    .describe(
+      'graph: kernels are replayed from a CUDA graph, for batches that one was captured for; eager: the host ' +
+        'launches them one by one.',
+    ),
+  capturedTokens: z
+    .array(z.int().min(1))
+    .min(1)
+    .refine((sizes) => sizes.every((size, i) => i === 0 || size > sizes[i - 1]), { error: 'ascending' })
+    .default([...CAPTURED_TOKENS])
+    .describe(
+      'Tokens per GPU for which there is a graph: the fullest source GPU decides, and all are filled up to the next ' +
+        "size; above the last one kernels are launched one by one. Default: vLLM's sizes.",
+    ),
+};
+
+type PlanOptions = z.infer<z.ZodObject<typeof planOptions>>;
+
+/** The host of a runtime from its options. @param more what they do not say */
+export function servingHost(
+  {
+    planner,
+    planSeconds,
+    planKernelSeconds,
+    postSecondsPerTransfer,
+    launchSeconds,
+    smallKernelSeconds,
+  }: PlanOptions,
+  more: Pick<ServingHost, 'mode' | 'capturedTokens' | 'frontKernels' | 'backKernels' | 'blockingRead'>,
+): ServingHost {
+  return {
+    ...more,
+    launchSeconds: launchSeconds ?? null,
+    smallKernelSeconds,
+    planner,
+    planSeconds: planner === 'host' ? planSeconds : planKernelSeconds,
+    postSecondsPerTransfer,
+  };
+}
+
+/** Whether a policy's plans can't be made inside a CUDA graph. */
+function leavesGraph({ planner }: ServingHost, plans: boolean): boolean {
+  return plans && planner === 'host';
+}
+
+/**
+ * Tokens that every GPU's batch is filled up to: the captured size that holds the fullest GPU's.
+ * @param plans whether the policy plans each batch
+ * @returns null where kernels are launched one by one, and nothing is filled up
+ */
+export function capturedTokens(
+  host: ServingHost,
+  plans: boolean,
+  tokensBySource: ArrayLike<number>,
+): number | null {
+  if (host.mode === 'eager' || leavesGraph(host, plans)) return null;
+  let most = 0;
+  for (let gpu = 0; gpu < tokensBySource.length; gpu++) most = Math.max(most, tokensBySource[gpu]);
+  return host.capturedTokens.find((size) => size >= most) ?? null;
+}
+
+/** Host time to launch a kernel. */
+export function launchSeconds({ launchSeconds: own }: ServingHost, { kernelLaunchSeconds }: Profile): number {
+  return own ?? kernelLaunchSeconds;
+}
+
+/**
+ * Seconds of a plan: a host reads the counts first, and posts transfers of weights after.
+ * @param transfers weight transfers that the GPU takes part in
+ */
+export function planSeconds(
+  host: ServingHost,
+  { hostSyncSeconds }: Profile,
+  gated: boolean,
+  transfers: number,
+): number {
+  const posting = transfers * host.postSecondsPerTransfer;
+  if (host.planner === 'gpu') return host.planSeconds + (transfers > 0 ? hostSyncSeconds + posting : 0);
+  return hostSyncSeconds + (gated ? 0 : host.planSeconds + posting);
+}
+
+/** What leaving the graph costs a policy that plans each batch, for the result. */
+export function hostNotes(
+  name: string,
+  host: ServingHost,
+  profile: Profile,
+  { plansEachBatch }: PolicyTraits,
+): string[] {
+  if (!leavesGraph(host, plansEachBatch)) return [];
+  const micro = (value: number) => `${Math.round(value * 1e6)} µs`;
+  const kernels = host.frontKernels + host.backKernels;
+  const launches = kernels * launchSeconds(host, profile);
+  const plan = planSeconds(host, profile, false, 0);
+  const eager =
+    host.mode === 'graph'
+      ? `leave the CUDA graph: ${kernels} launches of ${micro(launches)} a layer, of which some hide, and `
+      : '';
+  return [
+    `${name}: policies that plan each batch do so on the host and ${eager || 'pay '}${micro(plan)} for reading the counts ` +
+      'and planning (first guesses; planner: "gpu" for a plan by a kernel)',
+  ];
+}

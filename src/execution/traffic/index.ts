@@ -1,0 +1,4 @@
+export { EVERY_TOKEN, EveryToken } from './every-token.js';
+export { countedNote, OncePerGpu, oncePerGpuFloor } from './once-per-gpu.js';
+export { PER_COPY, PerCopy } from './per-copy.js';
+export type { Traffic, TrafficFloor, TrafficInput } from './traffic.js';
