@@ -52,11 +52,12 @@ function verdictOf(bytes: number, reserved: number, capacity: number): Verdict {
 }
 
 /** The first allocation of a run that found no room. */
-export function outOfMemoryOf({ ledgers, memory, locate }: WithMemory): OutOfMemory | null {
+export function outOfMemoryOf(run: WithMemory): OutOfMemory | null {
+  const { ledgers, memory } = run;
   const overflows = (memory === null ? ledgers : [memory]).flatMap(({ overflow }, i) =>
     overflow === null ? [] : [{ ...overflow, gpu: overflow.pool + i * ledgers[0].pools }],
   );
   if (overflows.length === 0) return null;
   const { gpu, needed, limit, category, tag } = overflows.reduce((a, b) => (b.tag < a.tag ? b : a));
-  return { ...locate(tag), gpu, needed, limit, category: MEMORY_CATEGORIES[category] };
+  return { ...run.locate(tag), gpu, needed, limit, category: MEMORY_CATEGORIES[category] };
 }

@@ -132,10 +132,10 @@ export class PolicyRun {
   }
 
   /** Step and layer that a tag of the ledger stands for. */
-  readonly locate = (tag: number): { step: number; layer: number } => {
+  locate(tag: number): { step: number; layer: number } {
     const { layers } = this.setting;
     return { step: Math.floor(tag / layers), layer: tag % layers };
-  };
+  }
 
   /** Starts the policy over, as before the first step. */
   restart(): void {

@@ -187,7 +187,9 @@ export class TrainingRun {
   }
 
   /** Training step that a tag of the ledger stands for. */
-  readonly locate = (tag: number): { step: number; layer: number } => ({ step: tag, layer: 0 });
+  locate(tag: number): { step: number; layer: number } {
+    return { step: tag, layer: 0 };
+  }
 
   restart(): void {
     this.state = this.policy.start(this.options, this.setting);
