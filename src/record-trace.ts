@@ -8,6 +8,7 @@ import type { OpenedScenario } from './run.js';
  */
 export function recordTrace({ scenario, resolved }: OpenedScenario, sink: ByteSink): TraceHeader {
   const { source, machine, policies } = resolved;
+  const { phase } = scenario.workload;
   const header: TraceHeader = {
     schema: 'epsim/trace@1',
     kind: source.hasTokens ? 'tokens' : 'counts',
@@ -15,7 +16,8 @@ export function recordTrace({ scenario, resolved }: OpenedScenario, sink: ByteSi
     experts: source.experts,
     topK: source.topK,
     layerIds: [...source.layerIds],
-    phase: scenario.workload.phase,
+    // A recording is of what a model reads or writes; a training reads as a prefill does.
+    phase: phase === 'training' ? 'prefill' : phase,
     gpus: source.gpus,
     steps: source.steps,
     source: `epsim trace record: ${scenario.name ?? 'a scenario'}, ${scenario.workload.routing.kind}`,

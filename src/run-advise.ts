@@ -15,7 +15,7 @@ import { FileCache } from './files/index.js';
 import { bitsOf } from './hardware/index.js';
 import { kvBytes, layersOf, wholeModel, type MoeShape } from './model/index.js';
 import { inFile, openScenario, runOpened, type OpenedScenario } from './run.js';
-import { setPath, setValue, parsePath } from './scenario/index.js';
+import { setPath, setValue, parsePath, ScenarioError } from './scenario/index.js';
 import { firstPlacements } from './simulation/index.js';
 import { VERSION } from './version.js';
 
@@ -47,6 +47,10 @@ export async function advise(scenario: object, file: string, request: AdviceRequ
   const input = request.set.reduce<unknown>((changed, assignment) => setPath(changed, assignment), scenario);
   const files = new FileCache();
   const opened = await openScenario(input, { file, files });
+  const { phase } = opened.scenario.workload;
+  if (phase === 'training') {
+    throw new ScenarioError(file, 'workload.phase', phase, 'prefill or decode: advice is about inference');
+  }
   const office = new Office(input as object, file, request, files, opened);
   const asked = questions.filter(({ name }) => request.only.length === 0 || request.only.includes(name));
   const answered: Advised[] = [];
@@ -109,7 +113,7 @@ class Office {
       shape,
       gpus: cluster.gpus,
       layers: source.layerIds.length,
-      phase: scenario.workload.phase,
+      phase: scenario.workload.phase as Desk['phase'],
       tokensPerGpu: source.tokensPerGpu,
       routing: scenario.workload.routing.kind,
       scope: scenario.scope,

@@ -1,12 +1,25 @@
 import { Explainer, simulate, withoutSchema, type Explanation } from './simulation/index.js';
 import { inFile, type OpenedScenario, type RunOptions } from './run.js';
+import { ScenarioError } from './scenario/index.js';
 import { VERSION } from './version.js';
 
-/** Runs an opened scenario and says where its time goes. Intervals are left to a run: no replicates are drawn. */
+/**
+ * Runs an opened scenario and says where its time goes. Intervals are left to a run: no replicates are drawn.
+ * @throws ScenarioError for a training
+ */
 export function explainOpened(opened: OpenedScenario, onStep?: RunOptions['onStep']): Explanation {
   const { machine, runtime, source, policies, warmup, seed, contexts, placementMaps, notes } =
     opened.resolved;
   const { cluster, shape } = machine;
+  const { phase } = opened.scenario.workload;
+  if (phase === 'training') {
+    throw new ScenarioError(
+      opened.file,
+      'workload.phase',
+      phase,
+      'prefill or decode: run shows the parts of a training',
+    );
+  }
   const explainer = new Explainer(policies, source, machine);
   const { routing } = inFile(opened.file, () =>
     simulate({

@@ -106,6 +106,8 @@ export interface Policy<Options = unknown, State = unknown, Input = unknown> {
   warmup(options: Options): number;
   /** Why it can't work here, or null. */
   refusal(options: Options, setting: PolicySetting): Refusal | null;
+  /** Why nothing can be trained with it, or null. */
+  trainingRefusal(options: Options): Refusal | null;
   /** Things that a reader of the result must know about what it assumed. */
   notes(options: Options, setting: PolicySetting): string[];
   start(options: Options, setting: PolicySetting): State;
@@ -128,5 +130,6 @@ export const plainTraits = {
   calibrationShare: () => 0,
   warmup: () => 0,
   refusal: () => null,
+  trainingRefusal: () => null,
   notes: () => [],
 } as const satisfies Partial<Policy>;

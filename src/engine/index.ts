@@ -5,4 +5,4 @@ export type { Fabric } from './fabric.js';
 export { MaxMinFabric } from './max-min-fabric.js';
 export { MemoryLedger, type MemoryOverflow, type MemoryPeak } from './memory-ledger.js';
 export { PortFabric } from './port-fabric.js';
-export { TaskGraphBuilder, type TaskGraph, type TaskSpec } from './task-graph.js';
+export { TaskGraphBuilder, type Lifetime, type TaskGraph, type TaskSpec } from './task-graph.js';

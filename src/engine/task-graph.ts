@@ -1,3 +1,9 @@
+/**
+ * How long a buffer lasts: within one run of the graph; `kept`: allocated in it and still in use when it ends;
+ * `given`: in use when it starts and freed in it.
+ */
+export type Lifetime = 'within' | 'kept' | 'given';
+
 /** A task to add to a graph. */
 export interface TaskSpec {
   /** Streams the task occupies, all at once; on each it runs after the task added to it before. */
@@ -50,7 +56,7 @@ export interface TaskGraph {
   owners: Int32Array;
   /** Ledger account of each buffer. */
   accounts: Int32Array;
-  /** Number of tasks that read each buffer (≥ 1). */
+  /** Number of tasks that read each buffer; 0 for one that outlasts the graph. */
   readers: Int32Array;
 }
 
@@ -66,6 +72,7 @@ export class TaskGraphBuilder {
   private readonly streamOwners: number[] = [];
   private readonly streamNames: string[] = [];
   private readonly accounts: number[] = [];
+  private readonly lifetimes: Lifetime[] = [];
 
   /**
    * @param owner caller's number of whom the stream belongs to, as its GPU
@@ -78,7 +85,8 @@ export class TaskGraphBuilder {
   }
 
   /** @param account ledger account that the buffer counts in */
-  addBuffer(account: number): number {
+  addBuffer(account: number, lifetime: Lifetime = 'within'): number {
+    this.lifetimes.push(lifetime);
     return this.accounts.push(account) - 1;
   }
 
@@ -96,7 +104,7 @@ export class TaskGraphBuilder {
     return task;
   }
 
-  /** @throws Error when a buffer is never allocated, allocated twice, or never read */
+  /** @throws Error when a buffer is not allocated once, or never read, though its lifetime asks for it */
   compile(): TaskGraph {
     const { tasks, predecessors } = this;
     const successors: number[][] = tasks.map(() => []);
@@ -107,11 +115,14 @@ export class TaskGraphBuilder {
       for (const buffer of allocates) allocated[buffer]++;
       for (const buffer of reads) readers[buffer]++;
     }
-    for (let buffer = 0; buffer < readers.length; buffer++) {
-      if (allocated[buffer] !== 1)
-        throw new Error(`buffer ${buffer} is allocated ${allocated[buffer]} times`);
-      if (readers[buffer] === 0) throw new Error(`buffer ${buffer} is never read, so never freed`);
-    }
+    this.lifetimes.forEach((lifetime, buffer) => {
+      if (allocated[buffer] !== (lifetime === 'given' ? 0 : 1))
+        throw new Error(`buffer ${buffer} (${lifetime}) is allocated ${allocated[buffer]} times`);
+      if (lifetime === 'kept' && readers[buffer] > 0)
+        throw new Error(`buffer ${buffer} is kept, so no task may be its last reader`);
+      if (lifetime !== 'kept' && readers[buffer] === 0)
+        throw new Error(`buffer ${buffer} is never read, so never freed`);
+    });
     const [successorFirst, successorList] = ranges(successors);
     const [predecessorFirst, predecessorList] = ranges(predecessors);
     const [streamFirst, streamsOf] = ranges(tasks.map((task) => task.streams));

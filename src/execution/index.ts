@@ -6,14 +6,18 @@ export {
   FRAGMENTATION_SHARE,
   LAYER_CATEGORIES,
   MEMORY_CATEGORIES,
+  MODEL_CATEGORIES,
   newLedger,
   NON_TENSOR_BYTES,
   Residency,
+  TRAINING_CATEGORIES,
   type LayerCategory,
   type MemoryCategory,
 } from './memory.js';
 export { ModelParts, type Contexts } from './model-parts.js';
 export { PHASES, SOURCE_OF_PHASE, TIME_SOURCES, type Phase, type TimeSource } from './phases.js';
+export { LayerAmounts } from './layer-amounts.js';
+export { pipelineSteps, warmupOfStage, type PipelineStep } from './pipeline.js';
 export { BlockingMovement } from './placement-movement.js';
 export type {
   LayerInput,
@@ -26,3 +30,12 @@ export type {
 } from './runtime.js';
 export { PER_COPY, type TrafficFloor } from './traffic/index.js';
 export { createRuntime, runtimes, type RuntimeOptions } from './runtimes/index.js';
+export {
+  PASSES,
+  residentTraining,
+  trainingSchema,
+  type GradientBytes,
+  type Pass,
+  type StageProgram,
+  type TrainingOptions,
+} from './training.js';

@@ -16,11 +16,35 @@ export const LAYER_CATEGORIES = [
   'combineBuffers',
 ] as const;
 
-/** Categories of the memory ledger, in its order; the last ones are there in scope `model` alone. */
-export const MEMORY_CATEGORIES = [...LAYER_CATEGORIES, 'otherWeights', 'kvCache'] as const;
+/** Categories of scope `model`, and of training. */
+export const MODEL_CATEGORIES = [...LAYER_CATEGORIES, 'otherWeights', 'kvCache'] as const;
+export const TRAINING_CATEGORIES = [
+  ...LAYER_CATEGORIES,
+  'savedForBackward',
+  'gradients',
+  'optimizer',
+] as const;
+
+/** Categories of the memory ledger, in its order. */
+export const MEMORY_CATEGORIES = [...MODEL_CATEGORIES, 'savedForBackward', 'gradients', 'optimizer'] as const;
 
 /** Categories of what lasts from layer to layer. */
-const RESIDENT = ['weights', 'replicas', 'staging', 'communicationBuffers'] as const;
+const RESIDENT = [
+  'weights',
+  'replicas',
+  'staging',
+  'communicationBuffers',
+  'gradients',
+  'optimizer',
+] as const;
+
+/** What training keeps of every weight, bytes. */
+export interface ResidentTraining {
+  /** Gradients that are added up: of every slot. */
+  gradient: number;
+  /** Of every expert, at its home: states of the optimizer, and its own copy of the weight. */
+  optimizer: number;
+}
 
 /** Those of them that all layers have together. */
 const SHARED: ReadonlySet<string> = new Set(['staging', 'communicationBuffers']);
@@ -79,6 +103,7 @@ export class Residency {
     private readonly experts: 'home' | 'all',
     private readonly kept: KeptBeside = {},
     private readonly layers: readonly number[] = [1],
+    private readonly training: ResidentTraining | null = null,
   ) {
     this.inForce = layers.map(() => null);
     this.wanted = new Float64Array(RESIDENT.length * machine.cluster.gpus);
@@ -152,6 +177,9 @@ export class Residency {
     const { gpus, firstSlot, slotExpert, slotBits, home } = placement;
     const size = RESIDENT.length;
     levels = new Float64Array(size * gpus);
+    const weights = expertWeights(this.machine.shape);
+    const gradient = Math.ceil(weights * (this.training?.gradient ?? 0));
+    const optimizer = Math.ceil(weights * (this.training?.optimizer ?? 0));
     const communication = Math.ceil(this.kept.communicationBytes?.(slotExpert.length) ?? 0);
     let all = 0;
     const atHome = new Uint8Array(home.length);
@@ -163,9 +191,11 @@ export class Residency {
         if (home[expert] === gpu && !atHome[expert]) {
           atHome[expert] = 1;
           levels[size * gpu] += bytes;
+          levels[size * gpu + 5] += optimizer;
           all += bytes;
         } else levels[size * gpu + 1] += bytes;
         if (this.kept.staging) levels[size * gpu + 2] += bytes;
+        levels[size * gpu + 4] += gradient;
       }
     }
     if (this.experts === 'all') for (let gpu = 0; gpu < gpus; gpu++) levels[size * gpu] = all;

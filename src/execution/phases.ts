@@ -20,6 +20,13 @@ export const PHASES = [
   'head',
   'move',
   'replan',
+  'activation',
+  'data-gradients',
+  'weight-gradients',
+  'gradients',
+  'accumulate',
+  'optimizer',
+  'pipeline',
 ] as const;
 
 export type Phase = (typeof PHASES)[number];
@@ -38,13 +45,15 @@ export const TIME_SOURCES = [
   'planning',
   'host',
   'attention and dense',
+  'gradients',
 ] as const;
 
 export type TimeSource = (typeof TIME_SOURCES)[number];
 
 /**
  * Expert kernels; copies and gathers on a GPU, and the router with its top-k; links; new placements, over any link, and
- * planning them; launches, reads and plans of a batch; and what of the model is no MoE layer.
+ * planning them; launches, reads and plans of a batch; what of the model is no MoE layer; and products of the backward
+ * pass, which no kernel was measured for.
  */
 export const SOURCE_OF_PHASE: Readonly<Record<Phase, TimeSource>> = {
   dense: 'attention and dense',
@@ -67,4 +76,11 @@ export const SOURCE_OF_PHASE: Readonly<Record<Phase, TimeSource>> = {
   head: 'attention and dense',
   move: 'movement',
   replan: 'planning',
+  activation: 'copies',
+  'data-gradients': 'gradients',
+  'weight-gradients': 'gradients',
+  gradients: 'network',
+  accumulate: 'copies',
+  optimizer: 'copies',
+  pipeline: 'network',
 };

@@ -4,6 +4,7 @@ import type { Executor, MemoryLedger } from '../engine/index.js';
 import type { ExpertStage, Network, PortLoads, PortRates, Range } from '../hardware/index.js';
 import type { LeadingSeconds } from './leading-work.js';
 import type { Machine, TimedKernel } from './machine.js';
+import type { StageProgram, TrainingOptions } from './training.js';
 import type { TrafficFloor, TrafficInput } from './traffic/index.js';
 
 /** A batch, or a part of it, as the tasks of one layer need it. */
@@ -110,6 +111,8 @@ export interface Runtime {
    */
   notes(traits: PolicyTraits, routing: RoutingTraits): string[];
   program(context: ProgramContext): LayerProgram;
+  /** A pipeline stage of so many layers in training; runtimes without it only infer. */
+  stage?(context: ProgramContext, training: TrainingOptions, layers: number): StageProgram;
 }
 
 /** A runtime by name, with options. */

@@ -21,6 +21,8 @@ export const ASSUMED_RANGES = {
   copies: [1 / 1.5, 1.5],
   /** Planners of new placements: published ones take 1 to 11 times the default per expert and layer (vLLM, SGLang). */
   planning: [1 / 1.5, 11],
+  /** Backward products, derived from the forward kernel: none was measured, and their kernels are others. */
+  gradients: [1 / 1.5, 1.5],
   /** Exchanges whose busiest port carries twice the mean or more; less skew, less range. No measurement exists. */
   skewedTraffic: [1 / 1.5, 1.5],
 } as const satisfies Record<string, Range>;

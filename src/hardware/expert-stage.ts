@@ -85,10 +85,9 @@ export function findStage(
   return stage;
 }
 
-/** FLOP of one row where the columns of both products (2H and D) come in whole tiles. */
-function tiledFlop({ hiddenSize, expertHiddenSize }: ExpertShape, columnRounding: number): number {
-  const tiled = (columns: number) => Math.ceil(columns / columnRounding) * columnRounding;
-  return 2 * (hiddenSize * tiled(2 * expertHiddenSize) + expertHiddenSize * tiled(hiddenSize));
+/** FLOP of one row of a product whose columns come in whole tiles. */
+export function tiledFlop(inner: number, columns: number, columnRounding: number): number {
+  return 2 * inner * Math.ceil(columns / columnRounding) * columnRounding;
 }
 
 /**
@@ -108,7 +107,10 @@ export function stageCost(stage: ExpertStage, shape: ExpertShape, slots?: number
     perSlotSeconds: stage.perSlotSeconds,
     perActiveExpertSeconds: stage.perActiveExpertSeconds,
     rowRounding: stage.rowRounding,
-    flopSecondsPerRow: tiledFlop(shape, stage.columnRounding) / stage.flopPerSecond,
+    flopSecondsPerRow:
+      (tiledFlop(hiddenSize, 2 * expertHiddenSize, stage.columnRounding) +
+        tiledFlop(expertHiddenSize, hiddenSize, stage.columnRounding)) /
+      stage.flopPerSecond,
     weightSecondsPerExpert: weightBytes / stage.weightBytesPerSecond,
     softMaxExponent: stage.softMaxExponent,
     inputSecondsPerToken,
@@ -203,7 +205,7 @@ export function stageTerms(
 }
 
 /** The q-norm of two numbers ≥ 0: their maximum for large q, their sum for q = 1. */
-function softMaximum(a: number, b: number, q: number): number {
+export function softMaximum(a: number, b: number, q: number): number {
   const large = a > b ? a : b;
   const small = a > b ? b : a;
   if (small === 0) return large;

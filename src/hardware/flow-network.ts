@@ -2,7 +2,7 @@ import { MaxMinFabric } from '../engine/index.js';
 import type { Cluster } from './cluster.js';
 import type { Exchange, Messages, Network } from './network.js';
 import { exchangeDelay, linkRates, type ExchangeCost, type PortRates } from './exchange-cost.js';
-import { messagePorts, NIC_OUT, NVLINK_OUT } from './port-loads.js';
+import { messagePorts, NIC_IN, NIC_OUT, NVLINK_OUT } from './port-loads.js';
 import { portCapacities, scaleOf } from './port-network.js';
 import { linkDelay } from './link.js';
 
@@ -28,6 +28,10 @@ export class FlowNetwork implements Network {
 
   declareMessages(messages: number): number {
     return this.fabric.declare(messages);
+  }
+
+  declareRings(): number {
+    return this.fabric.declare(this.cluster.gpus);
   }
 
   setExchange(
@@ -69,6 +73,17 @@ export class FlowNetwork implements Network {
         linkDelay(nic, bytes),
         this.linkScale,
       );
+    }
+  }
+
+  setRings(transfer: number, bytesByGpu: ArrayLike<number>): void {
+    const { gpus, profile } = this.cluster;
+    this.fabric.clear(transfer);
+    for (let gpu = 0; gpu < gpus; gpu++) {
+      const bytes = bytesByGpu[gpu];
+      if (bytes === 0) continue;
+      const delay = linkDelay(profile.nic, bytes);
+      this.fabric.addFlow(transfer, bytes, delay, NIC_OUT * gpus + gpu, NIC_IN * gpus + gpu);
     }
   }
 

@@ -21,6 +21,13 @@ export {
   type StageTerms,
 } from './expert-stage.js';
 export {
+  dataGradientSeconds,
+  gradientStageCost,
+  weightGradientSeconds,
+  type GradientStageCost,
+  type StageLoad,
+} from './gradient-stage.js';
+export {
   exchangeSeconds,
   fasterRates,
   linkRates,

@@ -40,6 +40,13 @@ export interface Network {
     reversed: boolean,
     cost?: ExchangeCost | null,
   ): void;
+  /** Declares a transfer of rings with GPUs outside of the cluster. */
+  declareRings(): number;
   /** Writes messages, of which those with `destination` equal to `to` are carried; all where `to` is −1. */
   setMessages(transfer: number, messages: Messages, to: number): void;
+  /**
+   * Writes rings with GPUs outside of the cluster, one per GPU: its NIC sends and receives so many bytes. The other
+   * ends are taken to be as fast.
+   */
+  setRings(transfer: number, bytesByGpu: ArrayLike<number>): void;
 }

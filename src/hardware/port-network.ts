@@ -1,8 +1,9 @@
 import { PortFabric } from '../engine/index.js';
 import type { Cluster } from './cluster.js';
 import { exchangeDelay, linkRates, type ExchangeCost, type PortRates } from './exchange-cost.js';
+import { linkDelay } from './link.js';
 import type { Exchange, Messages, Network } from './network.js';
-import { messagePorts, PORTS_PER_GPU, reversePort } from './port-loads.js';
+import { messagePorts, NIC_IN, NIC_OUT, PORTS_PER_GPU, reversePort } from './port-loads.js';
 
 /** Bytes per second of every port of a cluster, [port · gpus + gpu]. */
 export function portCapacities({ gpus }: Cluster, { nvlink, nic }: PortRates): Float64Array {
@@ -70,6 +71,11 @@ export class PortNetwork implements Network {
     return this.fabric.declare(this.usedPorts);
   }
 
+  declareRings(): number {
+    this.sharing = true;
+    return this.fabric.declare(2 * this.cluster.gpus);
+  }
+
   setExchange(
     transfer: number,
     { ports }: Exchange,
@@ -125,6 +131,19 @@ export class PortNetwork implements Network {
       const ramp = this.ramps === null ? 0 : this.ramps[port] * Math.sqrt(largest[port]);
       const scale = port < 2 * this.cluster.gpus ? this.linkScale.nvlink : this.linkScale.nic;
       fabric.add(transfer, port, bytes[port] * scale, flows[port], latencies[port] + ramp);
+    }
+  }
+
+  setRings(transfer: number, bytesByGpu: ArrayLike<number>): void {
+    const { fabric, cluster } = this;
+    const { gpus, profile } = cluster;
+    fabric.clear(transfer);
+    for (let gpu = 0; gpu < gpus; gpu++) {
+      const bytes = bytesByGpu[gpu];
+      if (bytes === 0) continue;
+      const delay = linkDelay(profile.nic, bytes);
+      fabric.add(transfer, NIC_OUT * gpus + gpu, bytes, 1, delay);
+      fabric.add(transfer, NIC_IN * gpus + gpu, bytes, 1, delay);
     }
   }
 }

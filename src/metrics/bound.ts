@@ -33,6 +33,7 @@ import {
  */
 export class LayerBound {
   private readonly secondsPerCopy: number;
+  private readonly flopSecondsPerCopy: number;
   private readonly weightSeconds: number;
   private readonly shippedBits: number;
   private readonly weightBytes: number;
@@ -55,6 +56,7 @@ export class LayerBound {
     this.secondsPerCopy = Math.min(
       ...costs.map((cost) => leastFactor(cost) * (cost.flopSecondsPerRow + moving(cost))),
     );
+    this.flopSecondsPerCopy = Math.min(...costs.map((cost) => leastFactor(cost) * cost.flopSecondsPerRow));
     this.weightSeconds = Math.min(...costs.map((cost) => leastFactor(cost) * cost.weightSecondsPerExpert));
     this.shippedBits = bitsOf(shape.weightDtype);
     this.weightBytes = expertBytes(machine, this.shippedBits);
@@ -90,6 +92,30 @@ export class LayerBound {
       last = Math.max(last, routed + factor * leading.shared[gpu]);
     }
     return Math.max(last, first + moe);
+  }
+
+  /**
+   * Seconds of the layer forward and backward. Backward: the products of the data and of the weights at forward's rate,
+   * the weights read once more, and the exchanges the other way round; where weights may move they have come already.
+   *
+   * @param runsAgain whether the forward pass is run again before
+   */
+  ofTraining(
+    plan: LayerPlan,
+    work: LayerWork,
+    base: LayerLoads,
+    ports: PortLoads,
+    runsAgain: boolean,
+  ): number {
+    const { gpus } = this.machine.cluster;
+    const compute = (work.kept * this.secondsPerCopy) / gpus;
+    const weights = (this.activeExperts(plan, base) * this.weightSeconds) / gpus;
+    const exchanged = this.portSeconds(plan, base, ports);
+    const backwardPorts = this.movesWeights ? 0 : exchanged;
+    const forward = Math.max(compute, weights, exchanged);
+    const again = runsAgain ? Math.max(compute, weights, backwardPorts) : 0;
+    const products = (2 * work.kept * this.flopSecondsPerCopy) / gpus;
+    return forward + again + Math.max(products, weights, backwardPorts);
   }
 
   /** Distinct active experts, a quantised one counted at its share of the bytes. */

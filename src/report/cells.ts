@@ -28,9 +28,14 @@ export function speedupCell(p: PolicyResult): string {
   return `${formatFactor(mean)}${hasRange(p) ? ` [${low.toFixed(2)}, ${high.toFixed(2)}]` : ''}`;
 }
 
-/** "674.6 MiB fits (1 layer)": in scope `layer` one MoE layer is simulated, and its memory is all that is counted. */
-export function memoryCell({ peakMemory: { max, verdict }, memory }: PolicyResult): string {
-  return `${formatBytes(max)} ${verdict}${memory === undefined ? ' (1 layer)' : ''}`;
+/**
+ * "674.6 MiB fits (1 layer)": in scope `layer` the memory of one MoE layer, in training of those of a pipeline stage,
+ * is all that is counted.
+ */
+export function memoryCell({ peakMemory: { max, verdict }, memory, training }: PolicyResult): string {
+  const layers = training?.layersPerStage ?? 1;
+  const counted = memory === undefined ? ` (${layers} ${layers === 1 ? 'layer' : 'layers'})` : '';
+  return `${formatBytes(max)} ${verdict}${counted}`;
 }
 
 /** "1.99 → 1.00": γ of the GPUs before and after. */
@@ -57,6 +62,7 @@ export function settingLines({
   profile,
   routing,
   scenario,
+  policies: [{ training }],
 }: Result): string[] {
   const nodes = cluster.gpus > cluster.gpusPerNode ? ` in nodes of ${cluster.gpusPerNode}` : '';
   const routed =
@@ -65,9 +71,16 @@ export function settingLines({
   return [
     `${model} on ${cluster.gpus} × ${cluster.gpu}${nodes}, runtime ${runtime}, fabric ${cluster.fabric}, ` +
       `profile ${profile.name} (${profile.status})`,
-    `${layers}, ${routing.steps} ${routing.steps === 1 ? 'step' : 'steps'} of ${routing.tokensPerGpu} tokens per GPU` +
+    `${layers}, ${routing.steps} ${routing.steps === 1 ? 'step' : 'steps'} of ${batchesOf(training)}` +
+      `${routing.tokensPerGpu} tokens per GPU` +
       (routing.calibration === null ? '' : `; calibration: ${routing.calibration}`),
   ];
+}
+
+/** "4 micro-batches of ", where a training step has several. */
+function batchesOf(training: PolicyResult['training']): string {
+  if (training === null || training.microBatches === 1) return '';
+  return `${training.microBatches} micro-batches of `;
 }
 
 /** What the intervals hold, and the parts of the one of `ep`. */
@@ -85,7 +98,7 @@ export function intervalLines({ routing, policies }: Result): string[] {
 
 /** Whether the experts of all MoE layers would fit a GPU beside each other; nothing for a model of one layer. */
 export function allLayersLines({ moeLayers, policies, scenario }: Result): string[] {
-  if (moeLayers === 1 || scenario.scope === 'model') return [];
+  if (moeLayers === 1 || scenario.scope === 'model' || policies[0].training !== null) return [];
   const resident = policies
     .filter((p) => !isAnchor(p) || p.policy.kind === 'ep')
     .map(({ peakMemory: { byCategory } }) => byCategory.weights + byCategory.replicas);

@@ -1,7 +1,20 @@
 import { stringify } from 'csv-stringify/sync';
 import { policyLabel } from '../balancing/index.js';
-import type { BalanceObserver, PolicyResult, Result } from '../simulation/index.js';
+import type { BalanceObserver, PolicyResult, Result, TrainingResult } from '../simulation/index.js';
+import { passSeconds } from './training.js';
 import { lossOf } from './verdict.js';
+
+/** Seconds of a pass of a training step on the critical path; null where nothing is trained. */
+function secondsOf({ training }: PolicyResult, pass: keyof TrainingResult['critical']): number | null {
+  return training === null ? null : passSeconds(training, pass);
+}
+
+/** Gradients of weights on the links, on their way home and reduced; null where nothing is trained. */
+function gradientBytesOf({ training }: PolicyResult): number | null {
+  if (training === null) return null;
+  const { borrowed, replicas, reduced } = training.bytes.gradients;
+  return borrowed + replicas + reduced;
+}
 
 /** What stands in a column. */
 export type ColumnType = 'number' | 'boolean' | 'text';
@@ -49,6 +62,7 @@ const COLUMNS: readonly [string, ColumnType, (p: PolicyResult, result: Result) =
     (p, result) =>
       p.gatedLayers /
       (result.routing.steps *
+        (p.training?.microBatches ?? 1) *
         (result.scenario.scope === 'model' ? result.moeLayers : result.routing.layers.length)),
   ],
   ['bound_s', 'number', (p) => p.bound?.stepLatency ?? null],
@@ -61,6 +75,18 @@ const COLUMNS: readonly [string, ColumnType, (p: PolicyResult, result: Result) =
   ['kv_tokens_per_gpu', 'number', (p) => p.memory?.kvTokens.room ?? null],
   ['attention_wait_s', 'number', (p) => p.time.waitingFor?.source ?? null],
   ['expert_wait_s', 'number', (p) => p.time.waitingFor?.experts ?? null],
+  // Of a training; null else.
+  ['forward_s', 'number', (p) => secondsOf(p, 'forward')],
+  ['recompute_s', 'number', (p) => secondsOf(p, 'recompute')],
+  ['backward_s', 'number', (p) => secondsOf(p, 'backward')],
+  ['update_s', 'number', (p) => secondsOf(p, 'update')],
+  ['pipeline_idle', 'number', (p) => p.training?.idle ?? null],
+  ['gradient_bytes', 'number', (p) => gradientBytesOf(p)],
+  [
+    'saved_bytes',
+    'number',
+    (p) => (p.training === null ? null : (p.peakMemory.byCategory.savedForBackward ?? 0)),
+  ],
   ['interval', 'text', (_, result) => result.routing.interval],
   ['profile', 'text', (_, result) => result.profile.name],
   ['profile_status', 'text', (_, result) => result.profile.status],
@@ -84,8 +110,7 @@ export function resultCsv(results: readonly Result[]): string {
 }
 
 /**
-/**
- * One row per (step, layer), in scope `model` per step, and a column of seconds per policy.
+ * One row per (step, layer), in scope `model` and in training per step, and a column of seconds per policy.
  * @param latencies by policy, [step · layers + layer], or [step]
  * @param balance adds balance metrics of every layer, in scope `layer`
  */
@@ -94,7 +119,7 @@ export function stepsCsv(
   latencies: readonly Float64Array[],
   balance: BalanceObserver | null,
 ): string {
-  const whole = result.scenario.scope === 'model';
+  const whole = result.scenario.scope === 'model' || result.policies[0].training !== null;
   const layers = whole ? ['all'] : result.routing.layers;
   const columns = [
     'step',

@@ -13,6 +13,7 @@ import {
 } from './cells.js';
 import { plainTable } from './plain-table.js';
 import { predictionLines } from './prediction-lines.js';
+import { trainingTables } from './training.js';
 import { formatBytes, formatFactor, formatSeconds } from './units.js';
 import { verdict } from './verdict.js';
 import { servingTable, wholeModelLines } from './whole-model.js';
@@ -34,6 +35,7 @@ export function resultTable(result: Result): string {
       '',
     ]),
     ...servingTable(result),
+    ...trainingTables(result),
     ...legendLines(result),
     ...result.routing.notes.map((note) => `* ${note}`),
     '',
@@ -98,6 +100,18 @@ function row(p: PolicyResult, lossy: boolean, tail: 'p99' | 'max'): string[] {
   ];
 }
 
+/** What is in memory. */
+function residentLine({ policies: [{ training }], scenario }: Result): string {
+  const fullest = 'peak memory: in use on the fullest GPU';
+  if (scenario.scope === 'model') return `${fullest}, with all weights and the KV cache.`;
+  if (training === null) return `${fullest}, with this one MoE layer resident.`;
+  const { layersPerStage, stages } = training;
+  return (
+    `${fullest}${stages === 1 ? '' : ` of the ${stages} stages`}, with ${layersPerStage} MoE ` +
+    `${layersPerStage === 1 ? 'layer' : 'layers'} in memory and what their micro-batches save; the rest of the model is not counted.`
+  );
+}
+
 /** What the columns mean, and how sure they are. */
 export function legendLines(result: Result): string[] {
   const { gpu, expert } = result.policies[0].imbalance;
@@ -111,9 +125,7 @@ export function legendLines(result: Result): string[] {
   return [
     'step: mean latency. vs ep: mean latency of ep over it, with the interval of the pair.',
     ...intervalLines(result),
-    `peak memory: in use on the fullest GPU, with ${
-      result.scenario.scope === 'model' ? 'all weights and the KV cache' : 'this one MoE layer resident'
-    }.`,
+    residentLine(result),
     ...wholeModelLines(result),
     ...allLayersLines(result),
     `γ GPU: max/mean copies per GPU, every copy at home → as planned; a uniform router would show ` +

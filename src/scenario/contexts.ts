@@ -28,7 +28,8 @@ export function contextsOf({ scope, workload, seed }: Scenario, gpus: number): C
   }
   try {
     return {
-      phase,
+      // Training has a scope of its own, refused where training is resolved.
+      phase: phase === 'decode' ? 'decode' : 'prefill',
       kvTokens: Float64Array.from(perGpu(kvTokens ?? 0, gpus, seed, 'kv-tokens')),
       promptTokens: typeof promptTokens === 'number' ? [promptTokens] : (promptTokens ?? []),
     };

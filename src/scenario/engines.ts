@@ -10,7 +10,7 @@ export interface EngineDefault {
 /** An engine whose defaults a scenario can take: the runtime by phase, and a policy of the same name. */
 export interface Engine {
   name: string;
-  /** Runtime of a scenario that names the engine and no runtime. */
+  /** Runtime of a scenario that names the engine and no runtime; a training takes that of a prefill. */
   runtime: Readonly<Record<'prefill' | 'decode', RuntimeOptions['preset']>>;
   defaults: readonly EngineDefault[];
 }
@@ -116,6 +116,20 @@ export const engines = [
         value: 'window of 600 steps, every 650, 50 steps later',
         source: 'expert_heat_collection_interval 600, algorithm_execution_interval 50',
       },
+    ],
+  },
+  {
+    name: 'megatron',
+    runtime: { prefill: 'megatron-alltoall', decode: 'megatron-alltoall' },
+    defaults: [
+      {
+        setting: 'runtime',
+        value: 'megatron-alltoall',
+        source: 'moe_token_dispatcher_type alltoall, as its recipes set it; allgather is not simulated',
+      },
+      { setting: 'placement', value: 'contiguous', source: 'experts are divided over ranks in order' },
+      { setting: 'dispatch', value: 'home', source: 'one instance of every expert' },
+      { setting: 'drops', value: 'none', source: 'moe_expert_capacity_factor unset: dropless' },
     ],
   },
 ] as const satisfies readonly Engine[];

@@ -9,9 +9,11 @@ import {
   createRuntime,
   NON_TENSOR_BYTES,
   runtimes,
+  trainingSchema,
   type Contexts,
   type Machine,
   type RuntimeOptions,
+  type TrainingOptions,
 } from '../execution/index.js';
 import {
   clusterPresets,
@@ -79,6 +81,8 @@ export interface ScenarioContents {
 export interface ResolvedScenario {
   machine: Machine;
   runtime: RuntimeOptions;
+  /** Null: the steps are inference. */
+  training: TrainingOptions | null;
   source: RoutingSource;
   policies: { options: PolicyOptions; anchor: boolean }[];
   warmup: number | null;
@@ -248,15 +252,17 @@ export function resolveScenario(
     findStage(cluster.profile, shape, 'fused', 'serving'),
   );
   attempt(file, 'runtime', runtime.preset, () => createRuntime(runtime, machine));
+  const training = resolveTraining(scenario, file);
   if (scenario.scope === 'model') attempt(file, 'model', shape.name, () => wholeModel(shape));
   const contexts = attempt(file, '', scenario.scope, () => contextsOf(scenario, cluster.gpus));
   const policies = resolvePolicies(scenario);
   const notes: string[] = [];
   const source = resolveRouting(scenario, file, machine, policies, contents, draw, notes);
-  notes.push(profileNote(machine, runtime));
+  notes.push(profileNote(machine, runtime), ...trainingNotes(training));
   return {
     machine,
     runtime,
+    training,
     source,
     policies,
     warmup: scenario.workload.warmupSteps ?? null,
@@ -272,6 +278,78 @@ export function resolveScenario(
 function resolveRuntime({ runtime }: Scenario): RuntimeOptions {
   if (typeof runtime !== 'string') return runtime;
   return runtimes.find(({ name }) => name === runtime)!.options.parse({ preset: runtime });
+}
+
+/** @throws ScenarioError where a phase and its options contradict each other */
+function resolveTraining({ training, workload, scope }: Scenario, file: string): TrainingOptions | null {
+  if (workload.phase !== 'training') {
+    if (training === undefined) return null;
+    throw new ScenarioError(
+      file,
+      'training',
+      `options beside workload.phase "${workload.phase}"`,
+      'nothing, or workload.phase: "training"',
+    );
+  }
+  const { routing, layer } = workload;
+  if (scope === 'model') {
+    throw new ScenarioError(
+      file,
+      'scope',
+      'model, of which only inference is simulated',
+      'layer in training: the MoE layers of pipeline stages',
+    );
+  }
+  if (routing.kind === 'trace' && routing.batching === 'decode-lockstep') {
+    throw new ScenarioError(
+      file,
+      'workload.routing.batching',
+      'decode-lockstep, one token of each sequence',
+      'whole sequences or tokens in training: prefill-chunks, shuffled or recorded',
+    );
+  }
+  if (training?.layers !== undefined && layer === 'all') {
+    throw new ScenarioError(
+      file,
+      'training.layers',
+      `${training.layers} beside workload.layer "all"`,
+      'nothing there (all layers are divided over the stages), or workload.layer: the first layer',
+    );
+  }
+  return training ?? trainingSchema.parse({});
+}
+
+/** What a training leaves out. */
+function trainingNotes(training: TrainingOptions | null): string[] {
+  if (training === null) return [];
+  return [
+    'training: backward products are derived from the forward kernel, not measured; attention, embeddings, shared ' +
+      'experts and the output layer are not simulated, nor convergence',
+    ...(training.stages === 1 ? ['training: pipeline not simulated (one stage)'] : []),
+  ];
+}
+
+/** Indices of the layers that a scenario simulates, of so many. @param named what the layers are called */
+function layersOf(
+  { workload: { layer }, training, scope }: Scenario,
+  file: string,
+  layers: number,
+  named: string,
+): number[] {
+  if (layer === 'all' || scope === 'model') return Array.from({ length: layers }, (_, i) => i);
+  if (layer >= layers) {
+    throw new ScenarioError(file, 'workload.layer', String(layer), `0 to ${layers - 1}${named}, or "all"`);
+  }
+  const count = (training?.layers ?? 1) * (training?.stages ?? 1);
+  if (layer + count > layers) {
+    throw new ScenarioError(
+      file,
+      'training.layers',
+      `${count} MoE layers from layer ${layer} on`,
+      `at most ${layers - layer} (training.layers times training.stages)`,
+    );
+  }
+  return Array.from({ length: count }, (_, i) => layer + i);
 }
 
 /** The listed policies, then `ep` and `balanced` as anchors where they are not listed. */
@@ -310,7 +388,7 @@ function resolveRouting(
 }
 
 function resolveGenerator(
-  { workload, seed, scope }: Scenario,
+  scenario: Scenario,
   routing: GeneratorOptions,
   file: string,
   { cluster, shape }: Machine,
@@ -318,11 +396,10 @@ function resolveGenerator(
   draw: (spec: GeneratorSpec) => RoutingSource,
   notes: string[],
 ): RoutingSource {
-  const { layer, tokens } = workload;
+  const { workload, training, seed } = scenario;
+  const { tokens } = workload;
   const { tokensPerGpu, steps } = generatedSize(workload, file);
-  if (layer !== 'all' && layer >= shape.moeLayers) {
-    throw new ScenarioError(file, 'workload.layer', String(layer), `0 to ${shape.moeLayers - 1}, or "all"`);
-  }
+  const layerIds = layersOf(scenario, file, shape.moeLayers, '');
   const tokensBySource = attempt(file, 'workload.tokens', tokens, () =>
     tokensOf(tokens, tokensPerGpu, cluster.gpus, seed),
   );
@@ -351,9 +428,8 @@ function resolveGenerator(
         tokensPerGpu,
         tokensBySource,
       },
-      layerIds:
-        layer === 'all' || scope === 'model' ? Array.from({ length: shape.moeLayers }, (_, i) => i) : [layer],
-      steps,
+      layerIds,
+      steps: steps * (training?.microBatches ?? 1),
       seed,
     }),
   );
@@ -477,7 +553,7 @@ function checkTraceModel(
 }
 
 function resolveTrace(
-  { workload, seed, scope }: Scenario,
+  scenario: Scenario,
   { path, batching, resample, padding, phase: only, part }: TraceOptions,
   file: string,
   { cluster, shape }: Machine,
@@ -486,7 +562,8 @@ function resolveTrace(
   notes: string[],
 ): RoutingSource {
   const { header } = trace;
-  const { layer, phase, tokens } = workload;
+  const { workload, training, seed, scope } = scenario;
+  const { phase, tokens } = workload;
   if (tokens !== undefined) {
     throw new ScenarioError(
       file,
@@ -503,23 +580,19 @@ function resolveTrace(
       `at least the ${header.layerIds.length} layers of the recording, in scope model`,
     );
   }
-  if (layer !== 'all' && layer >= header.layerIds.length) {
-    throw new ScenarioError(
-      file,
-      'workload.layer',
-      String(layer),
-      `0 to ${header.layerIds.length - 1} (the recording's layers ${header.layerIds.join(', ')}), or "all"`,
-    );
-  }
-  if (header.phase !== undefined && header.phase !== phase) {
+  const ids = header.layerIds;
+  const layers = layersOf(scenario, file, ids.length, ` (the recording's layers ${ids.join(', ')})`);
+  // A training reads whole sequences as a prefill does.
+  const expected = phase === 'training' ? 'prefill' : phase;
+  if (header.phase !== undefined && header.phase !== expected) {
     notes.push(`the recording is a ${header.phase}, the scenario a ${phase}: its routing may differ`);
   }
   const recorded = trace.kind === 'counts' || trace.batches !== null;
   const spec = {
     gpus: cluster.gpus,
     tokensPerGpu: workload.tokensPerGpu ?? null,
-    steps: workload.steps ?? null,
-    layers: layer === 'all' || scope === 'model' ? header.layerIds.map((_, i) => i) : [layer],
+    steps: workload.steps === undefined ? null : workload.steps * (training?.microBatches ?? 1),
+    layers,
     batching: batching ?? (recorded ? 'recorded' : 'shuffled'),
     resample,
     padding: padding === 'include',

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { policies, type PolicyInput, type PolicyOptions } from '../balancing/index.js';
-import { runtimes, type RuntimeOptions } from '../execution/index.js';
+import { runtimes, trainingSchema, type RuntimeOptions } from '../execution/index.js';
 import { clusterPresets, clusterSchema } from '../hardware/index.js';
 import { modelPresets, shapeOverridesSchema, shapeSchema } from '../model/index.js';
 import {
@@ -119,11 +119,12 @@ const variation = z.number().min(0).max(2).describe('Standard deviation over mea
 
 const workload = z.strictObject({
   phase: z
-    .enum(['prefill', 'decode'])
+    .enum(['prefill', 'decode', 'training'])
     .describe(
-      'What the steps stand for. In scope layer it changes no time and no routing: only a recording of the other phase ' +
-        'is warned about, and what makes a step a decode is few tokensPerGpu and batching decode-lockstep. In scope ' +
-        'model it decides what attention does.',
+      'What the steps stand for. In scope layer prefill and decode change no time and no routing: only a recording of ' +
+        'the other phase is warned about, and what makes a step a decode is few tokensPerGpu and batching ' +
+        'decode-lockstep. In scope model they decide what attention does. training: a step goes forward and backward ' +
+        'through the layers of a stage (see training).',
     ),
   tokensPerGpu: z
     .int()
@@ -183,6 +184,9 @@ export const scenarioSchema = z.strictObject({
   engine,
   runtime,
   workload,
+  training: trainingSchema
+    .optional()
+    .describe('How a step is trained; only with workload.phase "training", where every key has a default.'),
   policies: z.array(policySchema).min(1).max(100),
   scope: z
     .enum(['layer', 'model'])
@@ -213,7 +217,8 @@ export function defaultRuntime({
   engine: name,
   workload: { phase },
 }: z.output<typeof scenarioSchema>): RuntimeName {
-  return engines.find((known) => known.name === name)?.runtime[phase] ?? runtimeNames[0];
+  const as = phase === 'training' ? 'prefill' : phase;
+  return engines.find((known) => known.name === name)?.runtime[as] ?? runtimeNames[0];
 }
 
 /** The JSON Schema that editors complete scenarios from. */

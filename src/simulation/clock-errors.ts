@@ -59,6 +59,7 @@ const DENSE: Known = { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.dense) 
 const COPIES: Known = { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.copies) };
 const MOVEMENT: Known = { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.movement) };
 const PLANNING: Known = { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.planning) };
+const GRADIENTS: Known = { basis: 'assumed', spread: spreadOf(ASSUMED_RANGES.gradients) };
 const SKEWED_TRAFFIC = spreadOf(ASSUMED_RANGES.skewedTraffic);
 
 /**
@@ -104,6 +105,7 @@ export class ClockErrors {
       part('planning', PLANNING),
       part('host', this.host),
       part('attention and dense', DENSE),
+      part('gradients', GRADIENTS),
       {
         source: 'skewed traffic',
         basis: 'unvalidated',
@@ -119,12 +121,13 @@ export class ClockErrors {
     const common = (source: TimeSource, { spread }: Known) =>
       sharedErrorSpread(spread, sharesA[source], spread, sharesB[source]);
     return [
-      ...expertSpreads(a, sharesA.experts, b, sharesB.experts),
+      ...expertSpreads(a, sharesA, b, sharesB),
       common('copies', this.copies),
       common('network', this.linkError(Math.min(a.exchangeBytes, b.exchangeBytes))),
       common('movement', MOVEMENT),
       common('host', this.host),
       common('attention and dense', DENSE),
+      common('gradients', GRADIENTS),
       sharedErrorSpread(skewedTraffic(a), sharesA.network, skewedTraffic(b), sharesB.network),
       common('planning', PLANNING),
     ];
@@ -148,12 +151,15 @@ function kernelError({ kernel, quantised }: Exposure): Known {
 }
 
 /** Of expert kernels in a ratio: two errors for two kernels, else what one does to both, and to unequal work. */
-function expertSpreads(a: Exposure, shareA: number, b: Exposure, shareB: number): Spread[] {
+function expertSpreads(a: Exposure, sharesA: Shares, b: Exposure, sharesB: Shares): Spread[] {
+  const [shareA, shareB] = [sharesA.experts, sharesB.experts];
   const [errorA, errorB] = [kernelError(a).spread, kernelError(b).spread];
   if (!isFittedTogether(a.kernel, b.kernel)) {
     return [effectSpread(errorA, shareA), turnedSpread(effectSpread(errorB, shareB))];
   }
-  return [sharedErrorSpread(errorA, shareA, errorB, shareB), unequalWork(a, b, Math.min(shareA, shareB))];
+  // What unequal work does to forward products it does to the backward ones, which are derived from them.
+  const products = Math.min(shareA + sharesA.gradients, shareB + sharesB.gradients);
+  return [sharedErrorSpread(errorA, shareA, errorB, shareB), unequalWork(a, b, products)];
 }
 
 /** One kernel, or two whose numbers come from the same measurements of both. */
@@ -185,7 +191,9 @@ function skewedTraffic({ portSkew }: Exposure): Spread {
   return scaledSpread(SKEWED_TRAFFIC, Math.min(1, portSkew - 1));
 }
 
-function sharesOf({ critical }: Exposure): Record<TimeSource, number> {
+type Shares = Readonly<Record<TimeSource, number>>;
+
+function sharesOf({ critical }: Exposure): Shares {
   const total = TIME_SOURCES.reduce((sum, source) => sum + critical[source], 0);
   const share = (source: TimeSource) => (total > 0 ? critical[source] / total : 0);
   return Object.fromEntries(TIME_SOURCES.map((source) => [source, share(source)])) as Record<

@@ -5,16 +5,17 @@ export type {
   Result,
   PolicyResult,
   RoutingSummary,
+  TrainingResult,
   Verdict,
 } from './result.js';
 export { BalanceObserver, type BalanceReport, type PolicyBalance } from './balance-observer.js';
 export { Explainer } from './explainer.js';
 export type { Explanation, HotInstance, PolicyExplanation, Prediction, Rebalance } from './explanation.js';
 export type { LayerObserver, LayerPosition, TaskObserver } from './pass.js';
+export { RefusalError } from './refusal-error.js';
 export {
   checkPolicies,
   firstPlacements,
-  RefusalError,
   simulate,
   type ListedPolicy,
   type SimulationResult,

@@ -3,11 +3,12 @@ import { skewFrom, skewOf, type Skew } from '../metrics/index.js';
 import type { LayerBatch, RoutingSource } from '../routing/index.js';
 import type { PolicyRun } from './policy-run.js';
 import type { Stragglers } from './stragglers.js';
+import type { TrainingRun } from './training-run.js';
 import type { WholeStep } from './whole-step.js';
 
 /** Sums and series of one pass over the steps of a source. */
 export interface Pass {
-  /** Seconds by policy, [step · layers + layer] of the steps that count; in scope `model` [step]. */
+  /** Seconds by policy, [step · layers + layer] of the steps that count; in scope `model` and in training [step]. */
   latencies: Float64Array[];
   /** Seconds by policy, [step · layers + layer]; in scope `model` means of the layers that one stands for. */
   layerLatencies: Float64Array[];
@@ -17,8 +18,9 @@ export interface Pass {
   transient: number[];
   gpuBefore: Skew;
   expertBefore: Skew;
-  /** Tokens of the steps that count. */
+  /** Tokens of the steps that count, and how many these are. */
   tokens: number;
+  steps: number;
 }
 
 /** Which layer was simulated. Reused from layer to layer. */
@@ -70,6 +72,7 @@ export function runPass(
     gpuBefore: { maxOverMean: 0, coefficientOfVariation: 0 },
     expertBefore: { maxOverMean: 0, coefficientOfVariation: 0 },
     tokens: 0,
+    steps: counted,
   };
   const position = { policy: 0, step: 0 } as LayerPosition;
   const afterTasks = onTasks && ((times: number) => onTasks(runs[position.policy], position, times));
@@ -116,6 +119,66 @@ function finish(runs: readonly PolicyRun[], pass: Pass, at: number, slowdown: Fl
     if (at >= 0) pass.latencies[i][at] += seconds;
     else pass.transient[i] += seconds;
   });
+}
+
+/** How to go over the steps of a training. */
+export interface TrainingPassOptions {
+  /** Training steps before those that count. */
+  warmup: number;
+  /** Batches of the source that make a training step; what is left over at the end is not used. */
+  microBatches: number;
+  seed: number | string;
+  /** Called after every batch. */
+  onStep: () => void;
+  /** Called after every training step of a policy. */
+  onTrainingStep?: (run: TrainingRun, seconds: number) => void;
+}
+
+/** Takes all policies through training steps: every layer of a micro-batch is decided, then it runs. */
+export function runTrainingPass(
+  runs: readonly TrainingRun[],
+  source: RoutingSource,
+  { warmup, microBatches, seed, onStep, onTrainingStep }: TrainingPassOptions,
+): Pass {
+  const { gpus, experts } = source;
+  const steps = Math.floor(source.steps / microBatches);
+  const base = new LayerLoads(gpus, experts, contiguous(gpus, experts, 16).home);
+  const skew: Skew = { maxOverMean: 1, coefficientOfVariation: 0 };
+  const latencies = runs.map(() => new Float64Array(steps - warmup));
+  const pass: Pass = {
+    latencies,
+    layerLatencies: latencies,
+    samples: 1,
+    transient: runs.map(() => 0),
+    gpuBefore: { maxOverMean: 0, coefficientOfVariation: 0 },
+    expertBefore: { maxOverMean: 0, coefficientOfVariation: 0 },
+    tokens: 0,
+    steps: steps - warmup,
+  };
+  const stream = source.start();
+  for (let batch = 0; batch < steps * microBatches; batch++) {
+    const step = stream.next()!;
+    const at = Math.floor(batch / microBatches) - warmup;
+    if (at === 0 && batch % microBatches === 0) for (const run of runs) run.startCounting();
+    if (at >= 0) pass.tokens += step.tokens;
+    for (const layer of step.layers) {
+      base.count(layer.counts);
+      if (at >= 0) {
+        addSkew(pass.gpuBefore, skewOf(base.homeLoads, skew), 1);
+        addSkew(pass.expertBefore, skewFrom(base.total, base.largest, base.squares, experts, skew), 1);
+      }
+      for (const run of runs) run.decide(step, layer, base, seed);
+    }
+    runs.forEach((run, i) => {
+      const seconds = run.run();
+      if (seconds === null) return;
+      if (at >= 0) pass.latencies[i][at] = seconds;
+      else pass.transient[i] += seconds;
+      onTrainingStep?.(run, seconds);
+    });
+    onStep();
+  }
+  return pass;
 }
 
 function addSkew(sum: Skew, skew: Skew, layers: number): void {

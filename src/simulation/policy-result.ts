@@ -15,6 +15,8 @@ export interface Counted {
   oom: OutOfMemory | null;
   /** Scope `model`. */
   memory: OwnMemory | null;
+  /** Of a run in training; null else. */
+  trained: PolicyResult['training'];
 }
 
 /** What the results of all policies share. */
@@ -40,7 +42,7 @@ export interface Comparison {
 export function policyResult(
   { options, anchor }: { options: PolicyOptions; anchor: boolean },
   index: number,
-  { totals, peakMemory, oom, memory }: Counted,
+  { totals, peakMemory, oom, memory, trained }: Counted,
   {
     source,
     warmup,
@@ -56,13 +58,14 @@ export function policyResult(
   }: Comparison,
 ): PolicyResult {
   const policy = policyOf(options);
-  const { gpus } = source;
+  const gpus = source.gpus * (trained?.stages ?? 1);
   const perLayer = (sum: number) => sum / totals.layers;
   // In scope layer every layer is a step of its own.
-  const perStep = (sum: number) => sum / (contexts === null ? totals.layers : totals.steps);
+  const perStep = (sum: number) =>
+    sum / (contexts === null && trained === null ? totals.layers : totals.steps);
   const { low, high, parts } = intervals.latency(index);
   const latency = { ...summariseLatency(pass.latencies[index], pass.samples), low, high };
-  const tokensPerStep = pass.tokens / (source.steps - warmup);
+  const tokensPerStep = pass.tokens / pass.steps;
   const tokensPerSecondPerGpu = latency.mean > 0 ? tokensPerStep / gpus / latency.mean : 0;
   return {
     policy: options,
@@ -124,6 +127,7 @@ export function policyResult(
           gap: totals.bound > 0 ? latency.mean / perStep(totals.bound) - 1 : null,
           of: policy.exact(options) ? 'all routed copies' : 'the copies it keeps, at the precisions it uses',
         },
+    training: trained,
     transient:
       warmup > 0 ? { steps: warmup, meanLatency: pass.transient[index] / warmup / pass.samples } : null,
   };

@@ -12,22 +12,24 @@ import { addCriticalSeconds, type MemoryLedger } from '../engine/index.js';
 import {
   accountOf,
   BlockingMovement,
+  LAYER_CATEGORIES,
+  MODEL_CATEGORIES,
   newLedger,
   PHASES,
   Residency,
-  SOURCE_OF_PHASE,
-  TIME_SOURCES,
   type LayerProgram,
   type LeadingSeconds,
   type Machine,
+  type MemoryCategory,
   type Runtime,
-  type TimeSource,
 } from '../execution/index.js';
 import { createNetwork, type Network, type PortLoads } from '../hardware/index.js';
-import { LayerBound, skewFrom, skewOf, type Skew } from '../metrics/index.js';
+import { LayerBound } from '../metrics/index.js';
 import type { LayerBatch, RoutingStep } from '../routing/index.js';
 import { BatchRun } from './batch-run.js';
 import type { Exposure } from './clock-errors.js';
+import { exposureOf } from './exposure.js';
+import { addDrop, addLayer } from './layer-totals.js';
 import { StepMemory } from './step-memory.js';
 import { Totals } from './totals.js';
 import { ALONE, type WholeStep } from './whole-step.js';
@@ -61,7 +63,6 @@ export class PolicyRun {
   private isLaidOut = false;
   /** The largest γ of the GPUs in the step so far. */
   private stepSkew = 0;
-  private readonly skew: Skew = { maxOverMean: 1, coefficientOfVariation: 0 };
 
   constructor(
     readonly options: PolicyOptions,
@@ -122,20 +123,20 @@ export class PolicyRun {
 
   /** What the latency counted so far hangs on. */
   get exposure(): Exposure {
-    const { critical, layers, portSkew, gpuSkew, quantised, dispatchBytes, combineBytes } = this.totals;
-    const seconds = Object.fromEntries(TIME_SOURCES.map((source) => [source, 0])) as Record<
-      TimeSource,
-      number
-    >;
-    PHASES.forEach((phase, p) => (seconds[SOURCE_OF_PHASE[phase]] += critical[p] / layers));
-    return {
-      critical: seconds,
-      kernel: this.program.kernel,
-      quantised: quantised > 0,
-      skew: gpuSkew.maxOverMean / layers,
-      portSkew: portSkew / layers,
-      exchangeBytes: (dispatchBytes + combineBytes) / 2 / layers / this.machine.cluster.gpus,
-    };
+    return exposureOf(this.totals, this.program.kernel, this.machine.cluster.gpus);
+  }
+
+  get ledgers(): readonly MemoryLedger[] {
+    return [this.ledger];
+  }
+
+  get categories(): readonly MemoryCategory[] {
+    return this.whole === null ? LAYER_CATEGORIES : MODEL_CATEGORIES;
+  }
+
+  /** What was counted so far. */
+  summary(): { totals: Totals; trained: null } {
+    return { totals: this.totals, trained: null };
   }
 
   /** Step and layer that a tag of the ledger stands for. */
@@ -228,7 +229,7 @@ export class PolicyRun {
     if (stages) this.residency.unstage();
     totals.bound += this.lastBound;
     this.account(base, plan.gated, layers);
-    if (plan.drop) this.accountDrop(plan.drop, base, plan.placement.home, step.tokens, layers);
+    if (plan.drop) addDrop(totals, plan.drop, base, plan.placement.home, step.tokens, layers);
     return seconds;
   }
 
@@ -272,27 +273,11 @@ export class PolicyRun {
 
   /** @param layers how many layers this one counts as */
   private account(base: LayerLoads, gated: boolean, layers: number): void {
-    const { totals, work, runtime, ports, skew } = this;
-    totals.layers += layers;
-    totals.routed += layers * base.total;
-    totals.moved += layers * work.moved;
-    totals.portSkew += layers * ports.skew();
-    totals.quantised += layers * work.quantised;
+    const { totals, work, runtime, ports } = this;
+    const { maxOverMean } = addLayer(totals, work, ports, base, gated, layers);
+    this.stepSkew = Math.max(this.stepSkew, maxOverMean);
     totals.dispatchBytes += layers * ports.total * runtime.dispatchBytes;
     totals.combineBytes += layers * ports.total * runtime.combineBytes;
-    if (gated) totals.gatedLayers += layers;
-    skewOf(this.loadsOf(work), skew);
-    this.stepSkew = Math.max(this.stepSkew, skew.maxOverMean);
-    totals.gpuSkew.maxOverMean += layers * skew.maxOverMean;
-    totals.gpuSkew.coefficientOfVariation += layers * skew.coefficientOfVariation;
-    skewFrom(work.kept, work.largestInstance, work.instanceSquares, base.experts, skew);
-    totals.expertSkew.maxOverMean += layers * skew.maxOverMean;
-    totals.expertSkew.coefficientOfVariation += layers * skew.coefficientOfVariation;
-  }
-
-  /** Copies by GPU, those of shared experts included where they are part of the layer. */
-  private loadsOf({ copies, shared }: LayerWork): ArrayLike<number> {
-    return this.plan?.shared ? copies.map((routed, gpu) => routed + shared[gpu]) : copies;
   }
 
   private accountWave(layers: number): void {
@@ -335,29 +320,6 @@ export class PolicyRun {
       totals.leadingMean += (layers * seconds) / gpus;
     }
     totals.leadingLargest += layers * largest;
-  }
-
-  private accountDrop(
-    { kept, keptGateMass, tokensLost }: NonNullable<ReturnType<Policy['decide']>['plan']['drop']>,
-    { counts, experts }: LayerLoads,
-    home: Int32Array,
-    tokens: number,
-    layers: number,
-  ): void {
-    const { totals } = this;
-    for (let cell = 0; cell < counts.length; cell++) {
-      const dropped = layers * (counts[cell] - kept[cell]);
-      if (dropped === 0) continue;
-      const expert = cell % experts;
-      totals.dropped += dropped;
-      totals.droppedByExpert[expert] += dropped;
-      totals.droppedByGpu[home[expert]] += dropped;
-    }
-    if (keptGateMass !== null) {
-      totals.gateMass += layers * keptGateMass * tokens;
-      totals.gateTokens += layers * tokens;
-    }
-    totals.tokensLost += layers * (tokensLost ?? 0);
   }
 }
 

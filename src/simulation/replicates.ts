@@ -1,8 +1,7 @@
 import { policyOf, type PolicyOptions } from '../balancing/index.js';
 import { pairedRatio, resampledRatio, type Ratio } from '../metrics/index.js';
 import type { RoutingSource } from '../routing/index.js';
-import { runPass, type PassOptions } from './pass.js';
-import type { PolicyRun } from './policy-run.js';
+import type { Pass } from './pass.js';
 
 /** Seconds that all replicates take together, on the estimate below: as few as this, and never more than that. */
 const PATIENCE = 2.5;
@@ -29,18 +28,22 @@ export function affordableReplicates(source: RoutingSource, policies: readonly P
   return Math.min(MOST, Math.max(FEWEST, Math.floor(PATIENCE / seconds)));
 }
 
-/** Mean latency by policy and replicate, over sequences drawn with replacement. */
-export function replicateMeans(
-  runs: readonly PolicyRun[],
+/**
+ * Mean latency by policy and replicate, over sequences drawn with replacement.
+ * @param goOver takes all policies through the steps of a source
+ */
+export function replicateMeans<Run extends { restart(): void }>(
+  runs: readonly Run[],
   source: RoutingSource,
   replicates: number,
-  options: PassOptions,
+  seed: number | string,
+  goOver: (runs: readonly Run[], source: RoutingSource) => Pass,
 ): number[][] {
   const means: number[][] = runs.map(() => []);
   for (let replicate = 0; replicate < replicates; replicate++) {
-    const drawn = source.resample!(`${options.seed}/replicate/${replicate}`);
+    const drawn = source.resample!(`${seed}/replicate/${replicate}`);
     for (const run of runs) run.restart();
-    const { latencies } = runPass(runs, drawn, options);
+    const { latencies } = goOver(runs, drawn);
     latencies.forEach((series, i) => means[i].push(series.reduce((sum, x) => sum + x, 0) / series.length));
   }
   return means;
@@ -53,6 +56,7 @@ export class Sampling {
 
   /**
    * @param latencies seconds by policy, [step · layers + layer]
+   * @param layers latencies per step
    * @param replicates mean latency by policy and replicate; null: intervals come from the steps
    */
   constructor(

@@ -1,8 +1,9 @@
 import type { PolicyOptions } from '../balancing/index.js';
-import type { LayerCategory, MemoryCategory, Phase } from '../execution/index.js';
+import type { GradientBytes, LayerCategory, MemoryCategory, Pass, Phase } from '../execution/index.js';
 import type { LatencySummary, ShareInterval, Skew } from '../metrics/index.js';
 import type { BalanceReport } from './balance-observer.js';
 import type { Basis, ErrorSource } from './clock-errors.js';
+import type { PassBytes } from './training-totals.js';
 
 /** Whether a policy's peak fits: also with what a caching allocator holds, or only just. */
 export type Verdict = 'fits' | 'at risk' | 'does not fit';
@@ -85,6 +86,30 @@ export interface Serving {
   costPerMillionTokens: number | null;
 }
 
+/** What of a training step is forward, backward, and neither. Seconds; bytes are totals of the steps that count. */
+export interface TrainingResult {
+  /** Pipeline stages, MoE layers of each, and micro-batches of a training step. */
+  stages: number;
+  layersPerStage: number;
+  microBatches: number;
+  /** Mean seconds of each pass on the critical path, by phase; all of them sum to the mean latency. */
+  critical: Record<Pass, Partial<Record<Phase, number>>>;
+  /** Mean share of the time in which a stage's GPUs wait for other stages; 0 without a pipeline. */
+  idle: number;
+  bytes: {
+    forward: PassBytes;
+    recompute: PassBytes;
+    backward: PassBytes;
+    /** Gradients of weights on the links: of borrowed and of replicated experts on their way home, and reduced. */
+    gradients: GradientBytes;
+    /** Updated weights on their way to replicas, and gathered within expert-data-parallel groups. */
+    refreshed: number;
+    gathered: number;
+    /** Weights, and states of the optimizer, that new placements moved. */
+    moved: number;
+  };
+}
+
 /** What one policy did in a run. Seconds, bytes and copies; totals exclude warm-up. */
 export interface PolicyResult {
   policy: PolicyOptions;
@@ -126,12 +151,13 @@ export interface PolicyResult {
     droppedByExpert: number[];
     droppedByGpu: number[];
   } | null;
+  /** In training: of all passes; gradients of weights are in `training`. */
   bytes: { dispatch: number; combine: number; weights: number; metadata: number };
   /** Expert weights sent, and layers that the policy left to standard EP. */
   weightTransfers: number;
   gatedLayers: number;
   /**
-   * Mean seconds per layer (scope `model`: per step) and GPU that each phase runs, and that GPUs wait for each other; and mean seconds of
+   * Mean seconds per layer (scope `model` and training: per step) and GPU that each phase runs, and that GPUs wait for each other; and mean seconds of
    * each phase on the critical path, which sum to the mean latency.
    */
   time: {
@@ -149,6 +175,8 @@ export interface PolicyResult {
    * `gap` is mean / bound − 1; null where nothing is left to do.
    */
   bound: { stepLatency: number; gap: number | null; of: string } | null;
+  /** Of a training; null else. */
+  training: TrainingResult | null;
   /** Steps before the ones that count. */
   transient: { steps: number; meanLatency: number } | null;
 }

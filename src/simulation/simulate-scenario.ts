@@ -15,8 +15,19 @@ export function simulateScenario(
   by: Pick<Result, 'version' | 'inputs'>,
   watch: Pick<SimulationSpec, 'onStep' | 'onLayer'>,
 ): { result: Result; latencies: Float64Array[] } {
-  const { machine, runtime, source, policies, warmup, resamples, seed, contexts, placementMaps, solver } =
-    resolved;
+  const {
+    machine,
+    runtime,
+    source,
+    policies,
+    warmup,
+    resamples,
+    seed,
+    contexts,
+    training,
+    placementMaps,
+    solver,
+  } = resolved;
   const { cluster, shape } = machine;
   const { routing, latencies, ...simulated } = simulate({
     source,
@@ -27,6 +38,7 @@ export function simulateScenario(
     warmup,
     resamples,
     contexts,
+    training,
     placementMaps,
     solver,
     ...watch,

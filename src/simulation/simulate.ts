@@ -10,21 +10,30 @@ import {
   type PolicyOptions,
   type PolicySetting,
 } from '../balancing/index.js';
-import { createRuntime, type Contexts, type Machine, type RuntimeOptions } from '../execution/index.js';
+import {
+  createRuntime,
+  type Contexts,
+  type Machine,
+  type RuntimeOptions,
+  type TrainingOptions,
+} from '../execution/index.js';
 import { bitsOf } from '../hardware/index.js';
 import { floorOfSkew, variesBetweenSteps } from '../metrics/index.js';
 import type { Calibration, RoutingSource } from '../routing/index.js';
 import { partsOf } from '../scenario/index.js';
+import { checkTraining } from './check-training.js';
 import { ClockErrors } from './clock-errors.js';
 import { Intervals } from './intervals.js';
 import { outOfMemoryOf, peakMemoryOf } from './memory-summary.js';
 import { modelMemoryOf } from './model-memory.js';
-import { runPass, type LayerObserver, type TaskObserver } from './pass.js';
+import { runPass, runTrainingPass, type LayerObserver, type Pass, type TaskObserver } from './pass.js';
 import { fastestOf, policyResult } from './policy-result.js';
 import { PolicyRun } from './policy-run.js';
+import { RefusalError } from './refusal-error.js';
 import { affordableReplicates, replicateMeans, Sampling } from './replicates.js';
 import type { Fastest, PolicyResult, RoutingSummary } from './result.js';
 import { Stragglers } from './stragglers.js';
+import { TrainingRun } from './training-run.js';
 import { WholeStep } from './whole-step.js';
 
 /** A policy of a run. */
@@ -42,6 +51,8 @@ export interface SimulationSpec {
   runtime: RuntimeOptions;
   /** What the steps of scope `model` look back at; null or left out: scope `layer`. */
   contexts?: Contexts | null;
+  /** Null or left out: the steps are inference. */
+  training?: TrainingOptions | null;
   seed: number | string;
   /** Steps before those that count; null: as many as the policies' histories need. */
   warmup: number | null;
@@ -57,28 +68,16 @@ export interface SimulationSpec {
   onLayer?: LayerObserver;
   /** Called after the tasks of every simulated layer. */
   onTasks?: TaskObserver;
+  /** Called after every training step of a policy; for tests. */
+  onTrainingStep?: (run: TrainingRun, seconds: number) => void;
 }
 
 export interface SimulationResult {
   routing: RoutingSummary;
   policies: PolicyResult[];
   fastest: Fastest | null;
-  /** Seconds by policy, [step · layers + layer] of the steps that count; in scope `model` [step]. */
+  /** Seconds by policy, [step · layers + layer] of the steps that count; in scope `model` and in training [step]. */
   latencies: Float64Array[];
-}
-
-/** A policy, or a combination of choices, that can't run here. */
-export class RefusalError extends Error {
-  override name = 'RefusalError';
-
-  /** @param path of the scenario, as `policies[2].bits` */
-  constructor(
-    readonly path: string,
-    readonly found: string,
-    readonly allowed: string,
-  ) {
-    super(`${path}: found ${found}, allowed: ${allowed}`);
-  }
 }
 
 /**
@@ -89,7 +88,8 @@ export function checkPolicies(
   spec: Pick<
     SimulationSpec,
     'source' | 'policies' | 'machine' | 'seed' | 'warmup' | 'placementMaps' | 'solver'
-  >,
+  > &
+    Partial<Pick<SimulationSpec, 'runtime' | 'training'>>,
 ): void {
   const { setting } = policySetting(spec);
   spec.policies.forEach(({ options }, i) => {
@@ -97,6 +97,9 @@ export function checkPolicies(
     if (refusal === null) return;
     throw new RefusalError(`policies[${i}].${refusal.option}`, refusal.found, refusal.allowed);
   });
+  if (spec.training && spec.runtime) {
+    checkTraining({ ...spec, training: spec.training, runtime: spec.runtime });
+  }
   warmupOf(spec);
 }
 
@@ -112,9 +115,6 @@ export function simulate(spec: SimulationSpec): SimulationResult {
   const contexts = spec.contexts ?? null;
   const whole = contexts === null ? null : new WholeStep(machine, contexts, source.layerIds.length);
   const stragglers = Stragglers.of(machine, seed);
-  const runs = policies.map(({ options }, i) =>
-    inPolicy(options, i, () => new PolicyRun(options, machine, runtime, setting, whole)),
-  );
   const warmup = warmupOf(spec);
   const replicates = source.resample
     ? (spec.resamples ??
@@ -125,22 +125,67 @@ export function simulate(spec: SimulationSpec): SimulationResult {
     : 0;
   const onStep = progressOf(spec, replicates > 1 ? replicates : 0);
 
-  const { onLayer, onTasks } = spec;
-  const pass = runPass(runs, source, { warmup, seed, whole, stragglers, onStep, onLayer, onTasks });
-  const counted = runs.map((run) => ({
-    totals: run.totals,
-    peakMemory: peakMemoryOf(run),
-    oom: outOfMemoryOf(run),
-    memory:
-      run.memory &&
-      modelMemoryOf(run.memory, runtime.buffers, run.capacity, whole!.windowBytes, whole!.cacheBytesPerToken),
-  }));
-  const exposures = runs.map((run) => run.exposure);
-  // One replicate says nothing of how far others would lie.
-  const replicated =
-    replicates > 1
-      ? replicateMeans(runs, source, replicates, { warmup, seed, whole, stragglers, onStep })
-      : null;
+  const over = <Run extends PolicyRun | TrainingRun>(
+    runs: readonly Run[],
+    goOver: (runs: readonly Run[], source: RoutingSource, onlyOnce: boolean) => Pass,
+  ) => {
+    const pass = goOver(runs, source, true);
+    const counted = runs.map((run) => ({
+      ...run.summary(),
+      peakMemory: peakMemoryOf(run),
+      oom: outOfMemoryOf(run),
+      memory:
+        run.memory &&
+        modelMemoryOf(
+          run.memory,
+          runtime.buffers,
+          run.capacity,
+          whole!.windowBytes,
+          whole!.cacheBytesPerToken,
+        ),
+    }));
+    const exposures = runs.map((run) => run.exposure);
+    // One replicate says nothing of how far others would lie.
+    const replicated =
+      replicates > 1
+        ? replicateMeans(runs, source, replicates, seed, (again, drawn) => goOver(again, drawn, false))
+        : null;
+    return { pass, counted, exposures, replicated };
+  };
+  const { training } = spec;
+  const { pass, counted, exposures, replicated } = training
+    ? over(
+        policies.map(({ options }, i) =>
+          inPolicy(
+            options,
+            i,
+            () => new TrainingRun({ options, index: i, machine, runtime, setting, training }),
+          ),
+        ),
+        (runs, steps, once) =>
+          runTrainingPass(runs, steps, {
+            warmup,
+            microBatches: training.microBatches,
+            seed,
+            onStep,
+            onTrainingStep: once ? spec.onTrainingStep : undefined,
+          }),
+      )
+    : over(
+        policies.map(({ options }, i) =>
+          inPolicy(options, i, () => new PolicyRun(options, machine, runtime, setting, whole)),
+        ),
+        (runs, steps, once) =>
+          runPass(runs, steps, {
+            warmup,
+            seed,
+            whole,
+            stragglers,
+            onStep,
+            onLayer: once ? spec.onLayer : undefined,
+            onTasks: once ? spec.onTasks : undefined,
+          }),
+      );
 
   const comparison = {
     source,
@@ -166,11 +211,11 @@ export function simulate(spec: SimulationSpec): SimulationResult {
     policies: results,
     fastest: fastestOf(results, (a, b) => comparison.intervals.ratio(a, b)),
     routing: {
-      steps: source.steps - warmup,
+      steps: pass.steps,
       layers: [...source.layerIds],
       tokensPerGpu: source.tokensPerGpu,
       calibration: calibration(),
-      interval: intervalLabel(replicates, source.steps - warmup, varying, comparison.ep),
+      interval: intervalLabel(replicates, pass.steps, varying, comparison.ep),
       varies: varying[comparison.ep],
       notes: [
         ...new Set([
@@ -277,25 +322,29 @@ function wholeNotes(whole: WholeStep, { layerIds }: RoutingSource, { phase }: Co
   ];
 }
 
+/** Steps before those that count; in training, training steps. */
 function warmupOf({
   warmup,
   policies,
   source,
-}: Pick<SimulationSpec, 'warmup' | 'policies' | 'source'>): number {
+  training,
+}: Pick<SimulationSpec, 'warmup' | 'policies' | 'source' | 'training'>): number {
+  const batches = training?.microBatches ?? 1;
+  const all = Math.floor(source.steps / batches);
   if (warmup !== null) {
-    if (warmup < source.steps) return warmup;
+    if (warmup < all) return warmup;
     throw new RefusalError(
       'workload.warmupSteps',
-      `${warmup} of ${source.steps} steps`,
-      `at most ${source.steps - 1} (warmupSteps: ${source.steps - 1}, or more workload.steps)`,
+      `${warmup} of ${all} steps`,
+      `at most ${all - 1} (warmupSteps: ${all - 1}, or more workload.steps)`,
     );
   }
-  const steps = policies.map(({ options }) => policyOf(options).warmup(options));
+  const steps = policies.map(({ options }) => Math.ceil(policyOf(options).warmup(options) / batches));
   const most = Math.max(...steps);
-  if (most < source.steps) return most;
+  if (most < all) return most;
   throw new RefusalError(
     'workload.steps',
-    `${source.steps}, all of which warm ${policyLabel(policies[steps.indexOf(most)].options)} up`,
+    `${all}, all of which warm ${policyLabel(policies[steps.indexOf(most)].options)} up`,
     `more than ${most} (steps: ${2 * most}), or a smaller workload.warmupSteps`,
   );
 }

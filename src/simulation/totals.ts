@@ -17,7 +17,7 @@ export class Totals {
   waiting = 0;
   /** Part of `waiting` that is for GPUs late by work on their own tokens, attention above all. */
   waitingForSource = 0;
-  /** Steps, in scope `model`. */
+  /** Steps, in scope `model` and in training. */
   steps = 0;
   /** Seconds that the slowest GPU, and the mean GPU, computes before the MoE parts. */
   leadingLargest = 0;

@@ -46,6 +46,7 @@ const variants: Record<PolicyOptions['kind'], object[]> = {
   ],
   sglang: [{ slots: 24, history: { kind: 'window', interval: 2, steps: 2 } }],
   'tensorrt-llm': [{ slots: 32 }],
+  megatron: [],
   'vllm-ascend': [{ history: { kind: 'window', interval: 2 }, movement: 'blocking' }],
   llep: [
     { imbalanceThreshold: 0, minTokensPerGemm: 1 },

@@ -91,7 +91,7 @@ describe('engine presets', () => {
 
   it('epsim list engines shows every default with its source', () => {
     const { stdout } = epsim(['list', 'engines']);
-    for (const name of ['vllm', 'sglang', 'tensorrt-llm', 'vllm-ascend'])
+    for (const name of ['vllm', 'sglang', 'tensorrt-llm', 'vllm-ascend', 'megatron'])
       expect(stdout).toMatch(new RegExp(`^ {2}${name} +runtime: `, 'm'));
     expect(stdout).toContain('history: window of 1000 steps, every 3000, first after 750 (EPLBConfig');
   });

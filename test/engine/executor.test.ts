@@ -46,6 +46,39 @@ describe('Executor', () => {
     expect(executor.start[behind]).toBe(11);
   });
 
+  it('hands what one graph keeps to another, which frees it', () => {
+    const ledger = new MemoryLedger(4, 1, noLimit);
+    const [forward, backward] = [new TaskGraphBuilder(), new TaskGraphBuilder()];
+    const kept = forward.addBuffer(0, 'kept');
+    forward.addTask({ streams: [], allocates: [kept] });
+    const given = backward.addBuffer(0, 'given');
+    backward.addTask({ streams: [], reads: [given] });
+    const [first, second] = [forward, backward].map((graph) =>
+      executorOf(graph.compile(), undefined, ledger),
+    );
+    first.bufferBytes[kept] = second.bufferBytes[given] = 7;
+    first.run(0);
+    expect(ledger.usedBy(0)).toBe(7);
+    second.run(0);
+    expect(ledger.usedBy(0)).toBe(0);
+  });
+
+  it('refuses buffers whose allocations and readers contradict their lifetime', () => {
+    const graphOf = (lifetime: 'within' | 'kept' | 'given', allocates: boolean, reads: boolean) => {
+      const graph = new TaskGraphBuilder();
+      const buffer = graph.addBuffer(0, lifetime);
+      const list = (used: boolean) => (used ? [buffer] : []);
+      graph.addTask({ streams: [], allocates: list(allocates), reads: list(reads) });
+      return () => graph.compile();
+    };
+    expect(graphOf('within', true, true)).not.toThrow();
+    expect(graphOf('within', true, false)).toThrow(/never read/);
+    expect(graphOf('kept', true, true)).toThrow(/is kept/);
+    expect(graphOf('kept', false, false)).toThrow(/allocated 0 times/);
+    expect(graphOf('given', true, true)).toThrow(/allocated 1 times/);
+    expect(graphOf('given', false, false)).toThrow(/never read/);
+  });
+
   it('frees at an instant before it allocates at that instant', () => {
     const graph = new TaskGraphBuilder();
     const [one, two] = [graph.addStream(), graph.addStream()];

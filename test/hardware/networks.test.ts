@@ -4,8 +4,10 @@ import {
   createNetwork,
   defaultProfile,
   gpuPresets,
+  linkSeconds,
   PortLoads,
   type Cluster,
+  type Network,
 } from '../../src/hardware/index.js';
 
 function clusterOf(fabric: 'ports' | 'max-min', gpus: number, gpusPerNode: number): Cluster {
@@ -19,10 +21,15 @@ function exchangeSeconds(cluster: Cluster, copies: Float64Array, bytes: number, 
   const ports = new PortLoads(cluster.gpus, cluster.gpusPerNode).count(copies);
   network.setExchange(transfer, { copies, ports }, bytes, reversed);
   network.fabric.begin(transfer, 0);
-  const finished = new Int32Array(network.fabric.transfers);
+  return completionOf(network);
+}
+
+/** Seconds at which the one transfer that runs is complete. */
+function completionOf({ fabric }: Network): number {
+  const finished = new Int32Array(fabric.transfers);
   for (;;) {
-    const now = network.fabric.nextCompletion();
-    if (network.fabric.complete(now, finished) > 0) return now;
+    const now = fabric.nextCompletion();
+    if (fabric.complete(now, finished) > 0) return now;
   }
 }
 
@@ -49,6 +56,20 @@ describe('networks', () => {
       const ports = exchangeSeconds(clusterOf('ports', gpus, gpusPerNode), matrix, bytes, reversed);
       const maxMin = exchangeSeconds(clusterOf('max-min', gpus, gpusPerNode), matrix, bytes, reversed);
       expect(ports).toBeLessThanOrEqual(maxMin * (1 + 1e-9));
+    },
+  );
+
+  it.each(['ports', 'max-min'] as const)(
+    '%s: a ring with GPUs outside takes the time of the NIC',
+    (fabric) => {
+      for (const gpusPerNode of [4, 2]) {
+        const cluster = clusterOf(fabric, 4, gpusPerNode);
+        const network = createNetwork(cluster);
+        const transfer = network.declareRings();
+        network.setRings(transfer, [0, 1e9, 3e9, 0]);
+        network.fabric.begin(transfer, 0);
+        expect(completionOf(network)).toBeCloseTo(linkSeconds(cluster.profile.nic, 3e9), 12);
+      }
     },
   );
 

@@ -44,7 +44,16 @@ const exposure = (
   host: number,
   other: Partial<Exposure> = {},
 ): Exposure => ({
-  critical: { experts, copies: 0, network, movement: 0, planning: 0, host, 'attention and dense': 0 },
+  critical: {
+    experts,
+    copies: 0,
+    network,
+    movement: 0,
+    planning: 0,
+    host,
+    'attention and dense': 0,
+    gradients: 0,
+  },
   kernel: { stage, accuracy: kernel },
   quantised: false,
   skew: 1,

@@ -128,6 +128,7 @@ const optionsOf: Record<PolicyOptions['kind'], fc.Arbitrary<object>> = {
   sglang: engineOptions,
   'tensorrt-llm': engineOptions,
   'vllm-ascend': engineOptions,
+  megatron: fc.constant({}),
 };
 
 /** A policy with random options. */
@@ -295,6 +296,39 @@ export const scenarioArbitrary: fc.Arbitrary<ScenarioInput> = fc
     },
   );
 
+/** The same in training, on one stage or two, without what can't be trained. */
+export const trainingArbitrary: fc.Arbitrary<ScenarioInput> = fc
+  .record({
+    scenario: scenarioArbitrary.filter(({ scope, cluster }) => {
+      const { jitter, speed } = cluster as { jitter?: number; speed?: number[] };
+      return scope !== 'model' && jitter === undefined && speed === undefined;
+    }),
+    recompute: fc.constantFrom('none' as const, 'activation' as const, 'moe' as const, 'full' as const),
+    borrowedWeights: fc.constantFrom('keep' as const, 'fetch-again' as const),
+    gradientDtype: fc.constantFrom('fp32' as const, 'bf16' as const),
+    expertDataParallel: fc.constantFrom(1, 3),
+    optimizer: fc.constantFrom(null, {}, { sharded: false, masterDtype: null }),
+    stages: fc.constantFrom(1, 2),
+    microBatches: fc.constantFrom(1, 3),
+    delayWeightGradients: fc.boolean(),
+  })
+  .map(({ scenario, stages, microBatches, delayWeightGradients, ...training }) => ({
+    ...scenario,
+    runtime: { preset: 'megatron-alltoall' as const, delayWeightGradients },
+    workload: { ...scenario.workload, phase: 'training' as const, layer: 'all' as const },
+    training: { ...training, stages, microBatches },
+    policies: scenario.policies.filter((policy) => isTrainable(policy, microBatches)).concat('ep'),
+  }));
+
+function isTrainable(policy: ScenarioInput['policies'][number], microBatches: number): boolean {
+  if (typeof policy === 'string') return true;
+  if (policy.kind === 'replicate-quantize') return policy.replicas === 0;
+  if (policy.kind !== 'eplb') return true;
+  const { movement, history } = policy;
+  if (movement === 'async' || (typeof movement === 'object' && movement?.kind === 'async')) return false;
+  return microBatches === 1 || history === undefined || history === 'calibration';
+}
+
 /** What scope model needs of a shape. */
 function wholeShape(mla: boolean) {
   return {
@@ -349,12 +383,17 @@ export function possible(
 }
 
 /** Runs a scenario as `epsim run` does, with a look at every simulated layer. */
-export async function simulateScenario(scenario: ScenarioInput, onLayer?: SimulationSpec['onLayer']) {
+export async function simulateScenario(
+  scenario: ScenarioInput,
+  onLayer?: SimulationSpec['onLayer'],
+  onTrainingStep?: SimulationSpec['onTrainingStep'],
+) {
   const { resolved } = await openScenario(scenario);
-  const { machine, runtime, source, policies, warmup, seed, contexts, placementMaps } = resolved;
+  const { machine, runtime, training, source, policies, warmup, seed, contexts, placementMaps } = resolved;
   return simulate({
     machine,
     runtime,
+    training,
     source,
     policies,
     warmup,
@@ -363,5 +402,6 @@ export async function simulateScenario(scenario: ScenarioInput, onLayer?: Simula
     placementMaps,
     resamples: 0,
     onLayer,
+    onTrainingStep,
   });
 }

@@ -6,9 +6,11 @@ import { simulateScenario } from './random-scenario.js';
 
 const folder = new URL('../../scenarios/signs/', import.meta.url);
 
-/** Runs a sign's scenario; `of` finds the result of its policies by what tells them apart. */
-async function sign(file: string) {
-  const scenario = JSON.parse(readFileSync(new URL(file, folder), 'utf8')) as ScenarioInput;
+/** Runs a sign's scenario, with other settings of its training where `training` says so; `of` finds the result of its policies by what tells them apart. */
+async function sign(file: string, training: ScenarioInput['training'] = {}) {
+  const written = JSON.parse(readFileSync(new URL(file, folder), 'utf8')) as ScenarioInput;
+  const scenario =
+    written.training === undefined ? written : { ...written, training: { ...written.training, ...training } };
   const { policies } = await simulateScenario(scenario);
   return {
     /** Mean step of the policy whose options, as JSON, contain all of these texts. */
@@ -17,8 +19,14 @@ async function sign(file: string) {
         texts.every((text) => JSON.stringify(policy).includes(text)),
       );
       expect(found.length, texts.join(' ')).toBe(1);
-      const [{ stepLatency, imbalance, bytes }] = found;
-      return { seconds: stepLatency.mean, gamma: imbalance.gpu.after.maxOverMean, weights: bytes.weights };
+      const [{ stepLatency, imbalance, bytes, peakMemory, training: trained }] = found;
+      return {
+        seconds: stepLatency.mean,
+        gamma: imbalance.gpu.after.maxOverMean,
+        weights: bytes.weights,
+        memory: peakMemory,
+        trained: trained!,
+      };
     },
   };
 }
@@ -68,6 +76,54 @@ describe('signs', () => {
     expect(hierarchical.gamma).toBeGreaterThan(2);
     expect(global.gamma).toBeLessThan(1.5);
     expect(hierarchical.seconds).toBeGreaterThan(2 * global.seconds);
+  });
+
+  it('in training, LLEP keeps borrowed weights until their backward pass', async () => {
+    const [kept, fetched] = [
+      await sign('training-keeps-borrowed-weights.json'),
+      await sign('training-keeps-borrowed-weights.json', { borrowedWeights: 'fetch-again' }),
+    ];
+    // One GPU borrows one expert per layer at least: at the peak those of all six layers are there.
+    const expert = 3 * 2880 * 2880 * 2;
+    const borrowed = (run: typeof kept) => run.of('"llep"').memory.byCategory.borrowedWeights;
+    expect(borrowed(kept)).toBeGreaterThanOrEqual(6 * expert);
+    expect(borrowed(kept) % (6 * expert)).toBe(0);
+    // Fetched a second time, they are there for one layer at a time, and travel twice.
+    expect(borrowed(fetched)).toBe(borrowed(kept) / 6);
+    expect(fetched.of('"llep"').memory.max).toBeLessThan(kept.of('"llep"').memory.max);
+    expect(fetched.of('"llep"').weights).toBe(2 * kept.of('"llep"').weights);
+  });
+
+  it('recomputing everything saves most memory and takes longest; recomputing nothing is the reverse', async () => {
+    const choices = ['none', 'activation', 'moe', 'full'] as const;
+    const runs = [];
+    for (const recompute of choices) runs.push(await sign('training-recompute.json', { recompute }));
+    for (const policy of ['"ep"', '"llep"']) {
+      const seconds = runs.map(({ of }) => of(policy).seconds);
+      const saved = runs.map(({ of }) => of(policy).memory.byCategory.savedForBackward!);
+      const peaks = runs.map(({ of }) => of(policy).memory.max);
+      for (let i = 1; i < choices.length; i++) {
+        expect(seconds[i], choices[i]).toBeGreaterThan(seconds[i - 1]);
+        expect(saved[i], choices[i]).toBeLessThan(saved[i - 1]);
+        expect(peaks[i], choices[i]).toBeLessThan(peaks[i - 1]);
+      }
+      // The layer again is a forward pass more, of three, and not what a third of the step is.
+      expect(seconds[3] / seconds[0]).toBeGreaterThan(1.2);
+      expect(seconds[3] / seconds[0]).toBeLessThan(1.5);
+    }
+  });
+
+  it('as many bytes of gradients go home as weights were borrowed, hidden behind the backward pass', async () => {
+    const { of } = await sign('training-gradients-home.json');
+    for (const policy of ['"llep"', '"ultraep"']) {
+      const { bytes, critical } = of(policy).trained;
+      expect(bytes.forward.weights).toBeGreaterThan(0);
+      expect(bytes.gradients.borrowed).toBe(bytes.forward.weights);
+      const backward = Object.values(critical.backward).reduce((sum, seconds) => sum + seconds, 0);
+      const exposed = (critical.backward.gradients ?? 0) + (critical.backward.accumulate ?? 0);
+      expect(exposed / backward).toBeLessThan(0.05);
+    }
+    expect(of('"ep"').trained.bytes.gradients).toEqual({ borrowed: 0, replicas: 0, reduced: 0 });
   });
 
   it('has a test for every scenario', () => {

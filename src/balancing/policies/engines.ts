@@ -48,3 +48,10 @@ export const vllmAscendEngine = combination(
     history: { kind: 'window', steps: 600, interval: 650, first: 600, staleness: 50, skipAbove: null },
   },
 );
+
+/** Megatron-LM's expert parallelism, which balances by losses in training and moves nothing. */
+export const megatron = combination(
+  'megatron',
+  "Megatron-LM's EP with its defaults: every copy at home, nothing dropped",
+  { placement: 'contiguous', dispatch: 'home', movement: null, history: 'calibration' },
+);

@@ -2,7 +2,7 @@ import type { z } from 'zod';
 import type { Policy } from '../policy.js';
 import { balanced } from './balanced.js';
 import { capacity } from './capacity.js';
-import { sglangEngine, tensorrtLlmEngine, vllm, vllmAscendEngine } from './engines.js';
+import { megatron, sglangEngine, tensorrtLlmEngine, vllm, vllmAscendEngine } from './engines.js';
 import { ep } from './ep.js';
 import { fastermoeShadow } from './fastermoe-shadow.js';
 import { feplb } from './feplb.js';
@@ -26,6 +26,7 @@ export const policies = [
   sglangEngine,
   tensorrtLlmEngine,
   vllmAscendEngine,
+  megatron,
   ultraep,
   harmoeny,
   fastermoeShadow,

@@ -68,6 +68,14 @@ export const replicateAndQuantize: Policy<Options, State, z.input<typeof options
   calibrationShare: ({ calibrationShare }) => calibrationShare,
   warmup: ({ replanEvery }) => replanEvery ?? 0,
   refusal,
+  trainingRefusal: ({ replicas }) =>
+    replicas === 0
+      ? null
+      : {
+          option: 'replicas',
+          found: `${replicas}, at a precision that has no gradient`,
+          allowed: '0 in training (or workload.phase: "prefill")',
+        },
   notes({ replicas }, { importance }) {
     return importance === null && replicas > 0
       ? [

@@ -77,6 +77,7 @@ export function runCommand() {
       const opened: OpenedScenario[] = [];
       for (const file of files) opened.push(await openFile(file, options));
       if (out !== undefined) await checkFolder(out);
+      for (const scenario of opened) checkTraining(scenario, options, metrics);
       checkPictures(opened, options);
       const runs: { result: Result; bars: Recording | null }[] = [];
       for (const scenario of opened) runs.push(await runAndKeep(scenario, out, options, metrics));
@@ -106,6 +107,17 @@ function showsBars({ format }: PictureOptions): boolean {
   return format === 'table' && drawsBars();
 }
 
+/** Training steps are layers of several stages and micro-batches, which nothing here looks into. @throws UsageError */
+function checkTraining(
+  { scenario: { workload } }: OpenedScenario,
+  { timeline, report }: PictureOptions,
+  metrics: Watch['metrics'],
+): void {
+  const asked = timeline !== undefined ? '--timeline' : report !== undefined ? '--report' : '--metrics';
+  if (workload.phase !== 'training' || (asked === '--metrics' && metrics === undefined)) return;
+  throw new UsageError(`${asked}: found a training, allowed: prefill or decode`);
+}
+
 /** What is wrong with the pictures that are asked for is found before anything runs. @throws UsageError or FileError */
 function checkPictures(opened: readonly OpenedScenario[], options: PictureOptions): void {
   for (const option of ['timeline', 'report'] as const) {
@@ -129,8 +141,8 @@ async function runAndKeep(
   metrics: Watch['metrics'],
 ): Promise<{ result: Result; bars: Recording | null }> {
   const timeline = timelineRecorder(opened, pictures);
-  const kept = out !== undefined || pictures.report !== undefined;
-  const last = kept || showsBars(pictures) ? lastStepRecorder(opened) : null;
+  const wanted = out !== undefined || pictures.report !== undefined || showsBars(pictures);
+  const last = wanted && opened.resolved.training === null ? lastStepRecorder(opened) : null;
   const progress = progressBar(opened.scenario.name ?? opened.file);
   const { result, latencies, balance } = runOpened(opened, progress.onStep, {
     metrics,
@@ -144,14 +156,14 @@ async function runAndKeep(
     const folder = await writeFolder(out, folderName(result), {
       'result.json': `${JSON.stringify(result, null, 2)}\n`,
       'steps.csv': stepsCsv(result, latencies, balance),
-      [RECORDING_FILE]: zippedRecording(last!),
+      ...(last === null ? {} : { [RECORDING_FILE]: zippedRecording(last) }),
     });
     console.error(`kept in ${folder}`);
   }
   if (pictures.report !== undefined)
     await writeWhole(pictures.report, await reportPage(result, last!.recording()));
   if (timeline !== null) await writeTimeline(pictures.timeline!, timeline, result);
-  return { result, bars: showsBars(pictures) ? last!.recording() : null };
+  return { result, bars: showsBars(pictures) && last !== null ? last.recording() : null };
 }
 
 /** A readable name that differs where inputs differ. */

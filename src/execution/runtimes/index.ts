@@ -7,6 +7,7 @@ import { deepepNormal } from './deepep-normal.js';
 import { ideal } from './ideal.js';
 import { llepEngineered } from './llep-engineered.js';
 import { llepReference } from './llep-reference.js';
+import { megatronAlltoall } from './megatron-alltoall.js';
 
 /** All runtimes, in the order in which they are listed. */
 export const runtimes = [
@@ -16,6 +17,7 @@ export const runtimes = [
   allgatherReducescatter,
   deepepNormal,
   deepepLowLatency,
+  megatronAlltoall,
 ] as const;
 
 export type RuntimeOptions = z.output<(typeof runtimes)[number]['options']>;

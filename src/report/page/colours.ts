@@ -30,6 +30,7 @@ const ACTIVITY_OF: Readonly<Record<TimeSource, Activity>> = {
   'attention and dense': 'attention and dense',
   copies: 'copies on the GPU',
   experts: 'expert kernels',
+  gradients: 'expert kernels',
   network: 'exchange',
   movement: 'weights',
 };
