@@ -6,6 +6,7 @@ import {
   movementRules,
   policies,
   policyOf,
+  traitsOf,
   type PolicyOptions,
 } from '../../src/balancing/index.js';
 import { sharedRules } from '../../src/balancing/dispatch/shared-experts.js';
@@ -320,13 +321,15 @@ export const trainingArbitrary: fc.Arbitrary<ScenarioInput> = fc
     policies: scenario.policies.filter((policy) => isTrainable(policy, microBatches)).concat('ep'),
   }));
 
-function isTrainable(policy: ScenarioInput['policies'][number], microBatches: number): boolean {
-  if (typeof policy === 'string') return true;
-  if (policy.kind === 'replicate-quantize') return policy.replicas === 0;
-  if (policy.kind !== 'eplb') return true;
-  const { movement, history } = policy;
-  if (movement === 'async' || (typeof movement === 'object' && movement?.kind === 'async')) return false;
-  return microBatches === 1 || history === undefined || history === 'calibration';
+/** Leaves out what a training refuses: weights that travel beside steps, placements that change between micro-batches. */
+function isTrainable(choice: ScenarioInput['policies'][number], microBatches: number): boolean {
+  if (typeof choice === 'string') return true;
+  const options = policies.find(({ kind }) => kind === choice.kind)!.options.parse(choice);
+  if (policyOf(options).trainingRefusal(options) !== null || traitsOf(options).movesInBackground)
+    return false;
+  if (microBatches === 1 || !('history' in options)) return true;
+  const { history } = options;
+  return (typeof history === 'string' ? history : history.kind) === 'calibration';
 }
 
 /** What scope model needs of a shape. */

@@ -115,6 +115,14 @@ export function combination<Kind extends string>(
     },
     refusal: (chosen, setting) =>
       noSharedExperts(chosen, setting) ?? refusalOf(chosen, rulesOf(chosen), defaults, setting),
+    trainingRefusal: ({ sharedExperts }) =>
+      sharedExperts === 'none'
+        ? null
+        : {
+            option: 'sharedExperts',
+            found: sharedExperts,
+            allowed: 'none in training, which does not simulate shared experts',
+          },
     notes: (chosen, setting) => [
       ...(approximation === null ? [] : [`${kind}: approximation; ${approximation}`]),
       ...notesOf(kind, rulesOf(chosen), setting),
@@ -279,8 +287,13 @@ function notesOf(
     return [`${kind} with history ${from.rule.kind}: ${note}`, ...ahead];
   }
   if (how.rule.free) return [`${kind} with movement free: weights move for nothing; a limit, not a policy`];
+  if (how.rule.planning === undefined) {
+    return [
+      `${kind}, movement ${how.rule.kind}: planning itself takes no time here; only the movement of weights does`,
+    ];
+  }
   const all = Math.max(moeLayers, layers);
-  const milliseconds = 1e3 * all * planSecondsOfLayer(how.rule.planning!(how.options), experts, all);
+  const milliseconds = 1e3 * all * planSecondsOfLayer(how.rule.planning(how.options), experts, all);
   const planning = `${kind}, movement ${how.rule.kind}: planning all ${all} layers is assumed to take ${milliseconds.toFixed(1)} ms of the host`;
   if (!how.rule.background) {
     return [`${planning}, for which the step waits; a simulated layer carries its own share`];
