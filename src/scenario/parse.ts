@@ -11,8 +11,10 @@ import { defaultRuntime, policySchema, scenarioJsonSchema, scenarioSchema, type 
  * @throws ScenarioError
  */
 export function parseScenario(input: unknown, file: string): Scenario {
-  const scenario = parseInput(scenarioSchema, input, file, scenarioJsonSchema);
-  return { ...scenario, runtime: scenario.runtime ?? defaultRuntime(scenario) };
+  const parsed = parseInput(scenarioSchema, input, file, scenarioJsonSchema);
+  // In one place whether it is given or not: the order of keys is part of a result's hash.
+  const { runtime, ...scenario } = parsed;
+  return { ...scenario, runtime: runtime ?? defaultRuntime(parsed) };
 }
 
 /**
