@@ -8,7 +8,7 @@ import { VERSION } from './version.js';
  * @throws ScenarioError for a training
  */
 export function explainOpened(opened: OpenedScenario, onStep?: RunOptions['onStep']): Explanation {
-  const { machine, runtime, source, policies, warmup, seed, contexts, placementMaps, notes } =
+  const { machine, runtime, source, policies, warmup, seed, contexts, placementMaps, solver, notes } =
     opened.resolved;
   const { cluster, shape } = machine;
   const { phase } = opened.scenario.workload;
@@ -32,6 +32,7 @@ export function explainOpened(opened: OpenedScenario, onStep?: RunOptions['onSte
       resamples: 0,
       contexts,
       placementMaps,
+      solver,
       onStep,
       onLayer: explainer.onLayer,
       onTasks: explainer.onTasks,

@@ -64,7 +64,15 @@ export async function runRouterLab(options: RouterLabOptions): Promise<LabReport
   const seed = options.seed ?? scenario.seed;
   const baseDir = options.scenario === undefined ? process.cwd() : dirname(file);
   const files = new FileCache();
-  const { tokensPerGpu, steps } = scenario.workload;
+  const { tokensPerGpu, steps, phase } = scenario.workload;
+  if (phase === 'training') {
+    throw new ScenarioError(
+      file,
+      'workload.phase',
+      phase,
+      "prefill or decode: the lab's recordings are replayed once",
+    );
+  }
   if (tokensPerGpu === undefined || steps === undefined) {
     const missing = tokensPerGpu === undefined ? 'tokensPerGpu' : 'steps';
     throw new ScenarioError(file, `workload.${missing}`, 'nothing', 'a whole number ≥ 1');

@@ -1,5 +1,8 @@
 import type { Fabric } from './fabric.js';
 
+/** Entries at a port up to which comparing all pairs is faster than sorting. */
+const FEW = 16;
+
 /**
  * The fast network: a transfer is an amount of bytes at each port it uses, and it ends when its slowest
  * port is done. Alone, it takes max over its ports of (bytes / capacity + latency). Transfers that run at
@@ -22,6 +25,9 @@ export class PortFabric implements Fabric {
   private latency = new Float64Array(0);
   private remaining = new Float64Array(0);
   private nextAtPort = new Int32Array(0);
+  /** Transfer of every entry. */
+  private owner = new Int32Array(0);
+  private order = new Int32Array(0);
 
   private readonly headAtPort: Int32Array;
   private active = new Int32Array(8);
@@ -52,6 +58,7 @@ export class PortFabric implements Fabric {
     this.entryCount.push(0);
     this.entries += ports;
     if (this.entries > this.port.length) this.growEntries(Math.max(this.entries, 2 * this.port.length));
+    this.owner.fill(transfer, this.entries - ports, this.entries);
     if (transfer >= this.end.length) {
       this.end = grownFloats(this.end, 2 * transfer);
       this.alone = grownFloats(this.alone, 2 * transfer);
@@ -68,6 +75,7 @@ export class PortFabric implements Fabric {
     this.latency = grownFloats(this.latency, size);
     this.remaining = grownFloats(this.remaining, size);
     this.nextAtPort = grownInts(this.nextAtPort, size);
+    this.owner = grownInts(this.owner, size);
   }
 
   /** Forgets what a transfer that is not running carries. */
@@ -213,23 +221,56 @@ export class PortFabric implements Fabric {
 
   private predictShared(): void {
     this.listByPort();
-    const { port, remaining, flows, latency, secondsPerByte, headAtPort, nextAtPort } = this;
-    for (let i = 0; i < this.activeCount; i++) {
-      const transfer = this.active[i];
-      const first = this.firstEntry[transfer];
-      const last = first + this.entryCount[transfer];
-      let longest = 0;
-      for (let entry = first; entry < last; entry++) {
-        const perFlow = remaining[entry] / flows[entry];
-        let queued = 0;
-        for (let other = headAtPort[port[entry]]; other >= 0; other = nextAtPort[other]) {
-          queued += Math.min(remaining[other], perFlow * flows[other]);
-        }
-        const seconds = queued * secondsPerByte[port[entry]] + latency[entry];
-        if (seconds > longest) longest = seconds;
-      }
-      this.end[transfer] = this.clock + longest;
+    const { active, activeCount, end, clock, headAtPort, nextAtPort } = this;
+    for (let i = 0; i < activeCount; i++) end[active[i]] = clock;
+    for (let port = 0; port < headAtPort.length; port++) {
+      let count = 0;
+      for (let entry = headAtPort[port]; entry >= 0; entry = nextAtPort[entry]) count++;
+      if (count > FEW) this.predictSorted(port, count);
+      else if (count > 0) this.predictFew(port);
     }
+  }
+
+  /** When the entries at a port are done, each held against each. */
+  private predictFew(port: number): void {
+    const { remaining, flows, headAtPort, nextAtPort } = this;
+    for (let entry = headAtPort[port]; entry >= 0; entry = nextAtPort[entry]) {
+      const perFlow = remaining[entry] / flows[entry];
+      let queued = 0;
+      for (let other = headAtPort[port]; other >= 0; other = nextAtPort[other]) {
+        queued += Math.min(remaining[other], perFlow * flows[other]);
+      }
+      this.endNotBefore(entry, port, queued);
+    }
+  }
+
+  /** The same for many, in the order in which they will be done. */
+  private predictSorted(port: number, count: number): void {
+    const { remaining, flows, headAtPort, nextAtPort } = this;
+    if (this.order.length < count) this.order = new Int32Array(2 * count);
+    const order = this.order.subarray(0, count);
+    let open = 0;
+    for (let entry = headAtPort[port], i = 0; entry >= 0; entry = nextAtPort[entry], i++) {
+      order[i] = entry;
+      open += flows[entry];
+    }
+    order.sort(this.byRemainingPerFlow);
+    let done = 0;
+    for (const entry of order) {
+      this.endNotBefore(entry, port, done + (remaining[entry] / flows[entry]) * open);
+      done += remaining[entry];
+      open -= flows[entry];
+    }
+  }
+
+  private readonly byRemainingPerFlow = (a: number, b: number): number =>
+    this.remaining[a] / this.flows[a] - this.remaining[b] / this.flows[b] || a - b;
+
+  /** @param queued bytes that its port carries until an entry is done */
+  private endNotBefore(entry: number, port: number, queued: number): void {
+    const transfer = this.owner[entry];
+    const end = this.clock + (queued * this.secondsPerByte[port] + this.latency[entry]);
+    if (end > this.end[transfer]) this.end[transfer] = end;
   }
 
   /** Serves every port from `clock` to `now`. */
@@ -240,7 +281,7 @@ export class PortFabric implements Fabric {
     const { remaining, flows, headAtPort, nextAtPort } = this;
     for (let port = 0; port < headAtPort.length; port++) {
       let budget = elapsed * this.capacities[port];
-      while (budget > 0) {
+      for (;;) {
         let weight = 0;
         let smallest = Infinity;
         for (let entry = headAtPort[port]; entry >= 0; entry = nextAtPort[entry]) {
@@ -255,7 +296,9 @@ export class PortFabric implements Fabric {
           const left = remaining[entry] - served * flows[entry];
           remaining[entry] = left > 1e-9 * this.bytes[entry] ? left : 0;
         }
-        budget -= served * weight;
+        // Not until the budget is nought: rounding may leave a rest that no division makes smaller
+        if (served < smallest) break;
+        budget = Math.max(0, budget - served * weight);
       }
     }
   }

@@ -68,6 +68,7 @@ export class LayerBound {
    * Seconds.
    * @param leading what every GPU computes first; null: nothing
    * @param slowdown how many times as long each GPU's kernels take; null: 1
+   * @param parts parts of the batch of which one may travel while the next one computes
    */
   of(
     plan: LayerPlan,
@@ -76,6 +77,7 @@ export class LayerBound {
     ports: PortLoads,
     leading: LeadingSeconds | null = null,
     slowdown: Float64Array | null = null,
+    parts = 1,
   ): number {
     const { gpus } = this.machine.cluster;
     const speed = slowdown === null ? gpus : slowdown.reduce((sum, factor) => sum + 1 / factor, 0);
@@ -91,7 +93,7 @@ export class LayerBound {
       first = Math.min(first, routed);
       last = Math.max(last, routed + factor * leading.shared[gpu]);
     }
-    return Math.max(last, first + moe);
+    return Math.max(last, first / parts + moe);
   }
 
   /**

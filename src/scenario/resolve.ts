@@ -254,6 +254,7 @@ export function resolveScenario(
   attempt(file, 'runtime', runtime.preset, () => createRuntime(runtime, machine));
   const training = resolveTraining(scenario, file);
   if (scenario.scope === 'model') attempt(file, 'model', shape.name, () => wholeModel(shape));
+  refuseSplitAttention(scenario, runtime, file);
   const contexts = attempt(file, '', scenario.scope, () => contextsOf(scenario, cluster.gpus));
   const policies = resolvePolicies(scenario);
   const notes: string[] = [];
@@ -470,8 +471,20 @@ function generatedSize({ steps, tokens, ...workload }: Scenario['workload'], fil
   );
 }
 
+/** Scope `model` gives every GPU the attention of its own tokens. @throws ScenarioError */
+function refuseSplitAttention({ scope }: Scenario, runtime: RuntimeOptions, file: string): void {
+  const split = 'attentionTensorParallel' in runtime ? runtime.attentionTensorParallel : 1;
+  if (scope !== 'model' || split === 1) return;
+  throw new ScenarioError(
+    file,
+    'runtime.attentionTensorParallel',
+    String(split),
+    '1 in scope model, which simulates data-parallel attention',
+  );
+}
+
 function resolveTwin(
-  { workload, seed }: Scenario,
+  { workload, seed, scope, training }: Scenario,
   { path, batching }: TwinOptions,
   file: string,
   { cluster, shape }: Machine,
@@ -481,7 +494,19 @@ function resolveTwin(
 ): RoutingSource {
   const twin = parseInput(twinSchema, content, path);
   checkTraceModel(twin, shape, file, path, 'a twin');
-  const { layer, phase } = workload;
+  if (training !== undefined || workload.phase === 'training') {
+    throw new ScenarioError(file, 'workload.routing.kind', 'twin', 'a recording or a generator in training');
+  }
+  if (workload.tokens !== undefined) {
+    throw new ScenarioError(
+      file,
+      'workload.tokens',
+      'tokens of each GPU',
+      'nothing with a twin: its batching says which tokens are whose',
+    );
+  }
+  const { phase } = workload;
+  const layer = scope === 'model' ? 'all' : workload.layer;
   const { tokensPerGpu, steps } = generatedSize(workload, file);
   if (layer !== 'all' && layer >= twin.layerIds.length) {
     throw new ScenarioError(

@@ -222,7 +222,8 @@ export class PolicyRun {
       seconds += stretch.layers * took;
       if (this.bound) {
         this.lastBound +=
-          stretch.layers * this.bound.of(plan, this.work, base, this.ports, leading, slowdown);
+          stretch.layers *
+          this.bound.of(plan, this.work, base, this.ports, leading, slowdown, this.program.parts);
       }
       if (leading !== null) this.accountLeading(leading, slowdown, stretch.layers);
     }

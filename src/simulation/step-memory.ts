@@ -7,7 +7,7 @@ import {
 } from '../execution/index.js';
 
 const WEIGHTS: readonly MemoryCategory[] = ['weights', 'replicas', 'otherWeights'];
-const LAID_OUT: readonly MemoryCategory[] = [...WEIGHTS, 'kvCache'];
+const LAID_OUT: readonly MemoryCategory[] = [...WEIGHTS, 'staging', 'communicationBuffers', 'kvCache'];
 
 /** Standard deviations above the mean of a normal distribution that one of a thousand values exceeds. */
 const ONE_OF_A_THOUSAND = 3.09;
@@ -60,7 +60,7 @@ function bytesOf({ byCategory }: MemoryPeak, categories: readonly MemoryCategory
   return categories.reduce((sum, category) => sum + byCategory[MEMORY_CATEGORIES.indexOf(category)], 0);
 }
 
-/** What comes and goes: all but weights and KV cache, which are laid out once. */
+/** What comes and goes: all but weights, static buffers and KV cache, which are laid out once. */
 function dynamicAt(peak: MemoryPeak): number {
   return peak.bytes - bytesOf(peak, LAID_OUT);
 }

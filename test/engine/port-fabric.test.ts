@@ -102,27 +102,28 @@ describe('PortFabric', () => {
     expect(ends[0]).toBeCloseTo(11.5, 12);
   });
 
-  test.prop(
-    [
-      fc.array(fc.integer({ min: 1, max: 20 }), { minLength: 3, maxLength: 3 }),
-      fc.array(
+  const few = { minLength: 1, maxLength: 8, numRuns: 1000 };
+  const many = { minLength: 25, maxLength: 60, numRuns: 200 };
+  describe.each([few, many])('with transfers %j', ({ numRuns, ...sizes }) => {
+    const capacities = fc.array(fc.integer({ min: 1, max: 20 }), { minLength: 3, maxLength: 3 });
+    const transfer = fc.record({
+      begin: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 30 })),
+      work: fc.uniqueArray(
         fc.record({
-          begin: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 30 })),
-          work: fc.uniqueArray(
-            fc.record({
-              port: fc.nat(2),
-              bytes: fc.integer({ min: 1, max: 200 }),
-              flows: fc.integer({ min: 1, max: 4 }),
-            }),
-            { selector: ({ port }) => port, minLength: 1, maxLength: 3 },
-          ),
+          port: fc.nat(2),
+          bytes: fc.integer({ min: 1, max: 200 }),
+          flows: fc.integer({ min: 1, max: 4 }),
         }),
-        { minLength: 1, maxLength: 8 },
+        { selector: ({ port }) => port, minLength: 1, maxLength: 3 },
       ),
-    ],
-    { numRuns: 1000 },
-  )('ends every transfer when processor sharing at each port does', (capacities, transfers) => {
-    const expected = processorSharing(capacities, transfers);
-    run(capacities, transfers).forEach((end, i) => expect(end).toBeCloseTo(expected[i], 6));
+    });
+
+    test.prop([capacities, fc.array(transfer, sizes)], { numRuns })(
+      'ends every transfer when processor sharing at each port does',
+      (given, transfers) => {
+        const expected = processorSharing(given, transfers);
+        run(given, transfers).forEach((end, i) => expect(end).toBeCloseTo(expected[i], 6));
+      },
+    );
   });
 });

@@ -33,11 +33,12 @@ describe('bars of a terminal', () => {
   });
 });
 
-/** Runs a command line on a terminal of its own. */
+/** Runs a command line on a terminal of its own; Node takes one for colourless where CI is set. */
 function onTerminal(command: string, env: NodeJS.ProcessEnv) {
+  const neutral = { CI: undefined, NO_COLOR: undefined, FORCE_COLOR: undefined, TERM: 'xterm-256color' };
   const { stdout } = spawnSync('script', ['-qec', command, '/dev/null'], {
     encoding: 'utf8',
-    env: { ...process.env, NO_COLOR: undefined, FORCE_COLOR: undefined, TERM: 'xterm-256color', ...env },
+    env: { ...process.env, ...neutral, ...env },
   });
   return stdout;
 }

@@ -94,17 +94,19 @@ describe('any recording', () => {
       policies: results,
       routing,
       latencies,
-    } = await simulateScenario(scenario, (run, base, seconds) => {
+    } = await simulateScenario(scenario, (run, base, seconds, at) => {
       const known = placements.get(run.options) ?? new Set();
       placements.set(run.options, known.add(run.plan!.placement));
-      recorder.onLayer(run, base, seconds);
+      recorder.onLayer(run, base, seconds, at);
     });
     const recording = recorder.recording();
-    expect(recording.leftOut).toBeNull();
     results.forEach((result, i) => {
       const recorded = recording.policies[i];
       const counted = recorded.steps.slice(-routing.steps).flatMap((step) => step.layers);
-      expect(sum(counted.map(({ start, end }) => end - start))).toBeCloseTo(sum([...latencies[i]]), 9);
+      const shown = sum(counted.map(({ start, end }) => end - start));
+      const seconds = sum([...latencies[i]]);
+      if (recording.leftOut === null) expect(shown).toBeCloseTo(seconds, 9);
+      else expect(shown).toBeLessThan(seconds + 1e-9);
       const perLayer = result.copies.routed - result.copies.dropped;
       expect(sum(recorded.loads.flat()) * routing.steps).toBeCloseTo(perLayer, 6);
       for (let gpu = 0; gpu < gpus; gpu++) {

@@ -146,9 +146,9 @@ async function runAndKeep(
   const progress = progressBar(opened.scenario.name ?? opened.file);
   const { result, latencies, balance } = runOpened(opened, progress.onStep, {
     metrics,
-    onLayer(run, base, seconds) {
-      timeline?.onLayer(run, base, seconds);
-      last?.onLayer(run, base, seconds);
+    onLayer(...layer) {
+      timeline?.onLayer(...layer);
+      last?.onLayer(...layer);
     },
   });
   progress.stop();

@@ -11,12 +11,12 @@ type Spec = Pick<TaskSpec, 'after' | 'allocates' | 'reads' | 'transfer'>;
  */
 export class MegatronGraph {
   readonly builder = new TaskGraphBuilder();
-  readonly host = this.streams();
-  readonly compute = this.streams();
-  readonly side = this.streams();
-  private readonly collectives = this.streams();
-  private readonly messages = this.streams();
-  private readonly reductions = this.streams();
+  readonly host = this.streams('host');
+  readonly compute = this.streams('compute');
+  readonly side = this.streams('side');
+  private readonly collectives = this.streams('network');
+  private readonly messages = this.streams('weights');
+  private readonly reductions = this.streams('reductions');
 
   constructor(readonly gpus: number) {}
 
@@ -64,7 +64,7 @@ export class MegatronGraph {
     );
   }
 
-  private streams(): number[] {
-    return this.each(() => this.builder.addStream());
+  private streams(name: string): number[] {
+    return this.each((gpu) => this.builder.addStream(gpu, name));
   }
 }

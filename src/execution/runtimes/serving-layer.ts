@@ -218,7 +218,7 @@ export class ServingLayer {
       after: [front[gpu], ...own],
       allocates: [activations[gpu]],
     }));
-    let planning = traits.plansEachBatch && !costs.plansOnArrival ? this.addPlan(route) : null;
+    let planning = traits.plansEachBatch && !costs.plansOnArrival ? this.addPlan() : null;
     const beside = overlap !== 'none';
     let shared = beside ? [] : this.onEach('shared', this.compute, () => ({}));
     let ready = [...(beside ? route : shared), ...(planning?.plan ?? [])];
@@ -226,7 +226,7 @@ export class ServingLayer {
     if (host.blockingRead) {
       // Every GPU's host waits until all GPUs have said how much they send.
       const told = this.collective('exchange-counts', { after: ready });
-      this.meet(told, beside ? route : shared, 'source');
+      this.meet(told, planning?.plan ?? (beside ? route : shared), 'source');
       ready = reads = this.onEach('host', this.host, () => ({ after: [told] }));
     }
     const transfer = network.declareExchange();
@@ -251,12 +251,12 @@ export class ServingLayer {
   }
 
   /** Counts of the whole batch to every GPU, and a plan made of them on each. */
-  private addPlan(route: number[]): Planning {
+  private addPlan(): Planning {
     const { context } = this;
     const count = this.onEach('count', this.compute, () => ({}));
     const transfer = context.network.declareExchange();
     const told = this.collective('exchange-counts', { after: count, transfer });
-    this.meet(told, route, 'source');
+    this.meet(told, count, 'source');
     return { count, transfer, plan: this.planOn(told).plan };
   }
 

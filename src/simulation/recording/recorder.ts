@@ -1,6 +1,7 @@
 import { quantileSorted } from 'd3-array';
 import type { LayerLoads } from '../../balancing/index.js';
 import { MEMORY_CATEGORIES, NON_TENSOR_BYTES } from '../../execution/index.js';
+import type { LayerPosition } from '../pass.js';
 import type { PolicyRun } from '../policy-run.js';
 import { recordLayer } from './record-layer.js';
 import type { PolicyRecording, Recording } from './recording.js';
@@ -48,15 +49,20 @@ export class Recorder {
   private slices = 0;
   private skipping = false;
   private skipped = 0;
+  /** Some layers took more than the run of their tasks that was there to see. */
+  private inParts = false;
 
   constructor(private readonly choice: RecorderChoice) {}
 
-  readonly onLayer = (run: PolicyRun, base: LayerLoads, seconds: number): void => {
+  readonly onLayer = (run: PolicyRun, base: LayerLoads, seconds: number, at: LayerPosition): void => {
     const first = this.order.size === 0 || this.order.get(run) === 0;
     const policy = this.indexOf(run);
     const { step, layer } = run.locate(run.ledger.tag);
-    this.add(this.sums[policy], run, base, layer);
-    this.sums[policy].seconds.push(seconds);
+    // What comes before the steps that count is warm-up.
+    if (at.step >= 0) {
+      this.add(this.sums[policy], run, base, layer);
+      this.sums[policy].seconds.push(seconds);
+    }
     const { steps, policies, mostSlices = MOST_SLICES } = this.choice;
     if (!steps.includes(step)) return;
     if (first) {
@@ -69,6 +75,8 @@ export class Recorder {
     if (current?.step !== step) recorded.steps.push((current = { step, layers: [] }));
     const done = recordLayer(run, this.choice.layers[layer], current.layers.at(-1)?.end ?? 0);
     this.slices += done.slices.length;
+    const drawn = run.program.executor.end.reduce((last, end) => Math.max(last, end), 0);
+    if (seconds - run.movementSeconds > drawn * (1 + 1e-9)) this.inParts = true;
     current.layers.push(done);
   };
 
@@ -87,11 +95,25 @@ export class Recorder {
         loads: this.perStep(this.sums[i], 'loads'),
         traffic: rows(this.sums[i].traffic, gpus, this.sums[i].layers),
       })),
-      leftOut:
-        this.skipped === 0
-          ? null
-          : `${this.skipped} further layers of the chosen steps: the ones before have ${this.slices} bars, above ${mostSlices}`,
+      leftOut: this.leftOut(mostSlices),
     };
+  }
+
+  private leftOut(mostSlices: number): string | null {
+    const reasons = [
+      ...(this.skipped === 0
+        ? []
+        : [
+            `${this.skipped} further layers of the chosen steps: the ones before have ${this.slices} bars, above ${mostSlices}`,
+          ]),
+      ...(this.inParts
+        ? [
+            'parts of layers that run more than once (waves of a large batch, layers that stand for several of the ' +
+              'model) or wait for a plan: the last run alone is shown, so that they look shorter than they are',
+          ]
+        : []),
+    ];
+    return reasons.length === 0 ? null : reasons.join('; ');
   }
 
   private indexOf(run: PolicyRun): number {
@@ -117,13 +139,7 @@ export class Recorder {
     return index;
   }
 
-  private add(sums: Sums, { totals, work }: PolicyRun, { homeLoads }: LayerLoads, layer: number): void {
-    if (totals.layers === 1) {
-      // Counting has just begun: what came before was warm-up.
-      for (const sum of [sums.loads, sums.homeLoads, sums.traffic]) sum.fill(0);
-      sums.layers = 0;
-      sums.seconds.length = 0;
-    }
+  private add(sums: Sums, { work }: PolicyRun, { homeLoads }: LayerLoads, layer: number): void {
     sums.layers++;
     const { gpus } = this.choice;
     for (let gpu = 0; gpu < gpus; gpu++) {

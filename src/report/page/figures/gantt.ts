@@ -48,7 +48,8 @@ export function ganttFigure(data: PageData, recording: Recording): Figure | null
     text:
       `Layer ${layer} of step ${slowest.step}${recording.layers.length > 1 ? ', the layer that takes ep longest' : ''}, ` +
       `all policies on one axis. Every GPU has a row of thin lanes, from the top: ${lanes.join(', ')}. Grey: the GPU is ready ` +
-      `for an exchange and waits for others.${some}`,
+      `for an exchange and waits for others.${some}` +
+      (recording.leftOut === null ? '' : ` Left out: ${recording.leftOut}.`),
     charts: [
       {
         data: { values },
