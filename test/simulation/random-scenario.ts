@@ -201,15 +201,21 @@ export interface SmallScenario {
   };
 }
 
-/** A runtime whose groups of GPUs fit into nodes. */
-function withinNodes(runtime: ScenarioInput['runtime'], gpusPerNode: number): ScenarioInput['runtime'] {
-  if (typeof runtime === 'string' || gpusPerNode % 2 === 0) return runtime;
-  const {
-    attentionTensorParallel: _,
-    expertTensorParallel: __,
-    ...options
-  } = runtime as Record<string, unknown>;
-  return options;
+/** A runtime whose groups of GPUs fit into nodes, and whose attention is whole where scope `model` prices it. */
+function fitting(
+  runtime: ScenarioInput['runtime'],
+  gpusPerNode: number,
+  whole: boolean,
+): ScenarioInput['runtime'] {
+  if (typeof runtime === 'string') return runtime;
+  const single = gpusPerNode % 2 !== 0;
+  const without = [
+    ...(single || whole ? ['attentionTensorParallel'] : []),
+    ...(single ? ['expertTensorParallel'] : []),
+  ];
+  return Object.fromEntries(
+    Object.entries(runtime as object).filter(([option]) => !without.includes(option)),
+  ) as typeof runtime;
 }
 
 /** Small scenarios of every kind that can run. */
@@ -290,7 +296,7 @@ export const scenarioArbitrary: fc.Arbitrary<ScenarioInput> = fc
       return {
         ...small,
         ...(whole === null ? {} : { scope: 'model' as const }),
-        runtime: withinNodes(runtime, gpusPerNode),
+        runtime: fitting(runtime, gpusPerNode, whole !== null),
         policies: [...chosen.filter((policy) => possible(policy, small)), 'ep' as const],
         seed,
       };

@@ -87,7 +87,7 @@ describe('any recording', () => {
   test.prop([scenarioArbitrary], { numRuns: 25 })('agrees with the result of its run', async (scenario) => {
     const { gpus } = scenario.cluster as { gpus: number };
     const { steps, layer } = scenario.workload;
-    const layers = layer === 'all' ? [0, 1] : [0];
+    const layers = layer === 'all' || scenario.scope === 'model' ? [0, 1] : [0];
     const recorder = new Recorder({ layers, gpus, steps: allSteps(steps!), mostSlices: Infinity });
     const placements = new Map<unknown, Set<unknown>>();
     const {
@@ -105,7 +105,9 @@ describe('any recording', () => {
       const counted = recorded.steps.slice(-routing.steps).flatMap((step) => step.layers);
       const shown = sum(counted.map(({ start, end }) => end - start));
       const seconds = sum([...latencies[i]]);
-      if (recording.leftOut === null) expect(shown).toBeCloseTo(seconds, 9);
+      // The head, after the last layer of scope `model`, is not a layer.
+      const all = recording.leftOut === null && scenario.scope !== 'model';
+      if (all) expect(shown).toBeCloseTo(seconds, 9);
       else expect(shown).toBeLessThan(seconds + 1e-9);
       const perLayer = result.copies.routed - result.copies.dropped;
       expect(sum(recorded.loads.flat()) * routing.steps).toBeCloseTo(perLayer, 6);
@@ -114,7 +116,8 @@ describe('any recording', () => {
         const peak = Math.max(...samples.map(({ bytes }) => sum(bytes)));
         expect(peak).toBeLessThanOrEqual(result.peakMemory.perGpu[gpu]);
         // What a change of placement needs on the way is not recorded.
-        if (placements.get(result.policy)!.size === 1) expect(peak).toBe(result.peakMemory.perGpu[gpu]);
+        if (all && placements.get(result.policy)!.size === 1)
+          expect(peak).toBe(result.peakMemory.perGpu[gpu]);
       }
       for (const { slices, links, memory, start, end } of counted) {
         for (const { bytes } of memory) expect(Math.min(...bytes)).toBeGreaterThanOrEqual(0);
