@@ -215,7 +215,7 @@ function fitting(
   ];
   return Object.fromEntries(
     Object.entries(runtime as object).filter(([option]) => !without.includes(option)),
-  ) as typeof runtime;
+  );
 }
 
 /** Small scenarios of every kind that can run. */
