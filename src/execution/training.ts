@@ -20,7 +20,10 @@ const optimizer = z.strictObject({
   sharded: z
     .boolean()
     .default(true)
-    .describe('Divided over the expert-data-parallel group, as a distributed optimizer does.'),
+    .describe(
+      'Divided over the expert-data-parallel group, as a distributed optimizer does: gradients are reduced and ' +
+        'scattered, updated weights gathered. Else gradients are reduced to all (all-reduce), and nothing is gathered.',
+    ),
 });
 
 /** What of training a scenario can choose. */
@@ -91,6 +94,20 @@ export function residentTraining({
   const states = (chosen.states * bitsOf(chosen.stateDtype)) / 8;
   const master = chosen.masterDtype === null ? 0 : bitsOf(chosen.masterDtype) / 8;
   return { gradient, optimizer: (states + master) / (chosen.sharded ? expertDataParallel : 1) };
+}
+
+/** What every GPU sends, and receives, in a training step for the weights that its expert-data-parallel group shares. */
+export interface RingShares {
+  /** Of its gradients' bytes. */
+  gradients: number;
+  /** Of its weights' bytes. */
+  weights: number;
+}
+
+/** Rings over an expert-data-parallel group of n: (n − 1)/n of the data to scatter or to gather, twice that for both. */
+export function ringShares({ expertDataParallel: n, optimizer: chosen }: TrainingOptions): RingShares {
+  const once = (n - 1) / n;
+  return chosen?.sharded ? { gradients: once, weights: once } : { gradients: 2 * once, weights: 0 };
 }
 
 /** Bytes per copy of the exchanges of a pass. */

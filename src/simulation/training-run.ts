@@ -46,6 +46,7 @@ const LABELS = PASSES.length * PHASES.length;
 const labelOf = (pass: Pass, phase: (typeof PHASES)[number]) =>
   PASSES.indexOf(pass) * PHASES.length + PHASES.indexOf(phase);
 const MOVE = labelOf('forward', 'move');
+const REPLAN = labelOf('forward', 'replan');
 const SEND = labelOf('pipeline', 'pipeline');
 
 /** Seconds of one micro-batch in one stage, one way, and by label those on its critical path. */
@@ -67,6 +68,8 @@ interface Stage {
   movement: BlockingMovement | null;
   /** Seconds that placements take to move before the micro-batch that is being decided. */
   moveSeconds: number;
+  /** Seconds that it stands still before that while placements are planned. */
+  planSeconds: number;
   forward: Passage[];
   backward: Passage[];
 }
@@ -145,6 +148,7 @@ export class TrainingRun {
         placements: eachLayer(() => null),
         movement: null,
         moveSeconds: 0,
+        planSeconds: 0,
         forward: [],
         backward: [],
       };
@@ -223,6 +227,8 @@ export class TrainingRun {
     const before = stage.placements[layer];
     if (this.microBatch > 0 && before !== null && !isSame(before, plan.placement)) throw this.movedTooSoon();
     if (plan.move) this.move(stage, layer, plan);
+    if (plan.planning?.stalls) stage.planSeconds += plan.planning.seconds;
+    else if (plan.planning) this.trained.phases[REPLAN] += plan.planning.seconds * this.machine.cluster.gpus;
     stage.residency.apply(plan.placement, 0, layer);
     stage.placements[layer] = plan.placement;
     work.expand(plan, base);
@@ -290,11 +296,18 @@ export class TrainingRun {
     const { program } = stage;
     program.fillForward(this.slotOf(stage, microBatch));
     const passage = this.passageOf(program.forward, program.rendezvous.forward);
-    passage.seconds += stage.moveSeconds;
-    passage.critical[MOVE] += stage.moveSeconds;
-    this.trained.phases[MOVE] += stage.moveSeconds * this.machine.cluster.gpus;
+    this.putBefore(passage, MOVE, stage.moveSeconds);
+    this.putBefore(passage, REPLAN, stage.planSeconds);
     stage.moveSeconds = 0;
+    stage.planSeconds = 0;
     stage.forward[microBatch] = passage;
+  }
+
+  /** Lets all GPUs of a stage do something before a passage begins. */
+  private putBefore(passage: Passage, label: number, seconds: number): void {
+    passage.seconds += seconds;
+    passage.critical[label] += seconds;
+    this.trained.phases[label] += seconds * this.machine.cluster.gpus;
   }
 
   private goBackward(stage: Stage, microBatch: number): void {

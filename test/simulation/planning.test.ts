@@ -18,12 +18,13 @@ const eplb = (movement: 'blocking' | 'chunked' | 'async', planSecondsPerExpert: 
 });
 
 /** Results of a policy with a planner that takes no time, and with one that does. */
-async function withAndWithout(of: (seconds: number) => PolicyInput) {
+async function withAndWithout(of: (seconds: number) => PolicyInput, training = false) {
   const { policies } = await simulateScenario({
+    ...(training ? { runtime: 'megatron-alltoall' as const, training: {} } : {}),
     model: { hiddenSize: 64, expertHiddenSize: 64, experts: EXPERTS, topK: 2, moeLayers: LAYERS },
     cluster: { gpu: 'h100', gpus: 4 },
     workload: {
-      phase: 'prefill',
+      phase: training ? 'training' : 'prefill',
       tokensPerGpu: 32,
       steps: STEPS,
       layer: 'all',
@@ -53,6 +54,12 @@ describe('planning during the run', () => {
     expect(paid.time.phases.replan).toBeCloseTo(perStep, 12);
     expect(paid.time.critical.replan).toBeUndefined();
     expect(paid.stepLatency).toEqual(free.stepLatency);
+  });
+
+  it('in training: the step waits, for every layer', async () => {
+    const [free, paid] = await withAndWithout((seconds) => eplb('blocking', seconds), true);
+    expect(paid.stepLatency.mean - free.stepLatency.mean).toBeCloseTo(LAYERS * perStep, 12);
+    expect(paid.time.critical.replan).toBeCloseTo(LAYERS * perStep, 12);
   });
 
   it('replicate-quantize that plans anew waits, too', async () => {

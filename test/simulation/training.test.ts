@@ -179,16 +179,27 @@ describe('training', () => {
     );
   });
 
-  it('gradients are reduced over the expert-data-parallel group by a ring: (n − 1)/n of them from every GPU', async () => {
-    const of = async (expertDataParallel: number) => {
-      const { policies } = await simulateScenario(small({ training: { expertDataParallel } }));
-      return policies[0].training!.bytes;
-    };
-    expect((await of(1)).gradients.reduced).toBe(0);
+  describe('gradients are reduced over the expert-data-parallel group by rings', () => {
     // Eight experts of 3 · 512 · 256 weights: gradients in 32 bits, weights in 16, in each of two steps.
-    const weights = 8 * 3 * 512 * 256;
-    expect((await of(4)).gradients.reduced).toBe((2 * weights * 4 * 3) / 4);
-    expect((await of(4)).gathered).toBe((2 * weights * 2 * 3) / 4);
+    const weights = 2 * 8 * 3 * 512 * 256;
+
+    it.each<[string, ScenarioInput['training'], number, number]>([
+      ['alone: nothing', {}, 0, 0],
+      [
+        'a sharded optimizer: (n − 1)/n of them are scattered, of the weights gathered',
+        { optimizer: {} },
+        3 / 4,
+        3 / 4,
+      ],
+      ['another: twice as much of the gradients, no weights', { optimizer: { sharded: false } }, 3 / 2, 0],
+      ['none: the same', {}, 3 / 2, 0],
+    ])('%s', async (name, training, gradientShare, weightShare) => {
+      const expertDataParallel = name.startsWith('alone') ? 1 : 4;
+      const { policies } = await simulateScenario(small({ training: { ...training, expertDataParallel } }));
+      const { gradients, gathered } = policies[0].training!.bytes;
+      expect(gradients.reduced).toBe(gradientShare * 4 * weights);
+      expect(gathered).toBe(weightShare * 2 * weights);
+    });
   });
 
   it('an optimizer keeps 12 bytes per weight in memory, or its share of them', async () => {

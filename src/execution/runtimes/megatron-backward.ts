@@ -11,7 +11,7 @@ import { GradientMessages } from '../gradient-messages.js';
 import type { LayerAmounts } from '../layer-amounts.js';
 import type { Machine } from '../machine.js';
 import type { Rendezvous } from '../runtime.js';
-import type { GradientBytes, Recompute, TrainingOptions } from '../training.js';
+import { ringShares, type GradientBytes, type Recompute, type TrainingOptions } from '../training.js';
 import {
   categoryOf,
   ELEMENT_BYTES,
@@ -256,7 +256,7 @@ export class MegatronBackward {
     bytes.borrowed += messages.borrowedBytes;
     bytes.replicas += messages.replicaBytes;
     if (this.reduction !== null) {
-      const share = last ? (training.expertDataParallel - 1) / training.expertDataParallel : 0;
+      const share = last ? ringShares(training).gradients : 0;
       ringBytes.fill(0);
       for (const gpu of amounts.placement!.home) ringBytes[gpu] += share * ownGradient;
       for (const own of ringBytes) bytes.reduced += own;

@@ -4,12 +4,12 @@ import { bitsOf, type Network } from '../../hardware/index.js';
 import { replicasOf } from '../gradient-messages.js';
 import type { Machine } from '../machine.js';
 import { expertBytes } from '../memory.js';
-import { residentTraining, type TrainingOptions } from '../training.js';
+import { residentTraining, ringShares, type TrainingOptions } from '../training.js';
 import type { MegatronGraph } from './megatron-graph.js';
 
 /**
  * What ends a training step: the optimizer on every GPU, the updated weights gathered over the expert-data-parallel
- * group, and sent from the experts' homes to their replicas.
+ * group where it shares an optimizer, and sent from the experts' homes to their replicas.
  */
 export class MegatronUpdate {
   private readonly optimizer: number[];
@@ -40,7 +40,7 @@ export class MegatronUpdate {
   /** Returns the bytes of updated weights that travel to replicas, and within expert-data-parallel groups. */
   fill(placements: readonly Placement[], { duration }: Executor): { replicas: number; gathered: number } {
     const { ringBytes, weight, network, training, machine } = this;
-    const share = (training.expertDataParallel - 1) / training.expertDataParallel;
+    const share = ringShares(training).weights;
     const source: number[] = [];
     const destination: number[] = [];
     ringBytes.fill(0);
