@@ -7,6 +7,8 @@ import {
   kvBytes,
   layersOf,
   pairsOf,
+  slicedModel,
+  weightBytes,
   workspaceBytes,
   type Product,
   type WholeModel,
@@ -44,11 +46,22 @@ interface GpuParts {
   logits: number;
 }
 
+/** How a runtime runs what of a model is no MoE layer. */
+export interface PartsSetting {
+  /** GPUs (neighbours) that share their tokens, and each compute a slice of everything for all of them. */
+  attentionTensorParallel: number;
+  /** Parts that a batch runs in: `leading` is what one of them takes. */
+  batchParts: number;
+}
+
 /**
  * Seconds and bytes of what of a model is no MoE layer, by GPU, on the compute stream: every GPU computes attention,
- * dense layers, shared experts and head for its own tokens (data-parallel attention).
+ * dense layers, shared experts and head for its own tokens (data-parallel attention), or its slice of them for the
+ * tokens of its group (tensor-parallel attention).
  */
 export class ModelParts {
+  /** Bytes of weights outside the routed experts, on every GPU. */
+  readonly weightBytes: number;
   /** Seconds of head and embedding, and bytes of the largest transient buffer outside the MoE parts, by GPU. */
   readonly head: Float64Array;
   readonly workspace: Float64Array;
@@ -56,12 +69,18 @@ export class ModelParts {
   private readonly dense: Float64Array;
   private readonly shared: Float64Array;
   private readonly known = new Map<string, GpuParts>();
+  /** Of every GPU. */
+  private readonly model: WholeModel;
 
+  /** @throws RangeError where a model can't be divided over a group of GPUs */
   constructor(
     private readonly machine: Machine,
-    private readonly model: WholeModel,
+    model: WholeModel,
     private readonly contexts: Contexts,
+    private readonly setting: PartsSetting = { attentionTensorParallel: 1, batchParts: 1 },
   ) {
+    this.model = slicedModel(model, setting.attentionTensorParallel);
+    this.weightBytes = weightBytes(this.model);
     const byGpu = () => new Float64Array(machine.cluster.gpus);
     this.attention = [byGpu(), byGpu()];
     [this.dense, this.shared, this.head, this.workspace] = [byGpu(), byGpu(), byGpu(), byGpu()];
@@ -71,9 +90,11 @@ export class ModelParts {
   take(tokensBySource: ArrayLike<number>): void {
     const { kvTokens } = this.contexts;
     for (let gpu = 0; gpu < kvTokens.length; gpu++) {
-      const key = `${tokensBySource[gpu]}/${kvTokens[gpu]}`;
+      const tokens = this.sumOfGroup(tokensBySource, gpu);
+      const cached = this.sumOfGroup(kvTokens, gpu);
+      const key = `${tokens}/${cached}`;
       let parts = this.known.get(key);
-      if (!parts) this.known.set(key, (parts = this.partsOf(tokensBySource[gpu], kvTokens[gpu])));
+      if (!parts) this.known.set(key, (parts = this.partsOf(tokens, cached)));
       this.attention[0][gpu] = parts.attention[0];
       this.attention[1][gpu] = parts.attention[1];
       this.dense[gpu] = parts.dense;
@@ -83,8 +104,16 @@ export class ModelParts {
     }
   }
 
+  private sumOfGroup(values: ArrayLike<number>, gpu: number): number {
+    const { attentionTensorParallel: size } = this.setting;
+    const first = gpu - (gpu % size);
+    let sum = 0;
+    for (let other = first; other < first + size; other++) sum += values[other];
+    return sum;
+  }
+
   /**
-   * What stands before the MoE part of a layer, for the tokens taken last.
+   * What stands before the MoE part of a layer, for one part of the tokens taken last.
    * @param windowed whether its attention has the window
    * @param before layers without experts in front of it
    */
@@ -99,16 +128,22 @@ export class ModelParts {
     };
   }
 
-  /** Tokens in the KV cache of a GPU with so many tokens, a step's own included in prefill. */
-  heldTokens(tokens: number, gpu: number): number {
+  /** Tokens of a GPU's own in the KV cache, a step's own included in prefill; a group's GPUs count as equal. */
+  heldTokens(tokensBySource: ArrayLike<number>, gpu: number): number {
+    return this.heldByGroup(tokensBySource, gpu) / this.setting.attentionTensorParallel;
+  }
+
+  private heldByGroup(tokensBySource: ArrayLike<number>, gpu: number): number {
     const { phase, kvTokens } = this.contexts;
-    return kvTokens[gpu] + (phase === 'prefill' ? tokens : 0);
+    const cached = this.sumOfGroup(kvTokens, gpu);
+    return cached + (phase === 'prefill' ? this.sumOfGroup(tokensBySource, gpu) : 0);
   }
 
   /** Bytes of the KV cache of a GPU that holds so many tokens, a step's own included in prefill. */
-  cacheBytes(tokens: number, gpu: number): number {
+  cacheBytes(tokensBySource: ArrayLike<number>, gpu: number): number {
     const { model } = this;
-    const held = this.heldTokens(tokens, gpu);
+    const tokens = this.sumOfGroup(tokensBySource, gpu);
+    const held = this.heldByGroup(tokensBySource, gpu);
     const sequences = this.contexts.phase === 'prefill' ? this.promptsOf(tokens).length : tokens;
     const perLayer = layersOf(model).map(({ windowed }) =>
       windowed ? Math.min(held, sequences * this.window) : held,
@@ -117,16 +152,20 @@ export class ModelParts {
   }
 
   /** The part of `cacheBytes` that no longer context makes larger: layers with a window, where others have none. */
-  windowBytes(tokens: number, gpu: number): number {
-    const held = this.heldTokens(tokens, gpu);
-    return Math.max(0, this.cacheBytes(tokens, gpu) - Math.ceil(held * this.cacheBytesPerToken));
+  windowBytes(tokensBySource: ArrayLike<number>, gpu: number): number {
+    const held = this.heldTokens(tokensBySource, gpu);
+    return Math.max(0, this.cacheBytes(tokensBySource, gpu) - Math.ceil(held * this.cacheBytesPerToken));
   }
 
-  /** Bytes that one more token takes in the cache, beyond the window of layers that have one. */
+  /**
+   * Bytes that one more token of every GPU takes in a GPU's cache, beyond the window of layers that have one: in a
+   * group, its slice of the tokens of all.
+   */
   get cacheBytesPerToken(): number {
     const layers = layersOf(this.model);
     const full = layers.filter(({ windowed }) => !windowed).length;
-    return kvBytes(this.model) * (full > 0 ? full : layers.length);
+    const perToken = kvBytes(this.model) * (full > 0 ? full : layers.length);
+    return this.setting.attentionTensorParallel * perToken;
   }
 
   private get window(): number {
@@ -140,13 +179,15 @@ export class ModelParts {
     const { denseHiddenSize, sharedExperts, expertHiddenSize, hiddenSize } = model;
     const rows = this.logitRows(tokens);
     const embedding = (2 * tokens * hiddenSize * 2) / profile.gatherBytesPerSecond;
+    const own = tokens / this.setting.batchParts;
+    const context = cached / this.setting.batchParts;
     return {
-      attention: [this.attentionOf(tokens, cached, false), this.attentionOf(tokens, cached, true)],
-      dense: this.products(gatedProducts(model, denseHiddenSize), tokens),
-      shared: this.products(gatedProducts(model, sharedExperts * expertHiddenSize), tokens),
+      attention: [this.attentionOf(own, context, false), this.attentionOf(own, context, true)],
+      dense: this.products(gatedProducts(model, denseHiddenSize), own),
+      shared: this.products(gatedProducts(model, sharedExperts * expertHiddenSize), own),
       head: this.products([headProduct(model)], rows) + embedding,
       workspace: Math.ceil(
-        (tokens + (contexts.phase === 'prefill' ? cached : 0)) * workspaceBytes(model, contexts.phase),
+        (own + (contexts.phase === 'prefill' ? context : 0)) * workspaceBytes(model, contexts.phase),
       ),
       logits: rows * model.vocabulary * LOGIT_BYTES,
     };
@@ -179,7 +220,10 @@ export class ModelParts {
 
   private products(products: readonly Product[], rows: number): number {
     const { gpu } = this.machine.cluster;
-    return products.reduce((sum, { k, n, dtype }) => sum + productSeconds(gpu, rows, k, n, dtype), 0);
+    return products.reduce(
+      (sum, { k, n, dtype, matrices }) => sum + productSeconds(gpu, rows, k, n, dtype, matrices),
+      0,
+    );
   }
 
   /** Lengths of the prompts, or parts of prompts, that so many tokens are. */

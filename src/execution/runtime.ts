@@ -23,7 +23,7 @@ export interface LayerInput extends LayerPart {
   heldTokens?: ArrayLike<number>;
   /** The two halves of the batch, for programs that run it in two parts; none for all others. */
   halves?: readonly LayerPart[] | null;
-  /** What every GPU computes first; null where the layer begins with its MoE part (scope `layer`). */
+  /** What every GPU computes first, in each half; null where the layer begins with its MoE part (scope `layer`). */
   leading: LeadingSeconds | null;
 }
 
@@ -44,8 +44,6 @@ export interface LayerProgram {
   /** Rows of an expert are rounded up to a multiple of this. */
   rowRounding: number;
   kernel: TimedKernel;
-  /** Parts that it runs a batch in: 1 (the default), or 2 halves. */
-  parts?: 1 | 2;
   /**
    * What the dispatch sends, [from · gpus + to]; default: every copy by itself (`work.send`). To be asked for before
    * `fill`, for every part. @param part 0 or 1
@@ -104,6 +102,10 @@ export interface Runtime {
   exchangeRange?: Range;
   /** Tokens of a GPU that the layer takes at once; larger batches run in waves. Default: no limit. */
   maxTokensPerWave?: number;
+  /** Parts that it runs a batch, or a wave of it, in: 1 (the default), or 2 halves. */
+  parts?: 1 | 2;
+  /** GPUs that share each token's attention and dense layers; default 1. */
+  attentionTensorParallel?: number;
   /** Bytes per GPU of static buffers for communication that outlast the layer; default: none. @param slots of all GPUs */
   communicationBytes?: (slots: number) => number;
   /**

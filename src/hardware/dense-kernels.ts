@@ -16,12 +16,22 @@ const PRODUCT = { compute: 0.7, memory: 0.8, seconds: 8e-6, exponent: 4 } as con
  */
 const ATTENTION = { prefill: 0.6, decode: 0.67, memory: 0.9, seconds: 8e-6 } as const;
 
-/** Seconds of a product of m rows with k × n weights, which are read once; results are in 16 bits. */
-export function productSeconds(gpu: Gpu, m: number, k: number, n: number, dtype: Dtype): number {
+/**
+ * Seconds of a product of m rows with k × n weights, which are read once; results are in 16 bits.
+ * @param matrices independent products of this size in one call, each with its own m rows
+ */
+export function productSeconds(
+  gpu: Gpu,
+  m: number,
+  k: number,
+  n: number,
+  dtype: Dtype,
+  matrices = 1,
+): number {
   if (m === 0) return 0;
   const rate = bitsOf(dtype) === 8 && gpu.fp8Flops !== null ? gpu.fp8Flops : gpu.bf16Flops;
-  const compute = (2 * m * k * n) / (PRODUCT.compute * rate);
-  const bytes = ((k * n + m * k) * bitsOf(dtype)) / 8 + 2 * m * n;
+  const compute = (matrices * 2 * m * k * n) / (PRODUCT.compute * rate);
+  const bytes = matrices * (((k * n + m * k) * bitsOf(dtype)) / 8 + 2 * m * n);
   const memory = bytes / (PRODUCT.memory * gpu.memoryBandwidth);
   const { exponent: q } = PRODUCT;
   return PRODUCT.seconds + (compute ** q + memory ** q) ** (1 / q);

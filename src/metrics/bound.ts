@@ -66,9 +66,8 @@ export class LayerBound {
 
   /**
    * Seconds.
-   * @param leading what every GPU computes first; null: nothing
+   * @param leading what every GPU computes first, in each part of the batch; null: nothing
    * @param slowdown how many times as long each GPU's kernels take; null: 1
-   * @param parts parts of the batch of which one may travel while the next one computes
    */
   of(
     plan: LayerPlan,
@@ -77,7 +76,6 @@ export class LayerBound {
     ports: PortLoads,
     leading: LeadingSeconds | null = null,
     slowdown: Float64Array | null = null,
-    parts = 1,
   ): number {
     const { gpus } = this.machine.cluster;
     const speed = slowdown === null ? gpus : slowdown.reduce((sum, factor) => sum + 1 / factor, 0);
@@ -93,7 +91,8 @@ export class LayerBound {
       first = Math.min(first, routed);
       last = Math.max(last, routed + factor * leading.shared[gpu]);
     }
-    return Math.max(last, first / parts + moe);
+    // One part may travel while the next one computes.
+    return Math.max((this.runtime.parts ?? 1) * last, first + moe);
   }
 
   /**

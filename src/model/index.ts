@@ -7,6 +7,7 @@ export {
   kvBytes,
   layersOf,
   pairsOf,
+  slicedModel,
   weightBytes,
   wholeModel,
   workspaceBytes,

@@ -6,6 +6,8 @@ export interface Product {
   k: number;
   n: number;
   dtype: Dtype;
+  /** Independent products of this size in one call (one per head), each with rows of its own; default 1. */
+  matrices?: number;
 }
 
 /** A shape that says everything of the model: its attention, dense layers and vocabulary. */
@@ -40,6 +42,30 @@ export function wholeModel(shape: MoeShape): WholeModel {
     denseHiddenSize: denseHiddenSize ?? 0,
     denseDtype: denseDtype ?? (shape.weightDtype === 'fp8' ? 'fp8' : 'bf16'),
     kvDtype: kvDtype ?? 'bf16',
+  };
+}
+
+/**
+ * The part of a model that each of `size` GPUs computes that share its tokens (tensor parallelism): heads, the hidden
+ * widths of dense layers and shared experts, and the vocabulary are divided. Key and value heads that are fewer than
+ * the GPUs are repeated, as MLA's latents are, whose projections every GPU computes itself.
+ * @throws RangeError where heads can't be divided
+ */
+export function slicedModel(model: WholeModel, size: number): WholeModel {
+  const { attention, denseHiddenSize, sharedExperts, vocabulary } = model;
+  const { heads } = attention;
+  if (heads % size !== 0) {
+    throw new RangeError(`found ${size}, allowed: a divisor of the ${heads} heads`);
+  }
+  return {
+    ...model,
+    attention:
+      attention.kind === 'gqa'
+        ? { ...attention, heads: heads / size, kvHeads: Math.max(1, attention.kvHeads / size) }
+        : { ...attention, heads: heads / size },
+    denseHiddenSize: denseHiddenSize / size,
+    sharedExperts: sharedExperts / size,
+    vocabulary: vocabulary / size,
   };
 }
 
@@ -82,8 +108,8 @@ export function attentionProducts(
       ...(phase === 'prefill'
         ? [up]
         : [
-            { k: nopeSize, n: heads * kvRank, dtype },
-            { k: kvRank, n: heads * valueSize, dtype },
+            { k: nopeSize, n: kvRank, dtype, matrices: heads },
+            { k: kvRank, n: valueSize, dtype, matrices: heads },
           ]),
       { k: heads * valueSize, n: hiddenSize, dtype },
     ],
@@ -142,7 +168,10 @@ export function weightBytes(model: WholeModel): number {
   const { denseLayers, moeLayers, denseHiddenSize, sharedExperts, expertHiddenSize, hiddenSize, experts } =
     model;
   const sum = (products: readonly Product[]) =>
-    products.reduce((bytes, { k, n, dtype }) => bytes + (k * n * bitsOf(dtype)) / 8, 0);
+    products.reduce(
+      (bytes, { k, n, dtype, matrices = 1 }) => bytes + (matrices * k * n * bitsOf(dtype)) / 8,
+      0,
+    );
   const attention = sum(attentionProducts(model, 'decode').perToken);
   const dense = sum(gatedProducts(model, denseHiddenSize));
   const shared = sum(gatedProducts(model, sharedExperts * expertHiddenSize));

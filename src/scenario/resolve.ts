@@ -30,6 +30,7 @@ import {
   modelPresets,
   shapeFromConfig,
   shapeSchema,
+  slicedModel,
   wholeModel,
   type MoeShape,
 } from '../model/index.js';
@@ -253,8 +254,7 @@ export function resolveScenario(
   );
   attempt(file, 'runtime', runtime.preset, () => createRuntime(runtime, machine));
   const training = resolveTraining(scenario, file);
-  if (scenario.scope === 'model') attempt(file, 'model', shape.name, () => wholeModel(shape));
-  refuseSplitAttention(scenario, runtime, file);
+  if (scenario.scope === 'model') checkWholeModel(shape, runtime, file);
   const contexts = attempt(file, '', scenario.scope, () => contextsOf(scenario, cluster.gpus));
   const policies = resolvePolicies(scenario);
   const notes: string[] = [];
@@ -471,16 +471,11 @@ function generatedSize({ steps, tokens, ...workload }: Scenario['workload'], fil
   );
 }
 
-/** Scope `model` gives every GPU the attention of its own tokens. @throws ScenarioError */
-function refuseSplitAttention({ scope }: Scenario, runtime: RuntimeOptions, file: string): void {
-  const split = 'attentionTensorParallel' in runtime ? runtime.attentionTensorParallel : 1;
-  if (scope !== 'model' || split === 1) return;
-  throw new ScenarioError(
-    file,
-    'runtime.attentionTensorParallel',
-    String(split),
-    '1 in scope model, which simulates data-parallel attention',
-  );
+/** A model that scope `model` has all of, and that the groups of a runtime can divide. @throws ScenarioError */
+function checkWholeModel(shape: MoeShape, runtime: RuntimeOptions, file: string): void {
+  const model = attempt(file, 'model', shape.name, () => wholeModel(shape));
+  const size = 'attentionTensorParallel' in runtime ? runtime.attentionTensorParallel : 1;
+  attempt(file, 'runtime.attentionTensorParallel', String(size), () => slicedModel(model, size));
 }
 
 function resolveTwin(

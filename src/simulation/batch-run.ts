@@ -41,10 +41,10 @@ export class BatchRun {
    * @returns seconds
    */
   run(batch: PlannedBatch, leading: LayerInput['leading'], seed: () => string, onWave: () => void): number {
-    const { program, work, ports, sum } = this;
+    const { program, runtime, work, ports, sum } = this;
     work.expand(batch.plan, batch.base);
     const waves = this.wavesOf(batch.tokensBySource);
-    const halves = program.parts ?? 1;
+    const halves = runtime.parts ?? 1;
     if (waves * halves === 1) {
       ports.count(program.messages?.({ ...batch, work }) ?? work.send);
       const { plan, tokensBySource } = batch;

@@ -222,8 +222,7 @@ export class PolicyRun {
       seconds += stretch.layers * took;
       if (this.bound) {
         this.lastBound +=
-          stretch.layers *
-          this.bound.of(plan, this.work, base, this.ports, leading, slowdown, this.program.parts);
+          stretch.layers * this.bound.of(plan, this.work, base, this.ports, leading, slowdown);
       }
       if (leading !== null) this.accountLeading(leading, slowdown, stretch.layers);
     }
@@ -314,9 +313,11 @@ export class PolicyRun {
   ): void {
     const { totals } = this;
     const { gpus } = this.machine.cluster;
+    const parts = this.runtime.parts ?? 1;
     let largest = 0;
     for (let gpu = 0; gpu < gpus; gpu++) {
-      const seconds = (slowdown === null ? 1 : slowdown[gpu]) * (dense[gpu] + attention[gpu] + shared[gpu]);
+      const factor = parts * (slowdown === null ? 1 : slowdown[gpu]);
+      const seconds = factor * (dense[gpu] + attention[gpu] + shared[gpu]);
       largest = Math.max(largest, seconds);
       totals.leadingMean += (layers * seconds) / gpus;
     }

@@ -14,6 +14,7 @@ import {
   createRuntime,
   type Contexts,
   type Machine,
+  type Runtime,
   type RuntimeOptions,
   type TrainingOptions,
 } from '../execution/index.js';
@@ -113,7 +114,7 @@ export function simulate(spec: SimulationSpec): SimulationResult {
   const { setting, calibration } = policySetting(spec);
   checkPolicies(spec);
   const contexts = spec.contexts ?? null;
-  const whole = contexts === null ? null : new WholeStep(machine, contexts, source.layerIds.length);
+  const whole = contexts === null ? null : new WholeStep(machine, runtime, contexts, source.layerIds.length);
   const stragglers = Stragglers.of(machine, seed);
   const warmup = warmupOf(spec);
   const replicates = source.resample
@@ -220,7 +221,7 @@ export function simulate(spec: SimulationSpec): SimulationResult {
       notes: [
         ...new Set([
           ...source.notes,
-          ...(whole === null ? [] : wholeNotes(whole, source, contexts!)),
+          ...(whole === null ? [] : wholeNotes(whole, runtime, source, contexts!)),
           ...policies.flatMap(({ options }) => policyOf(options).notes(options, setting)),
           ...policies.flatMap(({ options }) => runtime.notes(traitsOf(options), source)),
         ]),
@@ -307,11 +308,22 @@ function inPolicy<T>(options: PolicyOptions, index: number, make: () => T): T {
 }
 
 /** What scope `model` takes as given. */
-function wholeNotes(whole: WholeStep, { layerIds }: RoutingSource, { phase }: Contexts): string[] {
+function wholeNotes(
+  whole: WholeStep,
+  { attentionTensorParallel: shared = 1 }: Runtime,
+  { layerIds }: RoutingSource,
+  { phase }: Contexts,
+): string[] {
   const most = Math.max(...whole.standsFor);
   return [
     'scope model: attention, dense layers, shared experts and head by shares of the datasheet, each GPU for its own ' +
       'tokens; no scheduler, no speculation, layers in turn',
+    ...(shared > 1
+      ? [
+          `${shared} GPUs share the tokens of their group, and divide these parts of the model; of the sums over a ` +
+            'group, those after attention in MoE layers are simulated, those of dense layers and of the head are not',
+        ]
+      : []),
     ...(phase === 'decode' ? ['decode: the sequences of a GPU are all of the same length'] : []),
     ...(most > 1
       ? [

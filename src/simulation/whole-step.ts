@@ -1,5 +1,11 @@
-import { ModelParts, type Contexts, type LeadingSeconds, type Machine } from '../execution/index.js';
-import { layersOf, weightBytes, wholeModel } from '../model/index.js';
+import {
+  ModelParts,
+  type Contexts,
+  type LeadingSeconds,
+  type Machine,
+  type Runtime,
+} from '../execution/index.js';
+import { layersOf, wholeModel } from '../model/index.js';
 
 /** Layers of the model that take the same time: one is simulated, and counts as all of them. */
 export interface Stretch {
@@ -17,8 +23,6 @@ export const ALONE: readonly Stretch[] = [{ layers: 1, leading: null }];
 export class WholeStep {
   /** Layers of the model by layer of the routing. */
   readonly standsFor: readonly number[];
-  /** Bytes of weights outside the routed experts, on every GPU. */
-  readonly otherWeights: number;
   private readonly parts: ModelParts;
   private readonly kinds: readonly (readonly { layers: number; windowed: boolean; first: boolean }[])[];
   private readonly inFront: readonly { windowed: boolean }[];
@@ -30,10 +34,14 @@ export class WholeStep {
    * @param routedLayers layers of the routing
    * @throws RangeError where the shape lacks what this needs
    */
-  constructor(machine: Machine, contexts: Contexts, routedLayers: number) {
+  constructor(
+    machine: Machine,
+    { attentionTensorParallel = 1, parts: batchParts = 1 }: Runtime,
+    contexts: Contexts,
+    routedLayers: number,
+  ) {
     const model = wholeModel(machine.shape);
-    this.parts = new ModelParts(machine, model, contexts);
-    this.otherWeights = weightBytes(model);
+    this.parts = new ModelParts(machine, model, contexts, { attentionTensorParallel, batchParts });
     const layers = layersOf(model);
     this.inFront = layers.slice(0, model.denseLayers);
     const kinds = Array.from({ length: routedLayers }, () => new Map<string, Kind>());
@@ -67,6 +75,11 @@ export class WholeStep {
     return this.stretchesNow[layer];
   }
 
+  /** Bytes of weights outside the routed experts, on every GPU. */
+  get otherWeights(): number {
+    return this.parts.weightBytes;
+  }
+
   /** Seconds of the head by GPU, after the last layer. */
   get head(): Float64Array {
     return this.parts.head;
@@ -79,17 +92,17 @@ export class WholeStep {
 
   /** Bytes of the KV cache of a GPU, laid out for the tokens of the first step. */
   cacheBytes(gpu: number): number {
-    return this.parts.cacheBytes(this.first[gpu], gpu);
+    return this.parts.cacheBytes(this.first, gpu);
   }
 
   /** Tokens in the fullest KV cache. */
   get heldTokens(): number {
-    return this.first.reduce((most, own, gpu) => Math.max(most, this.parts.heldTokens(own, gpu)), 0);
+    return this.first.reduce((most, _, gpu) => Math.max(most, this.parts.heldTokens(this.first, gpu)), 0);
   }
 
   /** Bytes of the KV cache that no longer context makes larger, on the GPU that has most of them. */
   get windowBytes(): number {
-    return this.first.reduce((most, own, gpu) => Math.max(most, this.parts.windowBytes(own, gpu)), 0);
+    return this.first.reduce((most, _, gpu) => Math.max(most, this.parts.windowBytes(this.first, gpu)), 0);
   }
 
   get cacheBytesPerToken(): number {

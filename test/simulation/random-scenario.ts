@@ -201,21 +201,15 @@ export interface SmallScenario {
   };
 }
 
-/** A runtime whose groups of GPUs fit into nodes, and whose attention is whole where scope `model` prices it. */
-function fitting(
-  runtime: ScenarioInput['runtime'],
-  gpusPerNode: number,
-  whole: boolean,
-): ScenarioInput['runtime'] {
-  if (typeof runtime === 'string') return runtime;
-  const single = gpusPerNode % 2 !== 0;
-  const without = [
-    ...(single || whole ? ['attentionTensorParallel'] : []),
-    ...(single ? ['expertTensorParallel'] : []),
-  ];
-  return Object.fromEntries(
-    Object.entries(runtime as object).filter(([option]) => !without.includes(option)),
-  );
+/** A runtime whose groups of GPUs fit into nodes. */
+function withinNodes(runtime: ScenarioInput['runtime'], gpusPerNode: number): ScenarioInput['runtime'] {
+  if (typeof runtime === 'string' || gpusPerNode % 2 === 0) return runtime;
+  const {
+    attentionTensorParallel: _,
+    expertTensorParallel: __,
+    ...options
+  } = runtime as Record<string, unknown>;
+  return options;
 }
 
 /** Small scenarios of every kind that can run. */
@@ -296,7 +290,7 @@ export const scenarioArbitrary: fc.Arbitrary<ScenarioInput> = fc
       return {
         ...small,
         ...(whole === null ? {} : { scope: 'model' as const }),
-        runtime: fitting(runtime, gpusPerNode, whole !== null),
+        runtime: withinNodes(runtime, gpusPerNode),
         policies: [...chosen.filter((policy) => possible(policy, small)), 'ep' as const],
         seed,
       };

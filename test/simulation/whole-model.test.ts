@@ -91,6 +91,45 @@ describe('scope model', () => {
     expect(peakMemory.reserved).toBeLessThan(peakMemory.max + memory!.dynamic.largest);
   });
 
+  it('divides all but routers over GPUs that share their tokens; key heads that are too few are repeated', async () => {
+    const shared = (attentionTensorParallel: number, workload = {}) =>
+      first(small, { runtime: { preset: 'deepep-low-latency', attentionTensorParallel }, workload });
+    const [one, two, four] = [await shared(1), await shared(2), await shared(4)];
+    const kv = 512 * 2 * 2 * 64;
+    const queries = 512 * 8 * 64 + 8 * 64 * 512;
+    const rest = 2 * 3 * 512 * 1024 + 6 * 3 * 512 * 256 + 2 * 512 * 8000;
+    const routers = 6 * 512 * 16;
+    expect(one.peakMemory.byCategory.otherWeights).toBe(2 * (8 * (queries + kv) + rest + routers));
+    expect(two.peakMemory.byCategory.otherWeights).toBe(2 * ((8 * (queries + kv) + rest) / 2 + routers));
+    expect(four.peakMemory.byCategory.otherWeights).toBe(2 * ((8 * queries + rest) / 4 + 4 * kv + routers));
+    expect(two.peakMemory.byCategory.kvCache).toBe(one.peakMemory.byCategory.kvCache);
+    expect(four.peakMemory.byCategory.kvCache).toBe(2 * one.peakMemory.byCategory.kvCache!);
+    expect(two.memory!.kvTokens.bytesPerToken).toBe(one.memory!.kvTokens.bytesPerToken);
+    expect(four.memory!.kvTokens.bytesPerToken).toBe(2 * one.memory!.kvTokens.bytesPerToken);
+    // A long cache beside a short one: of one GPU it is attention's wait, in a group they are together.
+    const uneven = { kvTokens: [2_000_000, 6_000_000, 2_000_000, 6_000_000] };
+    const [apart, together] = [await shared(1, uneven), await shared(2, uneven)];
+    expect(apart.imbalance.attention).toBeGreaterThan(1.3);
+    expect(together.imbalance.attention).toBe(1);
+    expect(together.time.waitingFor!.source).toBeCloseTo(0, 12);
+    expect(together.time.critical.attention!).toBeLessThan(0.8 * apart.time.critical.attention!);
+  });
+
+  it('runs attention of half the tokens in each half of a batch', async () => {
+    const runtime = (overlap: 'shared-expert' | 'two-batch') => ({
+      runtime: { preset: 'deepep-low-latency' as const, overlap },
+    });
+    const workload = { tokensPerGpu: 64, kvTokens: 64_000 };
+    const halves = await first(small, { ...runtime('two-batch'), workload });
+    const half = await first(small, {
+      ...runtime('shared-expert'),
+      workload: { tokensPerGpu: 32, kvTokens: 32_000 },
+    });
+    // Weights are read twice, and every kernel's fixed time counts twice.
+    expect(halves.time.phases.attention).toBeCloseTo(2 * half.time.phases.attention!, 12);
+    expect(halves.time.phases.shared).toBeCloseTo(2 * half.time.phases.shared!, 12);
+  });
+
   it('prices tokens, and says how long one takes', async () => {
     const p = await first(small, { cluster: { pricePerGpuHour: 2 } });
     expect(p.tokensPerSecondPerGpu).toBeCloseTo(64 / p.stepLatency.mean, 6);
@@ -211,12 +250,25 @@ describe('scenarios/model', () => {
 
   it('deepseek-v3-*.json: figures of docs/model-scope.md', async () => {
     const text = readFileSync(new URL('../../docs/model-scope.md', import.meta.url), 'utf8');
-    const decode = await first(shown('deepseek-v3-decode.json'));
-    const prefill = await first(shown('deepseek-v3-prefill.json'));
-    expect(text).toContain(`${(1e3 * decode.stepLatency.mean).toFixed(1)} ms`);
-    expect(text).toContain(`${prefill.stepLatency.mean.toFixed(2)} s`);
-    for (const { tokensPerSecondPerGpu } of [decode, prefill]) {
-      expect(text).toContain(Math.round(tokensPerSecondPerGpu).toLocaleString('en'));
+    const cells = text.split('\n').map((line) => line.split('|').map((cell) => cell.trim()));
+    const row = (name: string, seconds: string, tokens: number) =>
+      expect(cells).toContainEqual(['', name, seconds, Math.round(tokens).toLocaleString('en'), '']);
+    for (const [file, preset, published] of [
+      ['deepseek-v3-prefill.json', 'deepep-normal', 2.09],
+      ['deepseek-v3-decode.json', 'deepep-low-latency', 0.0551],
+    ] as const) {
+      const scenario = shown(file);
+      const [halves, whole, ideal] = [
+        await first(scenario),
+        await first(scenario, { runtime: preset }),
+        await first(scenario, { runtime: 'ideal' }),
+      ];
+      expect(Math.abs(halves.stepLatency.mean / published - 1)).toBeLessThan(0.15);
+      const seconds = (mean: number) =>
+        published > 1 ? `${mean.toFixed(2)} s` : `${(1e3 * mean).toFixed(1)} ms`;
+      row(`\`${preset}\`, two halves`, seconds(halves.stepLatency.mean), halves.tokensPerSecondPerGpu);
+      row(`\`${preset}\`, one batch`, seconds(whole.stepLatency.mean), whole.tokensPerSecondPerGpu);
+      row('`ideal`', seconds(ideal.stepLatency.mean), ideal.tokensPerSecondPerGpu);
     }
   });
 

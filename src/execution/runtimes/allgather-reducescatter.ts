@@ -5,7 +5,8 @@ import { EVERY_TOKEN, EveryToken } from '../traffic/index.js';
 import { attentionOptions, checkGroups } from './group-exchange.js';
 import { overlapNotes, overlapOptions, slowdownBeside } from './overlap.js';
 import { graphOptions, hostNotes, servingHost } from './serving-host.js';
-import { ServingLayer, type ServingCosts } from './serving-layer.js';
+import { partsOf, type ServingCosts } from './serving-costs.js';
+import { ServingLayer } from './serving-layer.js';
 import { partNotes, waveOptions } from './waves.js';
 
 const options = z.strictObject({
@@ -135,6 +136,8 @@ export const allgatherReducescatter: RuntimeDefinition<z.infer<typeof options>, 
         ...partNotes(name, chosen.maxTokensPerWave, overlap, routing),
         ...overlapNotes(name, overlap, slower),
       ],
+      parts: partsOf(overlap),
+      attentionTensorParallel,
       program: (context) => new ServingLayer(costs, machine, context).program(),
     };
   },

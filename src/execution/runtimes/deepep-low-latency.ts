@@ -8,7 +8,8 @@ import { lowLatencyBufferBytes } from './deepep-buffers.js';
 import { graphOptions, hostNotes, servingHost } from './serving-host.js';
 import { attentionOptions, checkGroups } from './group-exchange.js';
 import { overlapOptions } from './overlap.js';
-import { ServingLayer, type ServingCosts, type ServingLoad } from './serving-layer.js';
+import { partsOf, type ServingCosts, type ServingLoad } from './serving-costs.js';
+import { ServingLayer } from './serving-layer.js';
 import { partNotes } from './waves.js';
 
 /** Token, source and slot in front of every dispatched copy (an int4). */
@@ -105,6 +106,8 @@ export const deepepLowLatency: RuntimeDefinition<z.infer<typeof options>, z.inpu
         ...hostNotes('deepep-low-latency', costs.host, cluster.profile, traits),
         ...partNotes('deepep-low-latency', maxTokensPerGpu, overlap, routing),
       ],
+      parts: partsOf(overlap),
+      attentionTensorParallel,
       program: (context) => new ServingLayer(costs, machine, context).program(),
     };
   },

@@ -8,7 +8,8 @@ import { normalBufferBytes } from './deepep-buffers.js';
 import { attentionOptions, checkGroups } from './group-exchange.js';
 import { overlapNotes, overlapOptions, slowdownBeside } from './overlap.js';
 import { hostNotes, planOptions, servingHost } from './serving-host.js';
-import { ServingLayer, type ServingCosts } from './serving-layer.js';
+import { partsOf, type ServingCosts } from './serving-costs.js';
+import { ServingLayer } from './serving-layer.js';
 import { partNotes, waveOptions } from './waves.js';
 
 const options = z.strictObject({
@@ -112,6 +113,8 @@ export const deepepNormal: RuntimeDefinition<z.infer<typeof options>, z.input<ty
         ...partNotes('deepep-normal', maxTokensPerWave, overlap, routing),
         ...overlapNotes('deepep-normal', overlap, slower),
       ],
+      parts: partsOf(overlap),
+      attentionTensorParallel,
       program: (context) => new ServingLayer(costs, machine, context).program(),
     };
   },

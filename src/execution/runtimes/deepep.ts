@@ -8,7 +8,7 @@ import {
   type TokenExchange,
 } from '../../hardware/index.js';
 import type { Machine } from '../machine.js';
-import type { ServingExchange } from './serving-layer.js';
+import type { ServingExchange } from './serving-costs.js';
 
 /** Elements that share a scale in fp8, and bytes of a scale. */
 const SCALED_ELEMENTS = 128;

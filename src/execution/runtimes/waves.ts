@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { RoutingTraits } from '../runtime.js';
-import type { Overlap } from './serving-layer.js';
+import type { Overlap } from './serving-costs.js';
 
 /** Options of runtimes that can run a large batch in waves. */
 export const waveOptions = {
