@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import type { LayerBatch, TokenTable } from '../routing/index.js';
+import type { LayerBatch, Phase, TokenTable } from '../routing/index.js';
 import type { MilpSolver } from './milp-solver.js';
 import type { PlacementMap } from './maps/placement-map.js';
 import type { Placement } from './placement.js';
@@ -35,6 +35,9 @@ export interface PolicySetting {
   copiesPerGpu: number | null;
   hasTokens: boolean;
   hasGateWeights: boolean;
+  /** Whether steps say their phase, and batches which copies are padding; default: no. */
+  hasPhases?: boolean;
+  hasPadding?: boolean;
   /** Copies by layer and expert of the calibration part for a share of the tokens. */
   calibration: (share: number) => readonly Float64Array[];
   /** The same part, layer by layer and token by token where the routing has tokens; each token in the same place. */
@@ -59,6 +62,10 @@ export interface LayerView {
   /** Tokens by source GPU; null where only counts are known. */
   tokensBySource: Int32Array | null;
   tokens: TokenTable | null;
+  /** Copies by expert, among `loads`, of padding; absent where the routing tells none apart. */
+  padding?: Int32Array;
+  /** Phase of the step, where the routing says it. */
+  phase?: Phase;
   /** Seed of the run: draws for a layer and step are named by it, so that they are equal for all policies. */
   seed: number | string;
 }

@@ -102,6 +102,8 @@ export interface Runtime {
   exchangeRange?: Range;
   /** Tokens of a GPU that the layer takes at once; larger batches run in waves. Default: no limit. */
   maxTokensPerWave?: number;
+  /** Whether layers compute the shared experts themselves where nobody else does (scope `layer`); default: no. */
+  computesShared?: boolean;
   /** Parts that it runs a batch, or a wave of it, in: 1 (the default), or 2 halves. */
   parts?: 1 | 2;
   /** GPUs that share each token's attention and dense layers; default 1. */

@@ -41,11 +41,13 @@ export function countTraceSource(trace: CountTrace, spec: ReplaySpec): RoutingSo
   if (count > steps.length) {
     throw new TraceError('', `${count} steps asked for`, `at most the ${steps.length} recorded`);
   }
+  const hasPadding = spec.padding && steps.some(({ padding }) => padding !== undefined);
   const batchOf = (step: CountedStep) =>
     layers.map((layer, i): LayerBatch => ({
       layer: i,
       counts: bySource(copiesWith(step, layer, spec.padding), gpus, experts),
       tokens: null,
+      ...(hasPadding && { padding: byExpert(step.padding?.[layer], experts) }),
     }));
   const tokensPerGpu = Math.round(copiesOf(copiesWith(steps[0], 0, spec.padding)) / topK / gpus);
   checkRecordedSize(spec.tokensPerGpu, tokensPerGpu);
@@ -59,6 +61,8 @@ export function countTraceSource(trace: CountTrace, spec: ReplaySpec): RoutingSo
     tokensPerGpu,
     hasTokens: false,
     hasGateWeights: false,
+    hasPhases: mixed,
+    hasPadding,
     importance: header.importance ? layers.map((layer) => header.importance![layer]) : null,
     notes: [
       ...header.notes,
@@ -92,6 +96,7 @@ export function countTraceSource(trace: CountTrace, spec: ReplaySpec): RoutingSo
       return {
         next() {
           if (step >= count) return null;
+          const { phase } = steps[step];
           const batches = batchOf(steps[step]);
           const { counts } = batches[0];
           for (let gpu = 0; gpu < gpus; gpu++) {
@@ -103,6 +108,7 @@ export function countTraceSource(trace: CountTrace, spec: ReplaySpec): RoutingSo
             tokens: Math.round(copiesOf(counts) / topK),
             tokensBySource,
             layers: batches,
+            ...(mixed && { phase: phase ?? 'decode' }),
           };
         },
       };
@@ -126,6 +132,13 @@ function copiesOf(counts: Int32Array): number {
   let sum = 0;
   for (const copies of counts) sum += copies;
   return sum;
+}
+
+/** Copies by expert of all sources. */
+function byExpert(counts: Int32Array | undefined, experts: number): Int32Array {
+  const sums = new Int32Array(experts);
+  counts?.forEach((copies, i) => (sums[i % experts] += copies));
+  return sums;
 }
 
 /** Counts of one unknown source spread evenly over the GPUs, what does not divide going to each in turn. */

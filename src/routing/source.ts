@@ -1,3 +1,5 @@
+import type { Phase } from './trace/trace.js';
+
 /** Who goes where, token by token, in one layer of one step. */
 export interface TokenTable {
   /** Tokens of all source GPUs. */
@@ -18,6 +20,8 @@ export interface LayerBatch {
   /** Copies, [source GPU · experts + expert]. */
   counts: Int32Array;
   tokens: TokenTable | null;
+  /** Copies by expert, among `counts`, of padding and dummy tokens; absent where the routing tells none apart. */
+  padding?: Int32Array;
 }
 
 /** One pass of a batch. Its arrays are reused by the next step. */
@@ -28,6 +32,8 @@ export interface RoutingStep {
   /** Tokens by source GPU. */
   tokensBySource: Int32Array;
   layers: LayerBatch[];
+  /** prefill where any of its tokens is of a prompt, as engines count; absent where the routing does not say. */
+  phase?: Phase;
 }
 
 /** What policies that plan ahead may learn from before the run. */
@@ -54,6 +60,9 @@ export interface RoutingSource {
   tokensPerGpu: number;
   hasTokens: boolean;
   hasGateWeights: boolean;
+  /** Whether its steps say their phase, and its batches which copies are padding; default: no. */
+  hasPhases?: boolean;
+  hasPadding?: boolean;
   /** Importance of every expert by layer, where the source knows it; larger is more important. */
   importance: readonly (readonly number[])[] | null;
   /** The calibration part for a policy that asks for this share of the tokens. */

@@ -59,6 +59,8 @@ function replay(trace: TokenTrace, spec: ReplaySpec, split: Split, steps: Steps)
     tokensPerGpu: steps.tokensPerGpu,
     hasTokens: true,
     hasGateWeights: trace.rows.hasWeights,
+    hasPhases: trace.phase !== null,
+    hasPadding: trace.padding !== null && spec.padding,
     importance: header.importance ? layers.map((layer) => header.importance![layer]) : null,
     notes,
     calibration: (share) => calibrate(trace, spec, share),
@@ -68,7 +70,7 @@ function replay(trace: TokenTrace, spec: ReplaySpec, split: Split, steps: Steps)
         : null,
     start() {
       const iterator = steps.start();
-      const collector = new Collector(trace, layers, gpus);
+      const collector = new Collector(trace, layers, gpus, spec.padding ? trace.padding : null);
       let step = 0;
       return {
         next() {
@@ -80,11 +82,18 @@ function replay(trace: TokenTrace, spec: ReplaySpec, split: Split, steps: Steps)
             tokens: tokens.length,
             tokensBySource: collector.bySource,
             layers: collector.layers,
+            ...(trace.phase && { phase: phaseOf(trace.phase, tokens) }),
           };
         },
       };
     },
   };
+}
+
+/** What engines take a batch for: prefill, as soon as one of its tokens is. */
+function phaseOf(phaseOfToken: Uint8Array, tokens: Int32Array): Phase {
+  const prefill = phases.indexOf('prefill');
+  return tokens.some((token) => phaseOfToken[token] === prefill) ? 'prefill' : 'decode';
 }
 
 /** Fills the batches of all replayed layers from token numbers; its arrays are reused. */
@@ -99,6 +108,7 @@ class Collector {
     private readonly trace: TokenTrace,
     private readonly layerIndices: readonly number[],
     gpus: number,
+    private readonly isPadding: Uint8Array | null = null,
   ) {
     this.bySource = new Int32Array(gpus);
     this.experts = layerIndices.map(() => new Uint16Array(0));
@@ -107,6 +117,7 @@ class Collector {
       layer,
       counts: new Int32Array(gpus * trace.header.experts),
       tokens: null,
+      ...(isPadding && { padding: new Int32Array(trace.header.experts) }),
     }));
   }
 
@@ -118,7 +129,10 @@ class Collector {
       this.sources[i] = source[i];
       this.bySource[source[i]]++;
     }
-    for (const { counts } of this.layers) counts.fill(0);
+    for (const { counts, padding } of this.layers) {
+      counts.fill(0);
+      padding?.fill(0);
+    }
     const { rows } = this.trace;
     const { blockTokens } = rows;
     const chosen = this.layerIndices;
@@ -135,7 +149,8 @@ class Collector {
       }
       const row = this.sources[i] * expertCount;
       for (let layer = 0; layer < chosen.length; layer++) {
-        const { counts } = this.layers[layer];
+        const { counts, padding } = this.layers[layer];
+        const filler = padding && this.isPadding![token] === 1 ? padding : null;
         const experts = this.experts[layer];
         const weights = this.weights[layer];
         const from = ((token - first) * layerIds.length + chosen[layer]) * topK;
@@ -143,6 +158,7 @@ class Collector {
           const expert = block.experts[from + j];
           experts[i * topK + j] = expert;
           counts[row + expert]++;
+          if (filler) filler[expert]++;
           if (weights) weights[i * topK + j] = block.weights![from + j];
         }
       }

@@ -90,7 +90,8 @@ export class PolicyRun {
       {
         staging: this.policy.keepsStaging(options),
         // In scope model the shared experts are among the other weights.
-        sharedExperts: whole === null && this.policy.holdsShared(options),
+        sharedExperts:
+          whole === null && (runtime.computesShared === true || this.policy.holdsShared(options)),
         communicationBytes: runtime.communicationBytes,
       },
       whole?.standsFor,
@@ -180,6 +181,8 @@ export class PolicyRun {
       loads: base.loads,
       tokensBySource: step.tokensBySource,
       tokens: batch.tokens,
+      padding: batch.padding,
+      phase: step.phase,
       seed,
     });
     this.state = decided.state;

@@ -286,6 +286,8 @@ function policySetting({
     copiesPerGpu: source.tokensPerGpu * source.topK,
     hasTokens: source.hasTokens,
     hasGateWeights: source.hasGateWeights,
+    hasPhases: source.hasPhases,
+    hasPadding: source.hasPadding,
     importance: source.importance,
     placementMaps: placementMaps ?? new Map(),
     solver: solver ?? null,

@@ -220,6 +220,8 @@ export class TrainingRun {
       loads: base.loads,
       tokensBySource: step.tokensBySource,
       tokens: batch.tokens,
+      padding: batch.padding,
+      phase: step.phase,
       seed,
     });
     this.state = decided.state;

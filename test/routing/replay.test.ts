@@ -150,6 +150,32 @@ describe('padding and phases', () => {
     expect([...stream.next()!.tokensBySource]).toEqual([1, 2]);
   });
 
+  it('steps say which copies are padding, and of which phase they are: prefill, if any token is', () => {
+    const trace = traceOf([8]);
+    trace.header.gpus = 2;
+    trace.batches = {
+      starts: Int32Array.of(0, 2, 4, 8),
+      source: Uint16Array.of(0, 1, 0, 1, 0, 1, 1, 1),
+      calibrationSteps: 0,
+    };
+    trace.padding = Uint8Array.of(0, 0, 1, 0, 0, 1, 0, 1);
+    trace.phase = Uint8Array.of(prefill, prefill, decode, decode, decode, prefill, decode, decode);
+    const replayed = spec({ tokensPerGpu: null, batching: 'recorded', padding: true });
+    const stream = tokenTraceSource(trace, replayed).start();
+    const seen = [1, 2, 3].map(() => {
+      const { phase, layers } = stream.next()!;
+      return { phase, padding: [...layers[0].padding!] };
+    });
+    // Token t goes to experts t and t + 1.
+    expect(seen.map(({ phase }) => phase)).toEqual(['prefill', 'decode', 'prefill']);
+    expect(seen[0].padding).toEqual([0, 0, 0, 0, 0, 0, 0, 0]);
+    expect(seen[1].padding).toEqual([0, 0, 1, 1, 0, 0, 0, 0]);
+    expect(seen[2].padding).toEqual([1, 0, 0, 0, 0, 1, 1, 1]);
+    const without = tokenTraceSource(trace, { ...replayed, padding: false });
+    expect(without.hasPadding).toBe(false);
+    expect(without.start().next()!.layers[0].padding).toBeUndefined();
+  });
+
   it('one phase of a mixed recording can be replayed alone', () => {
     const trace = traceOf([4, 4]);
     trace.phase = Uint8Array.of(prefill, prefill, decode, decode, prefill, decode, decode, decode);

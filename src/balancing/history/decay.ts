@@ -20,6 +20,7 @@ export const decay: HistoryRule<Options, z.input<typeof options>> = {
   note: () => null,
   calibrationShare: () => 0,
   schedule: scheduleOf,
+  sight: ({ phase, padding }) => ({ phase, padding }),
   start: ({ factor }, { layers, experts }) =>
     Array.from({ length: layers }, () => {
       const sum = new Float64Array(experts);

@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import type { PolicySetting } from '../policy.js';
+import { phases, type Phase } from '../../routing/index.js';
+import type { LayerView, PolicySetting } from '../policy.js';
 
 /** What is known of a layer's loads when a placement is planned. */
 export interface LoadHistory {
@@ -31,6 +32,20 @@ export interface Schedule {
 
 /** Options of histories that are gathered during the run. */
 export const scheduleFields = {
+  phase: z
+    .enum(['all', ...phases])
+    .default('all')
+    .describe(
+      'Steps whose loads count; a step with any prompt in it is a prefill (vllm-ascend: load_collection_phase). Only ' +
+        'for recordings that tell phases apart.',
+    ),
+  padding: z
+    .enum(['counted', 'left-out'])
+    .default('counted')
+    .describe(
+      'Whether padding and dummy tokens that are computed count as load (vllm#38128). Only for recordings that tell ' +
+        'them apart, replayed with routing.padding: include.',
+    ),
   interval: z.int().min(1).default(100).describe('Steps between plans.'),
   first: z
     .int()
@@ -53,6 +68,27 @@ export const scheduleFields = {
     .default(null)
     .describe('Plan nothing new while mean/max GPU load over the history is above this; null: always plan.'),
 };
+
+/** What of a step's loads is seen. */
+export interface Sight {
+  phase: 'all' | Phase;
+  padding: 'counted' | 'left-out';
+}
+
+/**
+ * The loads of a step that are seen; null: nothing of it.
+ * @param rest for the loads without padding; reused
+ */
+export function seenLoads(
+  { phase, padding: counted }: Sight,
+  { loads, padding, phase: own }: Pick<LayerView, 'loads' | 'padding' | 'phase'>,
+  rest: Float64Array,
+): Float64Array | null {
+  if (phase !== 'all' && own !== phase) return null;
+  if (counted === 'counted' || padding === undefined) return loads;
+  for (let e = 0; e < rest.length; e++) rest[e] = loads[e] - padding[e];
+  return rest;
+}
 
 /** The schedule that those options say. */
 export function scheduleOf({
@@ -87,6 +123,8 @@ export interface HistoryRule<Options = unknown, Input = unknown> {
   calibrationShare(options: Options): number;
   /** Null where nothing is planned during the run. */
   schedule(options: Options): Schedule | null;
+  /** Default: all of every step. */
+  sight?(options: Options): Sight;
   /** One estimator per layer. */
   start(options: Options, setting: PolicySetting): Estimator[];
 }

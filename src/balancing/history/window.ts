@@ -26,6 +26,7 @@ export const window: HistoryRule<Options, z.input<typeof options>> = {
   note: () => null,
   calibrationShare: () => 0,
   schedule: scheduleOf,
+  sight: ({ phase, padding }) => ({ phase, padding }),
   start: ({ steps }, { layers, experts }) =>
     Array.from({ length: layers }, () => new LoadWindow(steps, experts)),
 };

@@ -176,6 +176,7 @@ function refusalOf(
     within('placement', where.rule.refusal(where.options, setting)) ??
     within('dispatch', who.rule.refusal(who.options, setting)) ??
     uselessHistory(chosen, rules, defaults) ??
+    blindHistory(rules, setting) ??
     onlineHistory(rules) ??
     uselessMovement(chosen, rules, defaults) ??
     overlappingMovements(rules, setting)
@@ -208,6 +209,29 @@ function uselessHistory(
     found: `${from.rule.kind}, where placement ${where.rule.kind} looks at no loads`,
     allowed: `no history, or a placement that does: ${adaptive.join(', ')}`,
   };
+}
+
+/** What a history leaves out must be told apart by the routing. */
+function blindHistory(
+  { history: { rule, options } }: Rules,
+  { hasPhases, hasPadding }: PolicySetting,
+): Refusal | null {
+  const sight = rule.sight?.(options);
+  if (sight && sight.phase !== 'all' && !hasPhases) {
+    return {
+      option: 'history.phase',
+      found: `${sight.phase}, but the routing does not say which steps are which`,
+      allowed: 'all, or a recording that tells phases apart',
+    };
+  }
+  if (sight?.padding === 'left-out' && !hasPadding) {
+    return {
+      option: 'history.padding',
+      found: 'left-out, but no padding that can be told apart is computed',
+      allowed: 'counted, or a recording that marks padding, with workload.routing.padding: "include"',
+    };
+  }
+  return null;
 }
 
 /** Rules that look at the tokens of the calibration can plan nothing new during the run. */
@@ -313,8 +337,8 @@ function placementNotes(rules: Rules, setting: PolicySetting): string[] {
 function sharedNotes(kind: string, { sharedExperts }: SharedChoice): string[] {
   if (sharedExperts === 'none') return [];
   return [
-    `${kind}, sharedExperts ${sharedExperts}: the layer holds the shared experts, which it does not for policies with ` +
-      'none: compare it with own-gpu',
+    `${kind}, sharedExperts ${sharedExperts}: the layer holds the shared experts among the routed ones; with none they are ` +
+      "the runtime's, or left out: compare it with own-gpu",
   ];
 }
 

@@ -1,5 +1,8 @@
 import { combination } from './combination.js';
 
+/** A window that counts padding and all phases, which engines do unless they are told otherwise. */
+const EVERY_LOAD = { kind: 'window', phase: 'all', padding: 'counted', skipAbove: null } as const;
+
 /** vLLM's EPLB as `EPLBConfig` has it by default; sources in docs/balancers.md. */
 export const vllm = combination(
   'vllm',
@@ -8,7 +11,7 @@ export const vllm = combination(
     placement: { kind: 'eplb', slots: null, groups: 1, avoidDuplicates: false, reorderOnly: true },
     dispatch: 'token-hash',
     movement: 'async',
-    history: { kind: 'window', steps: 1000, interval: 3000, first: 750, staleness: 0, skipAbove: null },
+    history: { ...EVERY_LOAD, steps: 1000, interval: 3000, first: 750, staleness: 0 },
   },
 );
 
@@ -26,7 +29,7 @@ export const sglangEngine = combination(
       planSeconds: 0,
       planSecondsPerExpert: 67e-6,
     },
-    history: { kind: 'window', steps: 1000, interval: 1000, first: null, staleness: 0, skipAbove: null },
+    history: { ...EVERY_LOAD, steps: 1000, interval: 1000, first: null, staleness: 0 },
   },
 );
 
@@ -45,7 +48,7 @@ export const vllmAscendEngine = combination(
     placement: 'ascend-default',
     dispatch: 'even',
     movement: 'async',
-    history: { kind: 'window', steps: 600, interval: 650, first: 600, staleness: 50, skipAbove: null },
+    history: { ...EVERY_LOAD, steps: 600, interval: 650, first: 600, staleness: 50 },
   },
 );
 

@@ -1,7 +1,14 @@
 import type { Chosen } from '../choice.js';
 import type { Dispatcher, DispatchRule } from '../dispatch/rule.js';
 import { SharedDispatch, type SharedRule } from '../dispatch/shared-experts.js';
-import type { Estimator, HistoryRule, LoadHistory, Schedule } from '../history/estimator.js';
+import {
+  seenLoads,
+  type Estimator,
+  type HistoryRule,
+  type LoadHistory,
+  type Schedule,
+  type Sight,
+} from '../history/estimator.js';
 import { alignSlots } from '../movement/align-slots.js';
 import { changedSlots } from '../movement/changed-slots.js';
 import { planSecondsOfLayer, type MovementRule } from '../movement/rule.js';
@@ -50,6 +57,11 @@ export interface State {
   layers: LayerState[];
   /** Step of the last plan of all layers. */
   plannedAt: number;
+  sight: Sight | null;
+  /** Whether any layer's loads were seen. */
+  hasSeen: boolean;
+  /** Loads without padding. */
+  seen: Float64Array;
 }
 
 export function startLayers(rules: Rules, setting: PolicySetting, shared: SharedRule = 'none'): State {
@@ -68,6 +80,9 @@ export function startLayers(rules: Rules, setting: PolicySetting, shared: Shared
     shared: shared === 'none' ? null : new SharedDispatch(shared, setting.gpus, setting.sharedExperts!),
     layers: [],
     plannedAt: -1,
+    sight: history.rule.sight?.(history.options) ?? null,
+    hasSeen: false,
+    seen: new Float64Array(setting.experts),
   };
   state.layers = firstPlacements(state).map((own, layer) => ({
     placement: own,
@@ -121,7 +136,8 @@ export function decideLayer(state: State, view: LayerView): { state: State; plan
       }
     } else if (state.plannedAt !== view.step && isTime(schedule, view.step)) {
       state.plannedAt = view.step;
-      if (!isBalanced(state, schedule)) planLayers(state, [...state.layers.keys()], view.step);
+      if (state.hasSeen && !isBalanced(state, schedule))
+        planLayers(state, [...state.layers.keys()], view.step);
     }
   }
   takeOver(own, view.step, state.slotCopies, setting);
@@ -134,8 +150,15 @@ export function decideLayer(state: State, view: LayerView): { state: State; plan
     state.dispatcher.divide(own.placement, view, plan.slotCopies.reset(own.placement.slotExpert.length));
   }
   if (state.shared) plan.shared = state.shared.divide(own.placement, view, plan.slotCopies);
-  if (schedule !== null && rules.history.rule.from === 'steps') estimators[view.layer].add(view.loads);
+  if (schedule !== null && rules.history.rule.from === 'steps') observe(state, view);
   return { state, plan };
+}
+
+function observe(state: State, view: LayerView): void {
+  const loads = state.sight === null ? view.loads : seenLoads(state.sight, view, state.seen);
+  if (loads === null) return;
+  state.estimators[view.layer].add(loads);
+  state.hasSeen = true;
 }
 
 function isTime({ first, interval }: Schedule, step: number): boolean {

@@ -106,6 +106,7 @@ export const deepepLowLatency: RuntimeDefinition<z.infer<typeof options>, z.inpu
         ...hostNotes('deepep-low-latency', costs.host, cluster.profile, traits),
         ...partNotes('deepep-low-latency', maxTokensPerGpu, overlap, routing),
       ],
+      computesShared: true,
       parts: partsOf(overlap),
       attentionTensorParallel,
       program: (context) => new ServingLayer(costs, machine, context).program(),

@@ -113,6 +113,7 @@ export const deepepNormal: RuntimeDefinition<z.infer<typeof options>, z.input<ty
         ...partNotes('deepep-normal', maxTokensPerWave, overlap, routing),
         ...overlapNotes('deepep-normal', overlap, slower),
       ],
+      computesShared: true,
       parts: partsOf(overlap),
       attentionTensorParallel,
       program: (context) => new ServingLayer(costs, machine, context).program(),
