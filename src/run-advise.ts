@@ -10,7 +10,7 @@ import {
   type PolicyInput,
   type PolicyOptions,
 } from './balancing/index.js';
-import { expertBytes, runtimes } from './execution/index.js';
+import { expertBytes } from './execution/index.js';
 import { FileCache } from './files/index.js';
 import { bitsOf } from './hardware/index.js';
 import { kvBytes, layersOf, wholeModel, type MoeShape } from './model/index.js';
@@ -107,17 +107,18 @@ class Office {
 
   private get desk(): Desk {
     const { scenario, resolved } = this.opened;
-    const { machine, source, policies } = resolved;
+    const { machine, runtime, source, policies } = resolved;
     const { shape, cluster } = machine;
     return {
       shape,
       gpus: cluster.gpus,
+      gpusPerNode: cluster.gpusPerNode,
       layers: source.layerIds.length,
       phase: scenario.workload.phase as Desk['phase'],
       tokensPerGpu: source.tokensPerGpu,
       routing: scenario.workload.routing.kind,
       scope: scenario.scope,
-      runtimes: runtimes.map(({ name }) => name),
+      runtime: runtime.preset,
       listed: policies
         .filter(({ options, anchor }) => isCandidate(options, anchor))
         .map(({ options }) => options),

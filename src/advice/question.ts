@@ -28,14 +28,15 @@ export interface Ran {
 export interface Desk {
   shape: MoeShape;
   gpus: number;
+  gpusPerNode: number;
   /** Layers of the routing. */
   layers: number;
   phase: 'prefill' | 'decode';
   tokensPerGpu: number;
   routing: string;
   scope: 'layer' | 'model';
-  /** Runtimes that there are. */
-  runtimes: readonly string[];
+  /** Name of the scenario's runtime. */
+  runtime: string;
   /** A policy's options as the scenario lists them, yardsticks and anchors left out. */
   listed: readonly PolicyInput[];
   /** Bytes of one expert of one layer. */

@@ -117,10 +117,15 @@ describe('epsim advise on generated routing', () => {
     expect(because).toContain('attention');
   });
 
-  it('compares EP sizes, and says that tensor parallelism is not simulated while it is not', () => {
+  it('compares EP sizes, and sliced experts with whole ones under the same runtime', () => {
     const [{ answer }] = advise([generated, '--only', 'ep-size']).questions;
-    expect(answer!.rows.map(({ gpus }) => gpus)).toEqual([2, 2, 4, 4, 8, 8]);
-    expect(answer!.sentence).toMatch(/tensor parallel/i);
+    const rows = answer!.rows as { gpus: number; tensorParallel: number; runtime: string }[];
+    expect(rows.map(({ gpus }) => gpus)).toEqual([2, 2, 4, 4, 8, 8, 4, 4, 4]);
+    expect(rows.map(({ tensorParallel }) => tensorParallel)).toEqual([1, 1, 1, 1, 1, 1, 1, 1, 4]);
+    expect(new Set(rows.slice(6).map(({ runtime }) => runtime)).size).toBe(1);
+    expect(answer!.sentence).toMatch(
+      /Tensor parallel, 4 GPUs to an expert: [\d,]+ \[[\d,]+, [\d,]+\], \d\.\d\d× what ep has/,
+    );
   });
 });
 

@@ -1,82 +1,147 @@
+import type { PolicyResult } from '../../simulation/index.js';
 import { isInputRefusal } from '../refusal.js';
 import { figuresOf, policyAt, speedupText } from '../figures.js';
-import { Unanswerable, type Question } from '../question.js';
+import { Unanswerable, type Answer, type Desk, type Question, type Variant } from '../question.js';
+
+/** The runtime whose tokens are on every GPU anyway, so that experts can be sliced. */
+const SLICING = 'allgather-reducescatter';
+
+/** How the GPUs of a run divide the experts. */
+interface Layout {
+  gpus: number;
+  /** GPUs that share every expert. */
+  tensorParallel: number;
+  runtime: string;
+}
+
+/** One layout, run. */
+interface Sized extends Layout {
+  ep: PolicyResult;
+  /** ep, or another policy where it is faster beyond doubt. */
+  fast: PolicyResult;
+  rows: Answer['rows'];
+  command: string;
+}
 
 export const epSize: Question = {
   name: 'ep-size',
   asks: 'Which EP size, and is tensor parallel better?',
   async answer(desk) {
-    const { gpus, shape, expertBytes } = desk;
-    const sizes = [gpus / 4, gpus / 2, gpus, 2 * gpus, 4 * gpus].filter(
-      (size) => size >= 2 && Number.isInteger(size) && shape.experts % size === 0,
-    );
-    const rows: Record<string, string | number>[] = [];
-    const commands: string[] = [];
+    const { gpus, shape, runtime } = desk;
     const left: string[] = [];
-    let best: { size: number; tokens: number; range: string; text: string } | null = null;
-    for (const size of sizes) {
+    const tried = async (layout: Layout, set: Variant['set']) => {
       try {
-        const { result, command } = await desk.score({
-          set: { 'cluster.gpus': size },
-          policies: (offline) => ['ep', { kind: 'eplb', history: offline }],
-        });
-        commands.push(command);
-        const [ep, eplb] = [policyAt(result, 0), policyAt(result, 1)];
-        const fast = eplb.speedup.low > 1 ? eplb : ep;
-        const tokens = fast.tokensPerSecondPerGpu;
-        const { mean, low, high } = fast.stepLatency;
-        const range = `[${count((tokens * mean) / high)}, ${count((tokens * mean) / low)}]`;
-        if (best === null || tokens > best.tokens)
-          best = {
-            range,
-            size,
-            tokens,
-            text: fast === ep ? 'with ep' : `with eplb, ${speedupText(eplb)} as fast as ep`,
-          };
-        for (const policy of [ep, eplb]) {
-          rows.push({
-            gpus: size,
-            ...figuresOf(policy),
-            tokensPerSecondPerGpu: policy.tokensPerSecondPerGpu,
-            weightBytesPerGpu: (expertBytes * shape.moeLayers * shape.experts) / size,
-          });
-        }
+        return await sizedAt(desk, layout, set);
       } catch (error) {
         if (!isInputRefusal(error)) throw error;
-        left.push(`${size} GPUs (${error.message})`);
+        left.push(`${nameOf(layout)} (${error.message})`);
+        return null;
       }
+    };
+    const sized: Sized[] = [];
+    for (const size of [gpus / 4, gpus / 2, gpus, 2 * gpus, 4 * gpus]) {
+      if (size < 2 || !Number.isInteger(size) || shape.experts % size !== 0) continue;
+      const one = await tried({ gpus: size, tensorParallel: 1, runtime }, { 'cluster.gpus': size });
+      if (one !== null) sized.push(one);
     }
-    if (best === null || commands.length < 2) {
+    if (sized.length < 2) {
       throw new Unanswerable(
         `no two sizes can be compared${left.length > 0 ? `: ${left.join('; ')}` : ` that divide ${shape.experts} experts`}`,
       );
     }
-    const own = rows.find(({ gpus: size }) => size === gpus);
-    const gain =
-      own === undefined || best.size === gpus
-        ? ''
-        : `, ${(best.tokens / (own.tokensPerSecondPerGpu as number)).toFixed(2)}× what ep has on the scenario's ${gpus}`;
+    const group = Math.min(gpus, desk.gpusPerNode);
+    const sliced = (tensorParallel: number) =>
+      tried(
+        { gpus, tensorParallel, runtime: SLICING },
+        {
+          runtime: { preset: SLICING, ...(tensorParallel > 1 && { expertTensorParallel: tensorParallel }) },
+        },
+      );
+    const whole = group > 1 ? await sliced(1) : null;
+    const slices = whole === null ? null : await sliced(group);
+    const all = [...sized, ...(whole && slices ? [whole, slices] : [])];
+    const said = [
+      sizeSentence(sized, gpus),
+      slices && whole ? slicedSentence(slices, whole, sized) : 'Tensor parallel can not be compared here.',
+      ...(left.length > 0 ? [`Left out: ${left.join('; ')}.`] : []),
+    ];
     return {
-      sentence:
-        `${best.size} GPUs, of ${rows
-          .filter((_, i) => i % 2 === 0)
-          .map(({ gpus: size }) => size)
-          .join(', ')}: ` +
-        `${count(best.tokens)} ${best.range} tokens per second and GPU through one MoE layer ${best.text}${gain}, at the same ` +
-        `tokens per GPU. ${tensorParallel(desk.runtimes)}${left.length > 0 ? ` Left out: ${left.join('; ')}.` : ''}`,
-      rows,
-      commands,
+      sentence: said.join(' '),
+      rows: all.flatMap(({ rows }) => rows),
+      commands: all.map(({ command }) => command),
     };
   },
 };
 
-function count(value: number): string {
-  return Math.round(value).toLocaleString('en');
+async function sizedAt(desk: Desk, layout: Layout, set: Variant['set']): Promise<Sized> {
+  const { gpus, tensorParallel, runtime } = layout;
+  const { result, command } = await desk.score({
+    set,
+    policies: (offline) => (tensorParallel > 1 ? ['ep'] : ['ep', { kind: 'eplb', history: offline }]),
+  });
+  const ep = policyAt(result, 0);
+  const eplb = tensorParallel > 1 ? ep : policyAt(result, 1);
+  const policies = tensorParallel > 1 ? [ep] : [ep, eplb];
+  return {
+    ...layout,
+    ep,
+    fast: eplb.speedup.low > 1 ? eplb : ep,
+    rows: policies.map((policy) => ({
+      gpus,
+      tensorParallel,
+      runtime,
+      ...figuresOf(policy),
+      tokensPerSecondPerGpu: policy.tokensPerSecondPerGpu,
+      weightBytesPerGpu: (desk.expertBytes * desk.shape.moeLayers * desk.shape.experts) / gpus,
+    })),
+    command,
+  };
 }
 
-/** What can be said of tensor parallelism. */
-function tensorParallel(runtimes: readonly string[]): string {
-  return runtimes.some((name) => name.includes('tensor'))
-    ? 'Tensor parallel: run the scenario with that runtime beside this one (epsim run a.json b.json).'
-    : 'Whether tensor parallel is better: not simulated.';
+function sizeSentence(sized: readonly Sized[], gpus: number): string {
+  const best = fastestOf(sized);
+  const own = sized.find((one) => one.gpus === gpus);
+  const gain =
+    own === undefined || best === own
+      ? ''
+      : `, ${(best.fast.tokensPerSecondPerGpu / own.ep.tokensPerSecondPerGpu).toFixed(2)}× what ep has on the scenario's ${gpus}`;
+  const by = best.fast === best.ep ? 'with ep' : `with eplb, ${speedupText(best.fast)} as fast as ep`;
+  return (
+    `${best.gpus} GPUs, of ${sized.map((one) => one.gpus).join(', ')}: ${rateOf(best.fast)} tokens per second and GPU ` +
+    `through one MoE layer ${by}${gain}, at the same tokens per GPU.`
+  );
+}
+
+function slicedSentence(slices: Sized, whole: Sized, sized: readonly Sized[]): string {
+  const times = (other: PolicyResult) =>
+    `${(slices.ep.tokensPerSecondPerGpu / other.tokensPerSecondPerGpu).toFixed(2)}×`;
+  const own = sized.find(({ gpus }) => gpus === slices.gpus);
+  const beside =
+    own === undefined || own.runtime === SLICING
+      ? ''
+      : ` and ${times(own.fast)} what ${own.runtime} has with ${own.fast === own.ep ? 'ep' : 'eplb'}`;
+  const balanced = whole.fast === whole.ep ? '' : `, ${times(whole.fast)} with eplb`;
+  return (
+    `Tensor parallel, ${slices.tensorParallel} GPUs to an expert: ${rateOf(slices.ep)}, ${times(whole.ep)} what ep has ` +
+    `under the same runtime (${SLICING})${balanced}${beside}.`
+  );
+}
+
+function fastestOf(sized: readonly Sized[]): Sized {
+  return sized.reduce((best, one) =>
+    one.fast.tokensPerSecondPerGpu > best.fast.tokensPerSecondPerGpu ? one : best,
+  );
+}
+
+/** Tokens per second and GPU with the interval that latency's gives them. */
+function rateOf({ tokensPerSecondPerGpu: tokens, stepLatency: { mean, low, high } }: PolicyResult): string {
+  return `${count(tokens)} [${count((tokens * mean) / high)}, ${count((tokens * mean) / low)}]`;
+}
+
+function nameOf({ gpus, tensorParallel }: Layout): string {
+  return tensorParallel > 1 ? `${tensorParallel} GPUs to an expert` : `${gpus} GPUs`;
+}
+
+function count(value: number): string {
+  return Math.round(value).toLocaleString('en');
 }
