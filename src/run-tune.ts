@@ -24,6 +24,7 @@ import {
   type TuneResult,
   type TuneSpace,
 } from './sweep/index.js';
+import { halvesOf, type Halves } from './tune-halves.js';
 
 /** What to tune. */
 export interface TuneRequest {
@@ -64,7 +65,7 @@ type Scored = { own: Row[]; ep: Row[]; error: null } | { own: []; ep: []; error:
  * @throws ScenarioError, TraceError or FileError
  */
 export async function tune(scenario: object, file: string, request: TuneRequest): Promise<TuneResult> {
-  const search = new TuneSearch(scenario, file, request);
+  const search = new TuneSearch(scenario, file, request, await halvesOf(scenario, file));
   return search.run();
 }
 
@@ -89,7 +90,7 @@ export async function defaultTuneSpace(
 /** What the search changes of a scenario. */
 interface TunedScenario {
   policies?: readonly (string | { kind: string })[];
-  workload?: { steps?: number; tokensPerGpu?: number };
+  workload?: { steps?: number; tokensPerGpu?: number; routing?: object };
   seed?: number | string;
   allowedLoss?: number;
 }
@@ -103,6 +104,7 @@ class TuneSearch {
     private readonly scenario: TunedScenario,
     private readonly file: string,
     private readonly request: TuneRequest,
+    private readonly halves: Halves | null,
   ) {
     const kindOf = (policy: string | { kind: string }) => (typeof policy === 'string' ? policy : policy.kind);
     const listed = scenario.policies?.find((policy) => kindOf(policy) === request.policy);
@@ -163,6 +165,7 @@ class TuneSearch {
       recommended,
       flat,
       batches: best === null || !this.request.breakEven ? [] : await this.overBatches(best.setting),
+      heldOut: this.halves !== null,
       seedsMatter: scored.some(({ own }) => new Set(own.map((row) => row.step_mean_s)).size > 1),
     };
   }
@@ -194,7 +197,10 @@ class TuneSearch {
       : null;
   }
 
-  /** Scores the best setting beside the next best and the policy's defaults, on seeds that no round has seen. */
+  /**
+   * Scores the best setting beside the next best and the policy's defaults, on seeds that no round has seen, and on
+   * the other half of a recording.
+   */
   private async scoreAnew(
     setting: Setting,
     next: Setting | null,
@@ -206,6 +212,7 @@ class TuneSearch {
     const settings = [setting, plain, ...(next === null ? [] : [next])];
     const [own, byDefault, nextBest] = await this.score(settings, this.seeds('/fresh', FRESH_SEEDS), {
       steps: this.stepsOf(1),
+      part: this.halves?.score,
     });
     const [first] = this.columns;
     return {
@@ -245,8 +252,10 @@ class TuneSearch {
   }
 
   private stepsOf(share: number): number | null {
-    const steps = this.scenario.workload?.steps;
-    return steps === undefined ? null : Math.min(steps, Math.max(2, Math.ceil(steps * share)));
+    const { workload } = this.scenario;
+    const held = this.halves?.steps ?? Infinity;
+    const steps = Math.min(workload?.steps ?? Infinity, held);
+    return steps === Infinity ? null : Math.min(steps, Math.max(2, Math.ceil(steps * share)));
   }
 
   private seeds(use: string, count: number): (number | string)[] {
@@ -260,7 +269,11 @@ class TuneSearch {
   private async score(
     settings: readonly Setting[],
     seeds: readonly (number | string)[],
-    { steps, batches }: { steps: number | null; batches?: readonly number[] },
+    {
+      steps,
+      batches,
+      part = this.halves?.search,
+    }: { steps: number | null; batches?: readonly number[]; part?: Halves['search'] },
   ): Promise<Scored[]> {
     const paths = Object.keys(settings[0]).map((option) => ({
       path: `policies[1].${option}`,
@@ -268,7 +281,11 @@ class TuneSearch {
     }));
     if (batches) paths.push({ path: 'workload.tokensPerGpu', values: [...batches] });
     const axes = paths.map(({ path, values }) => ({ kind: 'list', path, values }));
-    const workload = { ...this.scenario.workload, ...(steps === null ? {} : { steps }) };
+    const workload = {
+      ...this.scenario.workload,
+      ...(steps === null ? {} : { steps }),
+      ...(part && { routing: { ...this.scenario.workload?.routing, part } }),
+    };
     const sweep = {
       name: `tune ${this.request.policy}`,
       scenario: { ...this.scenario, workload, policies: ['ep', this.base], resamples: 0 },

@@ -62,12 +62,12 @@ function flatLines({ flat, minimise }: TuneResult): string[] {
   ];
 }
 
-function sureLines({ recommended, minimise, seedsMatter }: TuneResult): string[] {
+function sureLines({ recommended, minimise, seedsMatter, heldOut }: TuneResult): string[] {
   if (recommended === null) return [];
   const { overDefaults, overNext, seeds, gatedShare } = recommended;
   const next = overNext === null ? '' : `, ${formatRatio(overNext)} as good as the next best setting`;
   return [
-    `On ${seeds} fresh seeds (${minimise[0]}): ${formatRatio(overDefaults)} as good as the policy's defaults${next}.`,
+    `On ${seeds} fresh seeds${heldOut ? ' and the second half of the recording, of which the search has seen the first' : ''} (${minimise[0]}): ${formatRatio(overDefaults)} as good as the policy's defaults${next}.`,
     ...(gatedShare > 0 ? [`Its gate leaves ${formatShare(gatedShare)} of the layers to plain EP.`] : []),
     ...(seedsMatter
       ? []

@@ -35,7 +35,7 @@ export interface TuneResult {
   rounds: { settings: number; steps: number | null; seeds: number }[];
   /** Those of the last round, best first. */
   finalists: Finalist[];
-  /** The recommended one, scored anew on seeds that the search has not seen; null where none may be recommended. */
+  /** The recommended one, scored anew on seeds (and sequences, where `heldOut`) that the search has not seen; null where none may be recommended. */
   recommended: {
     setting: Setting;
     seeds: number;
@@ -51,6 +51,8 @@ export interface TuneResult {
   flat: Record<string, unknown[]>;
   /** Tokens per GPU, and what the speed-up is there with the recommended setting. */
   batches: { tokensPerGpu: number; speedup: Interval }[];
+  /** Whether a recording's second half scored what was searched for on its first. */
+  heldOut: boolean;
   /** Whether other seeds give other batches at all. */
   seedsMatter: boolean;
 }

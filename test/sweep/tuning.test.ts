@@ -128,6 +128,7 @@ describe('what is said of a search', () => {
     },
     flat: { alpha: [1.25, 1.5] },
     batches: [],
+    heldOut: false,
     seedsMatter: true,
   };
   const last = (changes: Partial<TuneResult>) =>
