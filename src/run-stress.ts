@@ -2,6 +2,7 @@ import { dirname } from 'node:path';
 import { FileCache, hashOf } from './files/index.js';
 import {
   selectSequences,
+  someSteps,
   TraceError,
   type RoutingSource,
   type TokenTrace,
@@ -10,7 +11,6 @@ import {
 import {
   equalWeights,
   largestRadius,
-  someSteps,
   stress,
   type PlanSpec,
   type Segment,
@@ -59,6 +59,9 @@ export async function stressScenario(
       phase,
       'prefill or decode: what is stressed is inference',
     );
+  }
+  if (resolved.faults.length > 0) {
+    throw new ScenarioError(file, 'cluster.faults', 'faults', 'nothing in a stress: epsim run shows them');
   }
   if (routing.kind === 'trace' && routing.part !== undefined) {
     throw new ScenarioError(

@@ -15,6 +15,7 @@ import {
 } from './scenario/index.js';
 import {
   BalanceObserver,
+  checkFaults,
   checkPolicies,
   RefusalError,
   simulateScenario,
@@ -60,7 +61,10 @@ export async function openScenario(input: unknown, options: RunOptions = {}): Pr
   const scenario = parseScenario(input, file);
   const { contents, hashes } = await openFiles(scenario, file, baseDir, options.files, options.placementMaps);
   const resolved = resolveScenario(scenario, file, contents, draws && ((spec) => draws.source(spec)));
-  inFile(file, () => checkPolicies(resolved));
+  inFile(file, () => {
+    checkPolicies(resolved);
+    checkFaults(resolved, resolved.faults);
+  });
   return {
     file,
     scenario,

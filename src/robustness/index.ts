@@ -8,6 +8,5 @@ export type {
   StressReport,
 } from './report.js';
 export { parseSegments, type Segment, type SegmentChoice } from './segment.js';
-export { someSteps } from './segment-source.js';
 export { stress, type PlanSpec } from './stress.js';
 export { equalWeights, largestRadius } from './worst-mixture.js';
