@@ -20,6 +20,14 @@ export function explainOpened(opened: OpenedScenario, onStep?: RunOptions['onSte
       'prefill or decode: run shows the parts of a training',
     );
   }
+  if (opened.resolved.faults.length > 0) {
+    throw new ScenarioError(
+      opened.file,
+      'cluster.faults',
+      'faults',
+      'nothing to explain: epsim run shows them',
+    );
+  }
   const explainer = new Explainer(policies, source, machine);
   const { routing } = inFile(opened.file, () =>
     simulate({

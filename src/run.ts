@@ -1,7 +1,7 @@
 import { dirname } from 'node:path';
 import type { PlacementMap } from './balancing/index.js';
 import { FileCache, hashOf, loadMilpSolver } from './files/index.js';
-import type { KeptDraws } from './routing/index.js';
+import { KeptDraws } from './routing/index.js';
 import {
   filesOf,
   parseScenario,
@@ -15,6 +15,7 @@ import {
 } from './scenario/index.js';
 import {
   BalanceObserver,
+  checkFaults,
   checkPolicies,
   RefusalError,
   simulateScenario,
@@ -55,18 +56,30 @@ export interface OpenedScenario {
  * @throws ScenarioError, TraceError or FileError, with file, path, what was found and what is allowed
  */
 export async function openScenario(input: unknown, options: RunOptions = {}): Promise<OpenedScenario> {
-  const { file = 'scenario', draws } = options;
+  const { file = 'scenario' } = options;
   const baseDir = options.baseDir ?? (options.file === undefined ? process.cwd() : dirname(options.file));
   const scenario = parseScenario(input, file);
+  const draws = options.draws ?? drawsForFaults(scenario);
   const { contents, hashes } = await openFiles(scenario, file, baseDir, options.files, options.placementMaps);
   const resolved = resolveScenario(scenario, file, contents, draws && ((spec) => draws.source(spec)));
-  inFile(file, () => checkPolicies(resolved));
+  inFile(file, () => {
+    checkPolicies(resolved);
+    checkFaults(resolved, resolved.faults);
+  });
   return {
     file,
     scenario,
     resolved,
     inputs: hashOf([...computedBy(), JSON.stringify(withoutSchema(scenario)), ...hashes]),
   };
+}
+
+/** Bytes of generated steps that are kept where a run goes over them again. */
+const KEPT_BYTES = 256 * 2 ** 20;
+
+/** What keeps the steps of a run with faults, which goes over them once for every fault and more. */
+function drawsForFaults({ cluster }: Scenario): KeptDraws | undefined {
+  return typeof cluster === 'string' || !cluster.faults?.length ? undefined : new KeptDraws(KEPT_BYTES);
 }
 
 /**

@@ -3,7 +3,7 @@ export { dispatchRules } from './dispatch/index.js';
 export { historyRules } from './history/index.js';
 export { InstanceLoads } from './instance-loads.js';
 export { LayerLoads, LayerWork, QUANTISED, SHIPPED } from './layer-work.js';
-export { slotsByGpu, type Placement } from './placement.js';
+export { placementOf, slotsByGpu, type Placement } from './placement.js';
 export { placementRules } from './placements/index.js';
 export { contiguous } from './placements/contiguous.js';
 export { mapFormats, readPlacementMap } from './maps/index.js';

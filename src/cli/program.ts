@@ -12,6 +12,7 @@ import { planCommand } from './commands/plan.js';
 import { reportCommand } from './commands/report.js';
 import { routersCommand } from './commands/routers.js';
 import { runCommand } from './commands/run.js';
+import { stressCommand } from './commands/stress.js';
 import { sweepCommand } from './commands/sweep.js';
 import { tuneCommand } from './commands/tune.js';
 import { traceCommand } from './commands/trace.js';
@@ -48,6 +49,7 @@ export async function main(args: readonly string[]): Promise<number> {
     initCommand,
     explainCommand,
     adviseCommand,
+    stressCommand,
     diffCommand,
     traceCommand,
     routersCommand,

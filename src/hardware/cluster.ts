@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { faultSchema } from './faults.js';
 import { gpuPresets, gpuSchema, type Gpu } from './gpu.js';
 import { shippedProfiles, type Profile } from './profile.js';
 
@@ -39,6 +40,11 @@ export const clusterSchema = z.strictObject({
       'Kernels of every (step, layer, GPU) take a drawn factor as long: its standard deviation, mean 1.',
     ),
   pricePerGpuHour: rate.optional().describe('Price of one GPU for an hour, in any currency; scope model.'),
+  faults: z
+    .array(faultSchema)
+    .max(16)
+    .optional()
+    .describe('What breaks during the run; figures before, during and after are reported apart.'),
   forceSoftwareProfile: z.boolean().default(false).describe('Accept a profile that was timed without a GPU.'),
 });
 
@@ -55,6 +61,8 @@ export interface Cluster {
   speed?: readonly number[];
   jitter?: number;
   pricePerGpuHour?: number;
+  /** Share of its bandwidth that every port has left, [port · gpus + GPU] as in `PortLoads`; absent: all of it. */
+  portShares?: Float64Array;
 }
 
 function nodesOf(gpu: string, gpus: number, gpusPerNode: number): [string, ClusterInput] {

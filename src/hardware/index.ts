@@ -1,6 +1,7 @@
 export { ASSUMED_RANGES } from './assumed-ranges.js';
 export { clusterPresets, clusterSchema, defaultProfile, type Cluster, type ClusterInput } from './cluster.js';
 export { attentionSeconds, productSeconds } from './dense-kernels.js';
+export type { Fault, Loss } from './faults.js';
 export { bitsOf, DTYPES, type Dtype } from './dtype.js';
 export {
   expertFlop,

@@ -6,8 +6,9 @@ import type { Exchange, Messages, Network } from './network.js';
 import { messagePorts, NIC_IN, NIC_OUT, PORTS_PER_GPU, reversePort } from './port-loads.js';
 
 /** Bytes per second of every port of a cluster, [port · gpus + gpu]. */
-export function portCapacities({ gpus }: Cluster, { nvlink, nic }: PortRates): Float64Array {
-  return perPort(gpus, nvlink, nic);
+export function portCapacities({ gpus, portShares }: Cluster, { nvlink, nic }: PortRates): Float64Array {
+  const full = perPort(gpus, nvlink, nic);
+  return portShares === undefined ? full : full.map((rate, port) => rate * portShares[port]);
 }
 
 function perPort(gpus: number, nvlink: number, nic: number): Float64Array {

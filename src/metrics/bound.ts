@@ -165,17 +165,17 @@ export class LayerBound {
     const { gpus, gpusPerNode } = this.machine.cluster;
     const combineBytes = this.runtime.combineBytes / this.floor.copiesPerMessage;
     const { capacities, weightBytes } = this;
-    const nic = gpus > gpusPerNode ? capacities[NIC_IN * gpus] : 0;
-    const near = gpusPerNode > 1 ? capacities[NVLINK_IN * gpus] : 0;
-    let largest = 0;
+    let longest = 0;
     for (let gpu = 0; gpu < gpus; gpu++) {
       let bytes = 0;
       for (let e = 0; e < experts; e++) {
         if (home[e] !== gpu) bytes += Math.min(counts[gpu * experts + e] * combineBytes, weightBytes);
       }
-      if (bytes > largest) largest = bytes;
+      const nic = gpus > gpusPerNode ? capacities[NIC_IN * gpus + gpu] : 0;
+      const near = gpusPerNode > 1 ? capacities[NVLINK_IN * gpus + gpu] : 0;
+      longest = Math.max(longest, bytes / (near + nic));
     }
-    return largest / (near + nic);
+    return longest;
   }
 
   /**

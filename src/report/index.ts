@@ -25,6 +25,7 @@ export { chartKinds } from './charts/index.js';
 export { chartPage, chartSvg } from './charts/render.js';
 export { groupRows, type TableRow } from './charts/selection.js';
 export { frontChart } from './tune-front.js';
+export { stressText } from './stress.js';
 export { sloText } from './slo.js';
 export { tuneText } from './tune.js';
 export { routerLabText, type LabEntry, type LabReport } from './router-lab.js';

@@ -1,5 +1,6 @@
 import { policyLabel } from '../balancing/index.js';
 import type { PolicyResult, Result } from '../simulation/index.js';
+import { faultLines } from './faults.js';
 import {
   allLayersLines,
   gammaCell,
@@ -38,6 +39,7 @@ export function resultTable(result: Result): string {
     ...trainingTables(result),
     ...legendLines(result),
     ...result.routing.notes.map((note) => `* ${note}`),
+    ...faultLines(result),
     '',
     verdict(result),
   ].join('\n');

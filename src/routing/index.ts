@@ -9,6 +9,8 @@ export { bytesInMemory, MemorySink, type ByteSink, type ByteSource, type Scratch
 export { importTrace, traceFormats, type ImportOptions } from './import/index.js';
 export { uniformDraw } from './inclusion.js';
 export { randomStream, shuffle, type Random } from './random.js';
+export { onSurvivors, type LostRequests } from './on-survivors.js';
+export { someSteps } from './some-steps.js';
 export {
   addLoads,
   type Calibration,

@@ -24,6 +24,7 @@ import {
   profileSchema,
   shippedProfiles,
   type Cluster,
+  type Fault,
 } from '../hardware/index.js';
 import {
   completeShape,
@@ -89,6 +90,8 @@ export interface ResolvedScenario {
   warmup: number | null;
   resamples: number | null;
   seed: number | string;
+  /** What breaks during the run. */
+  faults: readonly Fault[];
   /** null in scope `layer`. */
   contexts: Contexts | null;
   placementMaps: ReadonlyMap<string, PlacementMap>;
@@ -269,6 +272,7 @@ export function resolveScenario(
     warmup: scenario.workload.warmupSteps ?? null,
     resamples: scenario.resamples ?? null,
     seed: scenario.seed,
+    faults: (typeof scenario.cluster === 'string' ? undefined : scenario.cluster.faults) ?? [],
     contexts,
     placementMaps: contents.placements ?? new Map<string, PlacementMap>(),
     solver: contents.solver ?? null,

@@ -12,6 +12,7 @@ export { BalanceObserver, type BalanceReport, type PolicyBalance } from './balan
 export { Explainer } from './explainer.js';
 export type { Explanation, HotInstance, PolicyExplanation, Prediction, Rebalance } from './explanation.js';
 export type { LayerObserver, LayerPosition, TaskObserver } from './pass.js';
+export { checkFaults, type FaultedPolicy, type FaultReport } from './faults/index.js';
 export { RefusalError } from './refusal-error.js';
 export {
   checkPolicies,

@@ -47,6 +47,8 @@ export interface PassOptions {
   whole: WholeStep | null;
   /** null where all GPUs run as the profile says. */
   stragglers: Stragglers | null;
+  /** GPU of every expert without a policy's doing. */
+  home: Int32Array;
   onStep: () => void;
   onLayer?: LayerObserver;
   onTasks?: TaskObserver;
@@ -56,12 +58,12 @@ export interface PassOptions {
 export function runPass(
   runs: readonly PolicyRun[],
   source: RoutingSource,
-  { warmup, seed, whole, stragglers, onStep, onLayer, onTasks }: PassOptions,
+  { warmup, seed, whole, stragglers, home, onStep, onLayer, onTasks }: PassOptions,
 ): Pass {
   const layers = source.layerIds.length;
   const { gpus, experts } = source;
   const counted = source.steps - warmup;
-  const base = new LayerLoads(gpus, experts, contiguous(gpus, experts, 16).home);
+  const base = new LayerLoads(gpus, experts, home);
   const skew: Skew = { maxOverMean: 1, coefficientOfVariation: 0 };
   const byLayer = runs.map(() => new Float64Array(counted * layers));
   const pass: Pass = {

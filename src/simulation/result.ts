@@ -1,6 +1,7 @@
 import type { PolicyOptions } from '../balancing/index.js';
 import type { GradientBytes, LayerCategory, MemoryCategory, Pass, Phase } from '../execution/index.js';
 import type { LatencySummary, ShareInterval, Skew } from '../metrics/index.js';
+import type { FaultReport } from './faults/index.js';
 import type { BalanceReport } from './balance-observer.js';
 import type { Basis, ErrorSource } from './clock-errors.js';
 import type { PassBytes } from './training-totals.js';
@@ -224,4 +225,6 @@ export interface Result {
   fastest: Fastest | null;
   /** Every definition of balance, where asked for. */
   balance?: BalanceReport;
+  /** What every fault leaves, where the cluster has any; `policies` are then of the steps before the first. */
+  faults?: FaultReport[];
 }

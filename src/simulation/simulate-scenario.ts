@@ -1,5 +1,6 @@
 import type { ResolvedScenario, Scenario } from '../scenario/index.js';
 import type { Result } from './result.js';
+import { simulateFaults } from './faults/index.js';
 import { simulate, type SimulationSpec } from './simulate.js';
 
 /**
@@ -27,9 +28,10 @@ export function simulateScenario(
     training,
     placementMaps,
     solver,
+    faults,
   } = resolved;
   const { cluster, shape } = machine;
-  const { routing, latencies, ...simulated } = simulate({
+  const spec: SimulationSpec = {
     source,
     policies,
     machine,
@@ -42,7 +44,9 @@ export function simulateScenario(
     placementMaps,
     solver,
     ...watch,
-  });
+  };
+  const broken = faults.length === 0 ? null : simulateFaults(spec, faults);
+  const { routing, latencies, ...simulated } = broken ?? simulate(spec);
   const result: Result = {
     schema: 'epsim/result@1',
     version: by.version,
@@ -62,6 +66,7 @@ export function simulateScenario(
     routing: { ...routing, notes: [...routing.notes, ...resolved.notes] },
     policies: simulated.policies,
     fastest: simulated.fastest,
+    ...(broken === null ? {} : { faults: broken.faults }),
   };
   return { result, latencies };
 }

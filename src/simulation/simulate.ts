@@ -6,6 +6,7 @@ import {
   slotsByGpu,
   traitsOf,
   type MilpSolver,
+  type Placement,
   type PlacementMap,
   type PolicyOptions,
   type PolicySetting,
@@ -63,6 +64,8 @@ export interface SimulationSpec {
   placementMaps?: ReadonlyMap<string, PlacementMap>;
   /** For placements that are integer programs. */
   solver?: MilpSolver | null;
+  /** Where experts are without a policy's doing; default: in order, as standard EP has them. */
+  standard?: Placement;
   /** Called after every step with the number of steps done and of all steps, replicates included. */
   onStep?: (done: number, of: number) => void;
   /** Called after every simulated layer, of replicates apart. */
@@ -90,7 +93,7 @@ export function checkPolicies(
     SimulationSpec,
     'source' | 'policies' | 'machine' | 'seed' | 'warmup' | 'placementMaps' | 'solver'
   > &
-    Partial<Pick<SimulationSpec, 'runtime' | 'training'>>,
+    Partial<Pick<SimulationSpec, 'runtime' | 'training' | 'standard'>>,
 ): void {
   const { setting } = policySetting(spec);
   spec.policies.forEach(({ options }, i) => {
@@ -182,6 +185,7 @@ export function simulate(spec: SimulationSpec): SimulationResult {
             seed,
             whole,
             stragglers,
+            home: setting.placement.home,
             onStep,
             onLayer: once ? spec.onLayer : undefined,
             onTasks: once ? spec.onTasks : undefined,
@@ -261,7 +265,8 @@ function policySetting({
   seed,
   placementMaps,
   solver,
-}: Pick<SimulationSpec, 'source' | 'machine' | 'seed' | 'placementMaps' | 'solver'>): {
+  standard,
+}: Pick<SimulationSpec, 'source' | 'machine' | 'seed' | 'placementMaps' | 'solver' | 'standard'>): {
   setting: PolicySetting;
   calibration: () => string | null;
 } {
@@ -282,7 +287,7 @@ function policySetting({
     moeLayers: machine.shape.moeLayers,
     sharedExperts: machine.shape.sharedExperts,
     weightBits,
-    placement: contiguous(gpus, source.experts, weightBits),
+    placement: standard ?? contiguous(gpus, source.experts, weightBits),
     copiesPerGpu: source.tokensPerGpu * source.topK,
     hasTokens: source.hasTokens,
     hasGateWeights: source.hasGateWeights,
