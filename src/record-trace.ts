@@ -1,12 +1,22 @@
 import { policyOf } from './balancing/index.js';
 import { BatchTraceWriter, type ByteSink, type TraceHeader } from './routing/index.js';
 import type { OpenedScenario } from './run.js';
+import { ScenarioError } from './scenario/index.js';
 
 /**
  * A scenario's routing as a native trace: what its policies would calibrate on as the marked part, then every
  * step. Replayed with batching `recorded` under the same scenario, it gives the same results.
+ * @throws ScenarioError where the scenario prunes it
  */
-export function recordTrace({ scenario, resolved }: OpenedScenario, sink: ByteSink): TraceHeader {
+export function recordTrace({ file, scenario, resolved }: OpenedScenario, sink: ByteSink): TraceHeader {
+  if (scenario.workload.pruning !== undefined) {
+    throw new ScenarioError(
+      file,
+      'workload.pruning',
+      scenario.workload.pruning.kind,
+      'nothing: a trace holds what the router chose, and its replay can prune it',
+    );
+  }
   const { source, machine, policies } = resolved;
   const { phase } = scenario.workload;
   const header: TraceHeader = {

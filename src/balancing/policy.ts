@@ -29,6 +29,8 @@ export interface PolicySetting {
   sharedExperts?: number;
   /** Bits per expert weight. */
   weightBits: number;
+  /** Bits of every expert in memory, by layer, where they are not all weightBits. */
+  expertBits?: readonly Float64Array[] | null;
   /** Where experts are without the policy's doing. */
   placement: Placement;
   /** Copies of a source GPU in a step where all steps are alike; null where that is not known. */

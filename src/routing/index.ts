@@ -11,8 +11,10 @@ export { uniformDraw } from './inclusion.js';
 export { randomStream, shuffle, type Random } from './random.js';
 export {
   addLoads,
+  NO_EXPERT,
   type Calibration,
   type LayerBatch,
+  type Pruned,
   type RoutingSource,
   type RoutingStep,
   type RoutingStream,
@@ -21,6 +23,8 @@ export {
 export { tokenTraceSource, type ReplaySpec } from './token-trace-source.js';
 export { selectSequences } from './trace/select-sequences.js';
 export { readRecording, RECORDING_PARTS, type RecordingParts } from './trace/npy.js';
+export { prunings, pruningOf, type PruningOptions } from './pruning/index.js';
+export { prunedSource } from './pruning/pruned-source.js';
 export { readNativeTrace } from './trace/native-reader.js';
 export { BatchTraceWriter, encodeTokenTrace, writeTokenTrace } from './trace/native-writer.js';
 export { rowsInMemory, TRACE_MEMORY, type TokenRowsOptions } from './trace/token-rows.js';

@@ -1,9 +1,12 @@
+/** Stands for the expert of a copy that was pruned: nobody computes it, and it is in no count. */
+export const NO_EXPERT = 0xffff;
+
 /** Who goes where, token by token, in one layer of one step. */
 export interface TokenTable {
   /** Tokens of all source GPUs. */
   count: number;
   topK: number;
-  /** Expert of every copy, [token · topK + choice], the router's first choice first. */
+  /** Expert of every copy, [token · topK + choice], the router's first choice first; or NO_EXPERT. */
   experts: Uint16Array;
   /** Source GPU of every token. */
   source: Uint16Array;
@@ -18,6 +21,16 @@ export interface LayerBatch {
   /** Copies, [source GPU · experts + expert]. */
   counts: Int32Array;
   tokens: TokenTable | null;
+  /** What was pruned of it: copies and gate weights that the router chose, and what is left of them. */
+  pruned?: Pruned;
+}
+
+/** Copies and sums of gate weights. */
+export interface Pruned {
+  copies: number;
+  kept: number;
+  gateMass: number;
+  keptGateMass: number;
 }
 
 /** One pass of a batch. Its arrays are reused by the next step. */
@@ -54,6 +67,8 @@ export interface RoutingSource {
   tokensPerGpu: number;
   hasTokens: boolean;
   hasGateWeights: boolean;
+  /** Tokens may have fewer copies than topK. */
+  prunes?: boolean;
   /** Importance of every expert by layer, where the source knows it; larger is more important. */
   importance: readonly (readonly number[])[] | null;
   /** The calibration part for a policy that asks for this share of the tokens. */

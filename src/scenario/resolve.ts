@@ -36,6 +36,8 @@ import {
 import {
   countTraceSource,
   generatorSource,
+  prunedSource,
+  pruningOf,
   TraceError,
   tokenTraceSource,
   type GeneratorOptions,
@@ -50,6 +52,7 @@ import { contextsOf } from './contexts.js';
 import { show } from './describe-issue.js';
 import { parseInput } from './parse.js';
 import { perGpu } from './per-gpu.js';
+import { precisionOptionsOf, resolvePrecision, type PrecisionSummary } from './precision.js';
 import { partsOf, ScenarioError } from './scenario-error.js';
 import type { Scenario, TraceOptions, TwinOptions } from './schema.js';
 
@@ -59,6 +62,8 @@ export interface ScenarioFiles {
   profile?: string;
   trace?: string;
   twin?: string;
+  sensitivity?: string;
+  precisionPlan?: string;
   /** Placement maps. */
   placements: string[];
   /** A policy has integer programs to solve. */
@@ -72,6 +77,8 @@ export interface ScenarioContents {
   /** Opened by `readTrace` with the model's topK. */
   trace?: Trace;
   twin?: unknown;
+  sensitivity?: unknown;
+  precisionPlan?: unknown;
   /** By path. */
   placements?: ReadonlyMap<string, PlacementMap>;
   solver?: MilpSolver;
@@ -90,6 +97,8 @@ export interface ResolvedScenario {
   seed: number | string;
   /** null in scope `layer`. */
   contexts: Contexts | null;
+  /** What is said of the experts' precision; null: they are as the shape says. */
+  precision: PrecisionSummary | null;
   placementMaps: ReadonlyMap<string, PlacementMap>;
   /** For placements that are integer programs. */
   solver: MilpSolver | null;
@@ -98,7 +107,9 @@ export interface ResolvedScenario {
 }
 
 /** Which files must be opened. */
-export function filesOf({ model, cluster, workload, policies }: Scenario): ScenarioFiles {
+export function filesOf(scenario: Scenario): ScenarioFiles {
+  const { model, cluster, workload, policies } = scenario;
+  const precision = precisionOptionsOf(scenario);
   const profile = typeof cluster === 'string' ? undefined : cluster.profile;
   return {
     modelConfig: typeof model === 'string' && !(model in modelPresets) ? model : undefined,
@@ -106,6 +117,8 @@ export function filesOf({ model, cluster, workload, policies }: Scenario): Scena
       profile !== undefined && !shippedProfiles.some(({ name }) => name === profile) ? profile : undefined,
     trace: workload.routing.kind === 'trace' ? workload.routing.path : undefined,
     twin: workload.routing.kind === 'twin' ? workload.routing.path : undefined,
+    sensitivity: precision?.sensitivity,
+    precisionPlan: typeof precision?.bits === 'string' ? precision.bits : undefined,
     placements: [...new Set(policies.flatMap(placementPath))],
     needsSolver: policies.some(
       (policy) =>
@@ -245,21 +258,23 @@ export function resolveScenario(
 ): ResolvedScenario {
   const shape = resolveModel(scenario, file, contents.modelConfig);
   const cluster = resolveCluster(scenario, file, contents.profile);
-  const machine: Machine = { cluster, shape };
+  const whole: Machine = { cluster, shape };
   const runtime = resolveRuntime(scenario);
   // A kernel for the model's experts must be known before anything runs.
   attempt(file, 'model.weightDtype', shape.weightDtype, () =>
     findStage(cluster.profile, shape, 'fused', 'serving'),
   );
-  attempt(file, 'runtime', runtime.preset, () => createRuntime(runtime, machine));
+  attempt(file, 'runtime', runtime.preset, () => createRuntime(runtime, whole));
   const training = resolveTraining(scenario, file);
   if (scenario.scope === 'model') attempt(file, 'model', shape.name, () => wholeModel(shape));
   refuseSplitAttention(scenario, runtime, file);
   const contexts = attempt(file, '', scenario.scope, () => contextsOf(scenario, cluster.gpus));
   const policies = resolvePolicies(scenario);
   const notes: string[] = [];
-  const source = resolveRouting(scenario, file, machine, policies, contents, draw, notes);
-  notes.push(profileNote(machine, runtime), ...trainingNotes(training));
+  const source = resolveRouting(scenario, file, whole, policies, contents, draw, notes);
+  const precise = resolvePrecision(scenario, file, shape, source.layerIds, contents);
+  const machine: Machine = { ...whole, precision: precise?.precision ?? null };
+  notes.push(profileNote(machine, runtime), ...trainingNotes(training), ...(precise?.notes ?? []));
   return {
     machine,
     runtime,
@@ -270,6 +285,7 @@ export function resolveScenario(
     resamples: scenario.resamples ?? null,
     seed: scenario.seed,
     contexts,
+    precision: precise?.summary ?? null,
     placementMaps: contents.placements ?? new Map<string, PlacementMap>(),
     solver: contents.solver ?? null,
     notes,
@@ -371,6 +387,21 @@ function defaultsOf(kind: PolicyOptions['kind']): PolicyOptions {
 }
 
 function resolveRouting(
+  scenario: Scenario,
+  file: string,
+  machine: Machine,
+  policies: ResolvedScenario['policies'],
+  { trace, twin }: ScenarioContents,
+  draw: (spec: GeneratorSpec) => RoutingSource,
+  notes: string[],
+): RoutingSource {
+  const { pruning } = scenario.workload;
+  const source = resolveUnpruned(scenario, file, machine, policies, { trace, twin }, draw, notes);
+  if (pruning === undefined) return source;
+  return attempt(file, 'workload.pruning', pruning.kind, () => prunedSource(source, pruning, scenario.seed));
+}
+
+function resolveUnpruned(
   scenario: Scenario,
   file: string,
   machine: Machine,
@@ -519,7 +550,7 @@ function resolveTwin(
   if (twin.phase !== undefined && twin.phase !== phase)
     notes.push(`the twin's recording is a ${twin.phase}, the scenario a ${phase}: its routing may differ`);
   const layers = layer === 'all' ? twin.layerIds.map((_, i) => i) : [layer];
-  const share = calibrationShareOf(policies);
+  const share = calibrationShareOf(policies, workload);
   const longest = Math.max(...twin.profiles.map(({ tokens }) => tokens));
   const batch = cluster.gpus * tokensPerGpu;
   // What of a sequence may be left over at the end of the calibration part and of every lane that reads sequences.
@@ -541,9 +572,13 @@ function resolveTwin(
   );
 }
 
-/** The largest share of the tokens that a policy asks for to calibrate on. */
-function calibrationShareOf(policies: ResolvedScenario['policies']): number {
-  return Math.max(...policies.map(({ options }) => policyOf(options).calibrationShare(options)));
+/** The largest share of the tokens that a policy, or the pruning, asks for to calibrate on. */
+function calibrationShareOf(
+  policies: ResolvedScenario['policies'],
+  { pruning }: Scenario['workload'],
+): number {
+  const learned = pruning === undefined ? 0 : pruningOf(pruning).calibrationShare(pruning);
+  return Math.max(learned, ...policies.map(({ options }) => policyOf(options).calibrationShare(options)));
 }
 
 /** @param what a trace or a twin of one is called in messages */
@@ -623,7 +658,7 @@ function resolveTrace(
     padding: padding === 'include',
     phase: only ?? null,
     part: part ?? null,
-    calibrationShare: calibrationShareOf(policies),
+    calibrationShare: calibrationShareOf(policies, workload),
     seed,
   };
   try {

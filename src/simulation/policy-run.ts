@@ -1,4 +1,5 @@
 import {
+  PrecisePlacements,
   policyOf,
   traitsOf,
   type LayerLoads,
@@ -23,7 +24,7 @@ import {
   type MemoryCategory,
   type Runtime,
 } from '../execution/index.js';
-import { createNetwork, type Network, type PortLoads } from '../hardware/index.js';
+import { bitsOf, createNetwork, type Network, type PortLoads } from '../hardware/index.js';
 import { LayerBound } from '../metrics/index.js';
 import type { LayerBatch, RoutingStep } from '../routing/index.js';
 import { BatchRun } from './batch-run.js';
@@ -58,6 +59,7 @@ export class PolicyRun {
   private readonly bound: LayerBound | null;
   private movement: BlockingMovement | null = null;
   private state: unknown;
+  private readonly precise: PrecisePlacements | null;
   /** The GPU whose kernel each task is; −1 for what is none. */
   private readonly kernelOf: Int32Array;
   private isLaidOut = false;
@@ -73,6 +75,8 @@ export class PolicyRun {
   ) {
     const { gpus } = machine.cluster;
     this.policy = policyOf(options);
+    const { precision, shape } = machine;
+    this.precise = precision ? new PrecisePlacements(precision.bits, bitsOf(shape.weightDtype)) : null;
     const traits = traitsOf(options);
     this.network = createNetwork(machine.cluster, runtime.rates);
     this.ledger = newLedger(machine);
@@ -123,7 +127,9 @@ export class PolicyRun {
 
   /** What the latency counted so far hangs on. */
   get exposure(): Exposure {
-    return exposureOf(this.totals, this.program.kernel, this.machine.cluster.gpus);
+    const { cluster, precision } = this.machine;
+    const exposure = exposureOf(this.totals, this.program.kernel, cluster.gpus);
+    return precision ? { ...exposure, quantised: true } : exposure;
   }
 
   get ledgers(): readonly MemoryLedger[] {
@@ -183,7 +189,7 @@ export class PolicyRun {
       seed,
     });
     this.state = decided.state;
-    const plan = (this.plan = decided.plan);
+    const plan = (this.plan = this.precise?.apply(decided.plan, batch.layer) ?? decided.plan);
     const stretches = this.whole?.stretches(batch.layer) ?? ALONE;
     const layers = this.whole?.standsFor[batch.layer] ?? 1;
     let seconds = 0;

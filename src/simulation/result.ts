@@ -1,6 +1,7 @@
 import type { PolicyOptions } from '../balancing/index.js';
 import type { GradientBytes, LayerCategory, MemoryCategory, Pass, Phase } from '../execution/index.js';
 import type { LatencySummary, ShareInterval, Skew } from '../metrics/index.js';
+import type { PrecisionSummary } from '../scenario/index.js';
 import type { BalanceReport } from './balance-observer.js';
 import type { Basis, ErrorSource } from './clock-errors.js';
 import type { PassBytes } from './training-totals.js';
@@ -191,6 +192,8 @@ export interface RoutingSummary {
   interval: string;
   /** Whether the steps differ: false for one step, and for generators that draw nothing. */
   varies: boolean;
+  /** What was pruned before any policy saw it: shares of the copies and of the gate weights that are left. */
+  pruned?: { keptCopies: number; keptGateMass: number };
   notes: string[];
 }
 
@@ -222,6 +225,8 @@ export interface Result {
   routing: RoutingSummary;
   policies: PolicyResult[];
   fastest: Fastest | null;
+  /** At which bits the experts were held, where the scenario says so. */
+  precision?: PrecisionSummary;
   /** Every definition of balance, where asked for. */
   balance?: BalanceReport;
 }

@@ -62,6 +62,7 @@ export function simulateScenario(
     routing: { ...routing, notes: [...routing.notes, ...resolved.notes] },
     policies: simulated.policies,
     fastest: simulated.fastest,
+    ...(resolved.precision === null ? {} : { precision: resolved.precision }),
   };
   return { result, latencies };
 }

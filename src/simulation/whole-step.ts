@@ -1,5 +1,5 @@
 import { ModelParts, type Contexts, type LeadingSeconds, type Machine } from '../execution/index.js';
-import { layersOf, weightBytes, wholeModel } from '../model/index.js';
+import { layersOf, otherWeights, weightBytes, wholeModel } from '../model/index.js';
 
 /** Layers of the model that take the same time: one is simulated, and counts as all of them. */
 export interface Stretch {
@@ -33,7 +33,9 @@ export class WholeStep {
   constructor(machine: Machine, contexts: Contexts, routedLayers: number) {
     const model = wholeModel(machine.shape);
     this.parts = new ModelParts(machine, model, contexts);
-    this.otherWeights = weightBytes(model);
+    const restBits = machine.precision?.restBits ?? null;
+    this.otherWeights =
+      restBits === null ? weightBytes(model) : Math.ceil((otherWeights(model) * restBits) / 8);
     const layers = layersOf(model);
     this.inFront = layers.slice(0, model.denseLayers);
     const kinds = Array.from({ length: routedLayers }, () => new Map<string, Kind>());

@@ -35,6 +35,7 @@ const variants: Record<PolicyOptions['kind'], object[]> = {
     { placement: 'ascend-default', history: { kind: 'window', interval: 1 } },
     { placement: 'ascend-swift', history: { kind: 'window', interval: 1 } },
     { placement: 'flashlb', history: { kind: 'window', interval: 1, steps: 3 } },
+    { placement: 'balance-bytes', history: { kind: 'window', interval: 1 } },
   ],
   combination: [
     ...dispatchRules.map(({ kind }) => ({ placement: 'eplb', dispatch: kind })),

@@ -18,7 +18,15 @@ type PolicyChoice = Exclude<ScenarioInput['policies'][number], string>;
 
 /** Histories, placements and so on by name, each with options that matter in small scenarios. */
 const placements: fc.Arbitrary<object | string> = fc.oneof(
-  fc.constantFrom('contiguous', 'round-robin', 'tensorrt-llm', 'ascend-default', 'ascend-swift', 'flashlb'),
+  fc.constantFrom(
+    'contiguous',
+    'round-robin',
+    'tensorrt-llm',
+    'ascend-default',
+    'ascend-swift',
+    'flashlb',
+    'balance-bytes',
+  ),
   fc.record({ kind: fc.constantFrom('contiguous', 'round-robin'), slots: fc.integer({ min: 4, max: 40 }) }),
   fc.record({
     kind: fc.constant('eplb'),
@@ -218,6 +226,11 @@ function fitting(
   );
 }
 
+/** Nothing, or now and then what is given. */
+function seldom<T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T | null> {
+  return fc.oneof({ weight: 3, arbitrary: fc.constant(null) }, { weight: 1, arbitrary });
+}
+
 /** Small scenarios of every kind that can run. */
 export const scenarioArbitrary: fc.Arbitrary<ScenarioInput> = fc
   .record({
@@ -243,6 +256,15 @@ export const scenarioArbitrary: fc.Arbitrary<ScenarioInput> = fc
     whole: fc.constantFrom(null, null, null, null, 'prefill' as const, 'decode' as const),
     stragglers: fc.boolean(),
     mla: fc.boolean(),
+    bits: seldom(fc.array(fc.constantFrom(1, 2, 4), { minLength: 16, maxLength: 16 })),
+    pruning: seldom(
+      fc.constantFrom(
+        { kind: 'ratio' as const, below: 0.4 },
+        { kind: 'ratio' as const },
+        { kind: 'keep-share' as const, share: 0.8 },
+        { kind: 'threshold' as const, least: 0.2 },
+      ),
+    ),
     seed: fc.nat(1000),
   })
   .map(
@@ -262,6 +284,8 @@ export const scenarioArbitrary: fc.Arbitrary<ScenarioInput> = fc
       whole,
       stragglers,
       mla,
+      bits,
+      pruning,
     }) => {
       const small = {
         model: {
@@ -288,6 +312,8 @@ export const scenarioArbitrary: fc.Arbitrary<ScenarioInput> = fc
           tokensPerGpu,
           steps,
           routing,
+          // One expert per token is all there is to keep.
+          ...(pruning !== null && routing.gateWeights && topK > 1 ? { pruning } : {}),
           layer,
           ...(whole === 'decode' ? { kvTokens: { mean: 1000 * tokensPerGpu, cv: 0.5 } } : {}),
           ...(whole === 'prefill' ? { promptTokens: [40, 300] } : {}),
@@ -295,6 +321,7 @@ export const scenarioArbitrary: fc.Arbitrary<ScenarioInput> = fc
       };
       return {
         ...small,
+        ...(bits === null ? {} : { precision: { bits: bits.slice(0, experts) } }),
         ...(whole === null ? {} : { scope: 'model' as const }),
         runtime: fitting(runtime, gpusPerNode, whole !== null),
         policies: [...chosen.filter((policy) => possible(policy, small)), 'ep' as const],
@@ -319,13 +346,21 @@ export const trainingArbitrary: fc.Arbitrary<ScenarioInput> = fc
     microBatches: fc.constantFrom(1, 3),
     delayWeightGradients: fc.boolean(),
   })
-  .map(({ scenario, stages, microBatches, delayWeightGradients, ...training }) => ({
-    ...scenario,
-    runtime: { preset: 'megatron-alltoall' as const, delayWeightGradients },
-    workload: { ...scenario.workload, phase: 'training' as const, layer: 'all' as const },
-    training: { ...training, stages, microBatches },
-    policies: scenario.policies.filter((policy) => isTrainable(policy, microBatches)).concat('ep'),
-  }));
+  .map(
+    ({
+      scenario: { precision: _, ...scenario },
+      stages,
+      microBatches,
+      delayWeightGradients,
+      ...training
+    }) => ({
+      ...scenario,
+      runtime: { preset: 'megatron-alltoall' as const, delayWeightGradients },
+      workload: { ...scenario.workload, phase: 'training' as const, layer: 'all' as const },
+      training: { ...training, stages, microBatches },
+      policies: scenario.policies.filter((policy) => isTrainable(policy, microBatches)).concat('ep'),
+    }),
+  );
 
 /** Leaves out what a training refuses: weights that travel beside steps, placements that change between micro-batches. */
 function isTrainable(choice: ScenarioInput['policies'][number], microBatches: number): boolean {

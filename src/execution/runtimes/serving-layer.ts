@@ -1,6 +1,7 @@
 import { Executor, TaskGraphBuilder } from '../../engine/index.js';
 import {
   bitsOf,
+  expertWeights,
   exchangeSeconds,
   type ExchangeCost,
   type Network,
@@ -165,7 +166,7 @@ export class ServingLayer {
     const background = traits.movesInBackground ? new BackgroundMovement(graph, machine, network) : null;
     const executor = new Executor(graph.compile(), network.fabric, ledger);
     const weightBytes = expertBytes(machine, bitsOf(shape.weightDtype));
-    const messages = new WeightMessages(shape.experts + gpus, weightBytes, true);
+    const messages = new WeightMessages(shape.experts + gpus, expertWeights(shape), true);
     const filler = new ServingFiller(costs, machine, traits.plansEachBatch, executor, network, parts);
     const everyone = uniformExchange(gpus, cluster.gpusPerNode);
     for (const { planning } of parts) {
@@ -192,8 +193,11 @@ export class ServingLayer {
           messages.take(plan);
           for (let gpu = 0; gpu < gpus; gpu++) {
             network.setMessages(borrowing.transfer[gpu], messages, gpu);
-            const borrowed = Math.max(work.borrowed[gpu], input.halves?.[1].work.borrowed[gpu] ?? 0);
-            executor.bufferBytes[borrowing.buffer[gpu]] = borrowed * weightBytes;
+            const borrowed = Math.max(
+              work.borrowedWeights[gpu],
+              input.halves?.[1].work.borrowedWeights[gpu] ?? 0,
+            );
+            executor.bufferBytes[borrowing.buffer[gpu]] = Math.ceil(borrowed * weightBytes);
           }
         }
         filler.fill(input, borrowing && messages);
@@ -503,15 +507,14 @@ class ServingFiller {
   }
 
   private fillBack(part: Part, { plan, work }: LayerPart, gpu: number): void {
-    const { costs, load, executor, machine } = this;
-    const { gpus } = machine.cluster;
+    const { costs, load, executor } = this;
     const { firstSlot } = plan.placement;
     const received = part.traffic.received[gpu];
     const entering = costs.entering === 'tokens' ? received : undefined;
     executor.duration[part.experts[gpu]] = this.slowed(this.timer.seconds(work, gpu, entering));
     load.received = received;
-    load.rows = work.rows[gpu] + work.rows[gpus + gpu];
-    load.rounded = work.roundedRows[gpu] + work.roundedRows[gpus + gpu];
+    load.rows = work.rowsOn(gpu);
+    load.rounded = work.roundedRowsOn(gpu);
     load.largest = work.largestExpert[gpu];
     load.most = (firstSlot[gpu + 1] - firstSlot[gpu] + work.borrowed[gpu]) * costs.mostRowsPerSlot;
     const { bufferBytes } = executor;
