@@ -37,6 +37,10 @@ export interface PolicySetting {
   copiesPerGpu: number | null;
   hasTokens: boolean;
   hasGateWeights: boolean;
+  /** Candidates of every token whose scores are known; absent: only those of the chosen experts. */
+  candidates?: number;
+  /** Experts of a token. */
+  topK?: number;
   /** Copies by layer and expert of the calibration part for a share of the tokens. */
   calibration: (share: number) => readonly Float64Array[];
   /** The same part, layer by layer and token by token where the routing has tokens; each token in the same place. */

@@ -7,7 +7,6 @@ import type { Placement } from './placement.js';
  */
 export class PrecisePlacements {
   private readonly known: WeakMap<Placement, Placement>[];
-  private readonly plan = {} as LayerPlan;
 
   /**
    * @param bits per weight in memory, by layer and expert
@@ -20,14 +19,15 @@ export class PrecisePlacements {
     this.known = bits.map(() => new WeakMap<Placement, Placement>());
   }
 
-  /** The same plan with a layer's bits; valid until the next call. */
+  /** The same plan with a layer's bits. */
   apply(plan: LayerPlan, layer: number): LayerPlan {
     const { background } = plan;
-    return Object.assign(this.plan, plan, {
+    return {
+      ...plan,
       placement: this.placement(plan.placement, layer),
       move: plan.move && this.move(plan.move, layer),
       background: background && { ...background, move: this.move(background.move, layer) },
-    });
+    };
   }
 
   private placement(placement: Placement, layer: number): Placement {

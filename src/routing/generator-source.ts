@@ -50,6 +50,7 @@ export function generatorSource(given: GeneratorSpec): RoutingSource {
     tokensPerGpu: Math.round(tokens / gpus),
     hasTokens: wantsTokens,
     hasGateWeights: options.gateWeights,
+    ...(draws[0].gates ? { candidates: experts } : {}),
     importance: null,
     notes: generator.notes?.(options, setting, steps) ?? [],
     resample: null,
@@ -138,14 +139,15 @@ function fillBatches(
       return;
     }
     const picks = tokens?.experts ?? new Uint16Array(allTokens(setting) * topK);
-    draw.tokens(random, picks);
+    if (tokens?.weights && draw.gates) tokens.candidates = draw.gates(random, picks, tokens.weights);
+    else draw.tokens(random, picks);
     counts.fill(0);
     for (let source = 0, copy = 0; source < gpus; source++) {
       for (let end = copy + tokensOf(setting, source) * topK; copy < end; copy++) {
         counts[source * experts + picks[copy]]++;
       }
     }
-    if (tokens?.weights)
+    if (tokens?.weights && !draw.gates)
       drawGateWeights(tokens.weights, topK, randomStream(seed, `gates/${step}/${layerIds[layer]}`));
   });
 }

@@ -1,4 +1,5 @@
 export { batchingKinds, batchings, type BatchingKind } from './batching/index.js';
+export { CandidateTable } from './candidates.js';
 export { countTraceSource } from './count-trace-source.js';
 export { generatorSource, type GeneratorSpec } from './generator-source.js';
 export { KeptDraws } from './kept-draws.js';

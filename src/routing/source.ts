@@ -1,3 +1,5 @@
+import type { CandidateTable } from './candidates.js';
+
 /** Stands for the expert of a copy that was pruned: nobody computes it, and it is in no count. */
 export const NO_EXPERT = 0xffff;
 
@@ -12,6 +14,8 @@ export interface TokenTable {
   source: Uint16Array;
   /** Gate weight of every copy, or null where the routing has none. */
   weights: Float32Array | null;
+  /** Experts that tokens could use besides, with their scores; absent where only the chosen ones are known. */
+  candidates?: CandidateTable;
 }
 
 /** The routing of one layer in one step. */
@@ -67,6 +71,8 @@ export interface RoutingSource {
   tokensPerGpu: number;
   hasTokens: boolean;
   hasGateWeights: boolean;
+  /** Candidates of every token, the chosen experts among them; absent: only those are known. */
+  candidates?: number;
   /** Tokens may have fewer copies than topK. */
   prunes?: boolean;
   /** Importance of every expert by layer, where the source knows it; larger is more important. */

@@ -2,7 +2,7 @@ import {
   PrecisePlacements,
   policyOf,
   traitsOf,
-  type LayerLoads,
+  LayerLoads,
   type LayerPlan,
   type LayerWork,
   type Policy,
@@ -30,7 +30,7 @@ import type { LayerBatch, RoutingStep } from '../routing/index.js';
 import { BatchRun } from './batch-run.js';
 import type { Exposure } from './clock-errors.js';
 import { exposureOf } from './exposure.js';
-import { addDrop, addLayer } from './layer-totals.js';
+import { addDrop, addLayer, addRewrite } from './layer-totals.js';
 import { StepMemory } from './step-memory.js';
 import { Totals } from './totals.js';
 import { ALONE, type WholeStep } from './whole-step.js';
@@ -58,6 +58,8 @@ export class PolicyRun {
   private readonly network: Network;
   private readonly bound: LayerBound | null;
   private movement: BlockingMovement | null = null;
+  /** Loads of a batch that the policy rewrote. */
+  private readonly rewritten: LayerLoads;
   private state: unknown;
   private readonly precise: PrecisePlacements | null;
   /** The GPU whose kernel each task is; −1 for what is none. */
@@ -107,6 +109,7 @@ export class PolicyRun {
       this.ledger.allocate(accountOf(gpu, 'otherWeights'), whole.otherWeights, 0);
     }
     if (whole !== null) this.memory = new StepMemory(this.ledger);
+    this.rewritten = new LayerLoads(gpus, setting.experts, setting.placement.home);
     this.state = this.policy.start(options, setting);
   }
 
@@ -172,7 +175,7 @@ export class PolicyRun {
   run(
     step: RoutingStep,
     batch: LayerBatch,
-    base: LayerLoads,
+    routed: LayerLoads,
     seed: number | string,
     slowdown: Float64Array | null = null,
     onTasks?: (layers: number) => void,
@@ -183,7 +186,7 @@ export class PolicyRun {
       step: step.step,
       layer: batch.layer,
       counts: batch.counts,
-      loads: base.loads,
+      loads: routed.loads,
       tokensBySource: step.tokensBySource,
       tokens: batch.tokens,
       seed,
@@ -211,11 +214,18 @@ export class PolicyRun {
         totals.critical[REPLAN] += planning;
       }
     }
+    // What is computed is the batch as the policy rewrote it.
+    const base = plan.rewrite ? this.rewritten.count(plan.rewrite.counts) : routed;
     this.residency.apply(plan.placement, 0, this.whole === null ? 0 : batch.layer);
     if (this.whole !== null) this.layOut(this.whole);
     const stages = plan.background !== null && !policy.keepsStaging(this.options);
     if (stages) this.residency.stage(plan.background!, 0);
-    const planned = { plan, base, tokens: batch.tokens, tokensBySource: step.tokensBySource };
+    const planned = {
+      plan,
+      base,
+      tokens: plan.rewrite?.tokens ?? batch.tokens,
+      tokensBySource: step.tokensBySource,
+    };
     const draws = () => `${seed}/${step.step}/${batch.layer}`;
     if (slowdown !== null) this.slow(slowdown);
     this.lastBound = 0;
@@ -236,6 +246,7 @@ export class PolicyRun {
     if (stages) this.residency.unstage();
     totals.bound += this.lastBound;
     this.account(base, plan.gated, layers);
+    if (plan.rewrite) addRewrite(totals, plan.rewrite, step.tokens, layers);
     if (plan.drop) addDrop(totals, plan.drop, base, plan.placement.home, step.tokens, layers);
     return seconds;
   }

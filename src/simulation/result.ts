@@ -151,6 +151,8 @@ export interface PolicyResult {
     quantisedCopies: number;
     droppedByExpert: number[];
     droppedByGpu: number[];
+    /** Of a policy that gives copies to other experts: how many, and the GPUs of a token before and after. */
+    rewritten?: { copies: number; gpusPerToken: { routed: number; rewritten: number } };
   } | null;
   /** In training: of all passes; gradients of weights are in `training`. */
   bytes: { dispatch: number; combine: number; weights: number; metadata: number };

@@ -288,6 +288,8 @@ function policySetting({
     copiesPerGpu: source.prunes ? null : source.tokensPerGpu * source.topK,
     hasTokens: source.hasTokens,
     hasGateWeights: source.hasGateWeights,
+    candidates: source.candidates,
+    topK: source.topK,
     importance: source.importance,
     placementMaps: placementMaps ?? new Map(),
     solver: solver ?? null,

@@ -20,7 +20,7 @@ const sum = (values: ArrayLike<number>) => Array.from(values).reduce((total, val
 function inOnePiece(runtime: ScenarioInput['runtime']): ScenarioInput['runtime'] {
   if (runtime === undefined) return runtime;
   const options = (typeof runtime === 'string' ? { preset: runtime } : runtime) as RuntimeOptions;
-  if (options.preset === 'deepep-low-latency') return { preset: options.preset, maxTokensPerGpu: 512 };
+  if (options.preset === 'deepep-low-latency') return { preset: options.preset, maxTokensPerGpu: 1024 };
   if (!('overlap' in options) && !('maxTokensPerWave' in options)) return runtime;
   return options.preset;
 }

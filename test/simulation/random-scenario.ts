@@ -107,6 +107,14 @@ const optionsOf: Record<PolicyOptions['kind'], fc.Arbitrary<object>> = {
     budget: fc.constantFrom('expert-per-source-gpu', 'expert', 'gpu'),
     order: fc.constantFrom('position', 'random', 'score'),
   }),
+  laser: fc.record({
+    candidates: fc.constantFrom(1, 4, 12),
+    peaked: fc.constantFrom(0, 0.6, 2),
+    cutoff: fc.constantFrom(0, 0.3),
+    loads: fc.constantFrom('expert', 'gpu'),
+    staleness: fc.constantFrom(0, 5),
+    memory: fc.constantFrom('step', 'run'),
+  }),
   'round-robin': fc.record({ dispatch: dispatches }),
   eplb: fc.record({
     placement: placements,
@@ -160,10 +168,12 @@ const routingArbitrary = fc
       { kind: 'domains' as const, domains: 2, period: 1 },
       { kind: 'workload' as const, name: 'W4' as const },
       { kind: 'workload' as const, name: 'W6' as const, period: 1 },
+      { kind: 'gate' as const, spread: 0.5, gateWeights: true as const },
+      { kind: 'gate' as const, popularity: 1, gateWeights: true as const },
     ),
     fc.boolean(),
   )
-  .map(([kind, gateWeights]) => ({ ...kind, gateWeights }));
+  .map(([kind, gateWeights]) => (kind.kind === 'gate' ? kind : { ...kind, gateWeights }));
 
 /** Every runtime, with options that change what it launches: all of them are rivals behind the same tests. */
 const runtimeArbitrary: fc.Arbitrary<ScenarioInput['runtime']> = fc.oneof(
@@ -205,7 +215,7 @@ export interface SmallScenario {
     tokensPerGpu: number;
     steps: number;
     layer: number | 'all';
-    routing: { tokens?: boolean; gateWeights: boolean };
+    routing: { kind?: string; tokens?: boolean; gateWeights: boolean };
   };
 }
 
@@ -417,6 +427,8 @@ export function possible(
     placement: contiguous(gpus, experts, weightBits),
     copiesPerGpu: workload.tokensPerGpu * topK,
     hasTokens: workload.routing.tokens ?? false,
+    candidates: workload.routing.kind === 'gate' ? experts : undefined,
+    topK,
     hasGateWeights: workload.routing.gateWeights,
     calibration: () => [],
     importance: null,

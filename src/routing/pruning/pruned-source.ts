@@ -81,6 +81,7 @@ class PrunedBatch implements LayerBatch {
     const { kept, experts } = this;
     const own = this.tokens as WeightedTokens;
     own.source = source;
+    own.candidates = table.candidates;
     this.layer = layer;
     this.counts.fill(0);
     this.pruner.keep(table, layer, random, kept);
