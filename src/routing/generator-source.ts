@@ -1,3 +1,4 @@
+import { CandidateTable } from './candidates.js';
 import { generatorOf, type GeneratorOptions } from './generators/index.js';
 import { allTokens, tokensOf, type GeneratorSetting, type LayerDraw } from './generators/generator.js';
 import { randomStream, type Random } from './random.js';
@@ -38,7 +39,9 @@ export function generatorSource(given: GeneratorSpec): RoutingSource {
   const isConstant = draws.every((draw) => draw.constant);
 
   const newBatches = () =>
-    layerIds.map((_, layer) => newBatch(layer, setting, wantsTokens, options.gateWeights));
+    layerIds.map((_, layer) =>
+      newBatch(layer, setting, wantsTokens, options.gateWeights, draws[layer].gates !== undefined),
+    );
   const tokensBySource = Int32Array.from({ length: gpus }, (_, source) => tokensOf(setting, source));
 
   return {
@@ -92,6 +95,7 @@ function newBatch(
   setting: GeneratorSetting,
   wantsTokens: boolean,
   wantsWeights: boolean,
+  wantsCandidates: boolean,
 ): LayerBatch {
   const { gpus, experts, topK } = setting;
   const count = allTokens(setting);
@@ -102,6 +106,7 @@ function newBatch(
         experts: new Uint16Array(count * topK),
         source: sourcesOf(setting),
         weights: wantsWeights ? new Float32Array(count * topK) : null,
+        ...(wantsCandidates ? { candidates: new CandidateTable(count, experts) } : {}),
       }
     : null;
   return { layer, counts: new Int32Array(gpus * experts), tokens };
@@ -139,7 +144,7 @@ function fillBatches(
       return;
     }
     const picks = tokens?.experts ?? new Uint16Array(allTokens(setting) * topK);
-    if (tokens?.weights && draw.gates) tokens.candidates = draw.gates(random, picks, tokens.weights);
+    if (tokens?.candidates && draw.gates) draw.gates(random, picks, tokens.weights!, tokens.candidates);
     else draw.tokens(random, picks);
     counts.fill(0);
     for (let source = 0, copy = 0; source < gpus; source++) {

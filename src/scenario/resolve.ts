@@ -415,7 +415,10 @@ function resolveUnpruned(
   if (routing.kind !== 'trace') {
     return resolveGenerator(scenario, routing, file, machine, policies, draw, notes);
   }
-  checkTraceModel(trace!.header, machine.shape, file, routing.path, 'a recording');
+  const { topK } = machine.shape;
+  if (routing.candidates) checkCandidates(trace!, topK, file, routing.path);
+  const header = routing.candidates ? { ...trace!.header, topK } : trace!.header;
+  checkTraceModel(header, machine.shape, file, routing.path, 'a recording');
   return resolveTrace(scenario, routing, file, machine, policies, trace!, notes);
 }
 
@@ -581,6 +584,26 @@ function calibrationShareOf(
   return Math.max(learned, ...policies.map(({ options }) => policyOf(options).calibrationShare(options)));
 }
 
+/** @throws ScenarioError where a recording holds no candidates beside the router's choice */
+function checkCandidates(trace: Trace, topK: number, file: string, path: string): void {
+  const { header } = trace;
+  const found =
+    trace.kind === 'counts'
+      ? 'counts without tokens'
+      : !trace.rows.hasWeights
+        ? 'no gate weights'
+        : header.topK <= topK
+          ? `${header.topK} experts of every token`
+          : null;
+  if (found === null) return;
+  throw new ScenarioError(
+    file,
+    'workload.routing.candidates',
+    `true, but ${path} holds ${found}`,
+    `false, or a recording of tokens with gate weights of more than ${topK} experts each`,
+  );
+}
+
 /** @param what a trace or a twin of one is called in messages */
 function checkTraceModel(
   header: Pick<TraceHeader, 'model' | 'experts' | 'topK' | 'layerIds'>,
@@ -614,7 +637,7 @@ function checkTraceModel(
 
 function resolveTrace(
   scenario: Scenario,
-  { path, batching, resample, padding, phase: only, part }: TraceOptions,
+  { path, batching, resample, padding, phase: only, part, candidates }: TraceOptions,
   file: string,
   { cluster, shape }: Machine,
   policies: ResolvedScenario['policies'],
@@ -658,6 +681,7 @@ function resolveTrace(
     padding: padding === 'include',
     phase: only ?? null,
     part: part ?? null,
+    topK: candidates ? shape.topK : null,
     calibrationShare: calibrationShareOf(policies, workload),
     seed,
   };

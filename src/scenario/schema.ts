@@ -79,6 +79,13 @@ const trace = z.strictObject({
     .enum(['exclude', 'include'])
     .default('exclude')
     .describe('Whether padding and dummy tokens are replayed, where the recording tells them apart.'),
+  candidates: z
+    .boolean()
+    .default(false)
+    .describe(
+      'The recording holds more experts of every token than the model uses, with gate weights: those of the largest ' +
+        'weights are the router’s choice, all of them candidates for policies that choose among them (laser).',
+    ),
   phase: z
     .enum(phases)
     .optional()

@@ -1,11 +1,16 @@
 /** LASER (arXiv 2510.03293): its limits, a case by hand, and the frontier of balance against kept scores. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { z } from 'zod';
 import { laser } from '../../src/balancing/policies/laser.js';
 import { contiguous } from '../../src/balancing/placements/contiguous.js';
 import type { LayerView, PolicySetting } from '../../src/balancing/policy.js';
-import { CandidateTable, generatorSource, type TokenTable } from '../../src/routing/index.js';
-import { run } from '../../src/run.js';
+import { CandidateTable, generatorSource, KeptDraws, type TokenTable } from '../../src/routing/index.js';
+import { writeInPieces } from '../../src/files/index.js';
+import { recordTrace } from '../../src/record-trace.js';
+import { openScenario, run } from '../../src/run.js';
 import type { ScenarioInput } from '../../src/scenario/index.js';
 
 type Changes = Omit<z.input<typeof laser.options>, 'kind'>;
@@ -279,6 +284,39 @@ describe('LASER in a run', () => {
     await expect(run({ ...scenario, policies: [{ kind: 'laser', candidates: 65 }] })).rejects.toThrow(
       'policies[0].candidates: found 65 of 64 experts',
     );
+  });
+
+  it('chooses alike from steps that several scenarios share', async () => {
+    const draws = new KeptDraws(1e9);
+    const [first, again] = [await run(scenario, { draws }), await run(scenario, { draws })];
+    expect(first.policies).toEqual((await run(scenario)).policies);
+    expect(again.policies).toEqual(first.policies);
+  });
+
+  it('chooses alike from a recording that holds more experts of every token than the model uses', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'epsim-'));
+    try {
+      const path = join(folder, 'gate.parquet');
+      const opened = await openScenario(scenario);
+      const header = await writeInPieces(path, (sink) => recordTrace(opened, sink));
+      expect(header.topK).toBe(64);
+      const replay = (candidates: boolean): ScenarioInput => ({
+        ...scenario,
+        workload: {
+          phase: 'prefill',
+          routing: { kind: 'trace', path, batching: 'recorded', candidates },
+        },
+      });
+      const [drawn, replayed] = [await run(scenario), await run(replay(true))];
+      expect(replayed.policies).toEqual(drawn.policies);
+      await expect(run(replay(false))).rejects.toThrow(/with top-k 64, allowed: .* with top-k 6/);
+      const model = { ...(scenario.model as object), topK: 64 } as ScenarioInput['model'];
+      await expect(run({ ...replay(true), model })).rejects.toThrow(
+        /workload\.routing\.candidates: found true, but .* holds 64 experts of every token, allowed: false/,
+      );
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   it('chooses among what pruning leaves: as many experts as a token keeps', async () => {

@@ -202,7 +202,8 @@ describe('invariants', () => {
         const path = join(folder, 'trace.parquet');
         const opened = await openScenario(scenario);
         await writeInPieces(path, (sink) => recordTrace(opened, sink));
-        const routing = { kind: 'trace', path, batching: 'recorded' } as const;
+        const candidates = (workload.routing as { kind: string }).kind === 'gate';
+        const routing = { kind: 'trace', path, batching: 'recorded', candidates } as const;
         const replay = {
           ...scenario,
           workload: { ...scenario.workload, layer: 'all', routing },

@@ -105,7 +105,8 @@ function refusal(chosen: Options, { candidates, topK }: PolicySetting): Refusal 
     return {
       option: 'kind',
       found: 'laser, but the routing holds scores of the chosen experts only',
-      allowed: 'routing with scores of more experts (workload.routing.kind: gate)',
+      allowed:
+        'routing with scores of more experts (workload.routing.kind: gate, or a recording of more choices with candidates: true)',
     };
   }
   if (chosen.candidates > Math.max(candidates, topK ?? 1)) {
@@ -162,7 +163,9 @@ class Rewriter {
       if (chosen[copy] === NO_EXPERT) continue;
       counts[source[Math.floor(copy / topK)] * this.experts + chosen[copy]]++;
     }
-    return { counts, tokens: { ...table, experts: chosen }, ...this.changes(table, candidates) };
+    // Gate weights are of the experts that the router chose.
+    const tokens = { count, topK, source, experts: chosen, weights: null };
+    return { counts, tokens, ...this.changes(table, candidates) };
   }
 
   /** Tokens in the order in which they choose: the first of every GPU, then the second ones, and so on. */

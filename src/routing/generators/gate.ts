@@ -42,10 +42,15 @@ export const gate: Generator<z.infer<typeof options>> = {
     }
     const common = new Float64Array(experts);
     const logits = new Float64Array(experts);
-    const candidates = new CandidateTable(allTokens(setting), experts);
-    const draw = (random: Random, picks: Uint16Array, weights: Float32Array | null) => {
+    const tokens = allTokens(setting);
+    const draw = (
+      random: Random,
+      picks: Uint16Array,
+      weights: Float32Array | null,
+      candidates: CandidateTable,
+    ) => {
       const normal = randomNormal.source(random)(0, spread);
-      for (let token = 0; token < candidates.tokens; token++) {
+      for (let token = 0; token < tokens; token++) {
         for (let e = 0; e < experts; e++) logits[e] = common[e] + normal();
         softmax(logits);
         candidates.rank(token, logits);
@@ -62,11 +67,8 @@ export const gate: Generator<z.infer<typeof options>> = {
         for (let e = 0; e < experts; e++) common[e] = normal();
       },
       counts: null,
-      tokens: (random, into) => draw(random, into, null),
-      gates(random, picks, weights) {
-        draw(random, picks, weights);
-        return candidates;
-      },
+      tokens: (random, into) => draw(random, into, null, new CandidateTable(tokens, experts)),
+      gates: draw,
     };
   },
 };

@@ -35,7 +35,7 @@ export interface LayerDraw {
   /** Draws the experts of all tokens, source by source, [token · topK + choice]. */
   tokens(random: Random, into: Uint16Array): void;
   /** Where the scores of more experts than the chosen ones are drawn: the same with weights, and all candidates. */
-  gates?(random: Random, picks: Uint16Array, weights: Float32Array): CandidateTable;
+  gates?(random: Random, picks: Uint16Array, weights: Float32Array, candidates: CandidateTable): void;
 }
 
 /** A family of synthetic routing: its options, and how it draws one layer. */
