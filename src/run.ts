@@ -99,7 +99,7 @@ export async function openFiles(
   const named = filesOf(scenario);
   const contents: ScenarioContents = {};
   const hashes: string[] = [];
-  for (const kind of ['modelConfig', 'profile', 'twin'] as const) {
+  for (const kind of ['modelConfig', 'profile', 'twin', 'sensitivity', 'precisionPlan'] as const) {
     const path = named[kind];
     if (path === undefined) continue;
     const { content, sha256 } = await files.json(path, baseDir);

@@ -1,5 +1,6 @@
 import { policyLabel } from './balancing/index.js';
 import { FileCache } from './files/index.js';
+import { lossOf } from './report/index.js';
 import { openScenario, runOpened } from './run.js';
 import { ScenarioError } from './scenario/index.js';
 import type { PolicyResult, Result } from './simulation/index.js';
@@ -113,7 +114,7 @@ class SloSolver {
       policy: policyLabel(policy),
       exact,
       anchor,
-      loss: found?.loss ? (found.copies.dropped + found.loss.quantisedCopies) / found.copies.routed : 0,
+      loss: found ? lossOf(found) : 0,
       best: found && this.bestOf(found, batch),
       bound: next?.bound ?? 'search',
       because: next?.because ?? `${MOST.toLocaleString('en')} tokens per GPU are the most that is tried`,

@@ -1,4 +1,4 @@
-import { binomial, randomStream, type TokenTable } from '../routing/index.js';
+import { binomial, NO_EXPERT, randomStream, type TokenTable } from '../routing/index.js';
 import { LayerLoads } from './layer-work.js';
 import type { Placement } from './placement.js';
 import { Slices, SlotCopies, type Drop, type LayerPlan, type SharedWork } from './plan.js';
@@ -177,7 +177,7 @@ class Part implements PlannedBatch {
     for (let choice = 0; choice < topK; choice++) {
       const expert = from.experts[token * topK + choice];
       own.experts[at * topK + choice] = expert;
-      this.counts[from.source[token] * this.experts + expert]++;
+      if (expert !== NO_EXPERT) this.counts[from.source[token] * this.experts + expert]++;
     }
   }
 
@@ -293,7 +293,7 @@ class Part implements PlannedBatch {
       for (let choice = 0; choice < topK; choice++) {
         const copy = own * topK + choice;
         this.keptCopies![copy] = ofWhole[token * topK + choice];
-        kept[source[own] * experts + picks[copy]] += this.keptCopies![copy];
+        if (picks[copy] !== NO_EXPERT) kept[source[own] * experts + picks[copy]] += this.keptCopies![copy];
       }
     });
     return kept;

@@ -110,9 +110,8 @@ function consecutiveBlocks(home: Int32Array, gpus: number): Int32Array | null {
   return blocks;
 }
 
-/** Index of the two groups of slots that a GPU may run: as shipped, and quantised by the policy. */
-export const SHIPPED = 0;
-export const QUANTISED = 1;
+/** Groups of slots that a GPU may run, one product each: as shipped, and quantised by the policy. */
+const GROUPS = 2;
 
 /**
  * A plan in numbers: what every GPU computes and what travels between GPUs. Reused from layer to layer;
@@ -121,7 +120,7 @@ export const QUANTISED = 1;
 export class LayerWork {
   /** Copies that each GPU computes, kept ones only. */
   readonly copies: Float64Array;
-  /** Rows that each GPU computes, by precision group: [group · gpus + gpu]; padding included. */
+  /** Rows that each GPU computes, by index of `placement.widths`: [group · gpus + gpu]; padding included. */
   readonly rows: Float64Array;
   /** The same, every expert's rows rounded up. */
   readonly roundedRows: Float64Array;
@@ -145,8 +144,9 @@ export class LayerWork {
   quantised = 0;
   /** Copies of shared experts that each GPU computes; they are in no other sum of copies. */
   readonly shared: Float64Array;
-  /** Experts that a GPU computes without a slot for them. */
+  /** Experts that a GPU computes without a slot for them, and their weights in experts as shipped. */
   readonly borrowed: Float64Array;
+  readonly borrowedWeights: Float64Array;
 
   /** All sums per GPU in one block, cleared at once. */
   private readonly sums: Float64Array;
@@ -161,21 +161,26 @@ export class LayerWork {
   /**
    * @param rounding rows of an expert are rounded up to a multiple of this
    * @param weightBits bits per weight of a slot that the policy left as shipped
+   * @param groups most different bits of a placement
    */
   constructor(
     private readonly gpus: number,
     private readonly experts: number,
     private readonly rounding: number,
     private readonly weightBits: number,
+    readonly groups = GROUPS,
   ) {
-    this.sums = new Float64Array(10 * gpus);
-    this.copies = this.sums.subarray(0, gpus);
-    this.rows = this.sums.subarray(gpus, 3 * gpus);
-    this.roundedRows = this.sums.subarray(3 * gpus, 5 * gpus);
-    this.activeExperts = this.sums.subarray(5 * gpus, 7 * gpus);
-    this.largestExpert = this.sums.subarray(7 * gpus, 8 * gpus);
-    this.borrowed = this.sums.subarray(8 * gpus, 9 * gpus);
-    this.shared = this.sums.subarray(9 * gpus);
+    this.sums = new Float64Array((5 + 3 * groups) * gpus);
+    let next = 0;
+    const take = (times: number) => this.sums.subarray(next, (next += times * gpus));
+    this.copies = take(1);
+    this.rows = take(groups);
+    this.roundedRows = take(groups);
+    this.activeExperts = take(groups);
+    this.largestExpert = take(1);
+    this.borrowed = take(1);
+    this.borrowedWeights = take(1);
+    this.shared = take(1);
     this.ownSend = this.send = new Float64Array(gpus * gpus);
     this.keptLoads = new Float64Array(experts);
     this.sentLoads = new Float64Array(experts);
@@ -192,12 +197,33 @@ export class LayerWork {
     this.kept = base.total;
     this.moved = 0;
     this.quantised = 0;
-    if (plan.uniform) this.expandUniform(base);
-    else if (plan.drop) this.expandDrop(plan, base);
+    if (plan.uniform) this.expandUniform(plan.placement, base);
+    else if (plan.drop) this.expandDrop(plan);
     else if (plan.slotCopies) this.expandSlots(plan.placement, plan.slotCopies);
     else this.expandSlices(plan, base);
     if (plan.shared) this.addShared(plan.shared);
     return this;
+  }
+
+  /** Rows that a GPU computes, whatever their bits. */
+  rowsOn(gpu: number): number {
+    return this.overGroups(this.rows, gpu);
+  }
+
+  /** The same, every expert's rows rounded up. */
+  roundedRowsOn(gpu: number): number {
+    return this.overGroups(this.roundedRows, gpu);
+  }
+
+  /** Instances of experts with rows on a GPU. */
+  activeOn(gpu: number): number {
+    return this.overGroups(this.activeExperts, gpu);
+  }
+
+  private overGroups(values: Float64Array, gpu: number): number {
+    let sum = 0;
+    for (let at = gpu; at < values.length; at += this.gpus) sum += values[at];
+    return sum;
   }
 
   /** Shared experts are instances beside the routed ones, one of each on every GPU. */
@@ -223,14 +249,19 @@ export class LayerWork {
   }
 
   /** Every GPU computes the mean load, spread evenly over its experts and over the sources. */
-  private expandUniform(base: LayerLoads): void {
-    const { gpus, experts } = this;
+  private expandUniform({ widths, slotWidth }: Placement, base: LayerLoads): void {
+    const { gpus, experts, rounding } = this;
     const share = base.total / gpus;
     const perExpert = base.total / experts;
     this.copies.fill(share);
-    this.rows.fill(share, 0, gpus);
-    this.roundedRows.fill((Math.ceil(perExpert / this.rounding) * this.rounding * experts) / gpus, 0, gpus);
-    this.activeExperts.fill(experts / gpus, 0, gpus);
+    widths.forEach((_, group) => {
+      const at = group * gpus;
+      const part = slotWidth.reduce((sum, own) => sum + (own === group ? 1 : 0), 0) / slotWidth.length;
+      this.rows.fill(part * share, at, at + gpus);
+      const rounded = (Math.ceil(perExpert / rounding) * rounding * experts) / gpus;
+      this.roundedRows.fill(part * rounded, at, at + gpus);
+      this.activeExperts.fill((part * experts) / gpus, at, at + gpus);
+    });
     this.largestExpert.fill(perExpert);
     this.send = this.ownSend.fill(share / gpus);
     this.largestInstance = perExpert;
@@ -238,7 +269,7 @@ export class LayerWork {
     this.instanceSquares = experts * perExpert * perExpert;
   }
 
-  private expandDrop(plan: LayerPlan, base: LayerLoads): void {
+  private expandDrop(plan: LayerPlan): void {
     const { gpus, experts, keptLoads, sentLoads, ownSend } = this;
     const { home } = plan.placement;
     const { kept, rows } = plan.drop!;
@@ -260,14 +291,14 @@ export class LayerWork {
       this.kept += keptLoads[e];
       this.copies[home[e]] += keptLoads[e];
       this.addInstance(keptLoads[e]);
-      this.addRows(plan.placement, e, home[e], rows ? rows[e] : sentLoads[e], base);
+      this.addRows(plan.placement, e, home[e], rows ? rows[e] : sentLoads[e]);
     }
   }
 
   /** Every slot is an instance with rows of its own, two of one expert on a GPU too. */
   private expandSlots(placement: Placement, { slots, copies: cells }: SlotCopies): void {
     const { gpus, ownSend, copies, rounding } = this;
-    const { slotGpu, slotExpert, home, slotBits, mixed } = placement;
+    const { slotGpu, slotExpert, slotWidth, home } = placement;
     this.send = ownSend.fill(0);
     if (this.slotLoads.length < slots) this.slotLoads = new Float64Array(slots);
     const loads = this.slotLoads.fill(0);
@@ -288,9 +319,8 @@ export class LayerWork {
       copies[gpu] += load;
       this.addInstance(load);
       if (gpu !== home[slotExpert[slot]]) this.moved += load;
-      const group = mixed && slotBits[slot] < this.weightBits ? QUANTISED : SHIPPED;
-      if (group === QUANTISED) this.quantised += load;
-      const at = group * gpus + gpu;
+      if (this.isLowered(placement, slot)) this.quantised += load;
+      const at = slotWidth[slot] * gpus + gpu;
       this.rows[at] += load;
       this.roundedRows[at] += Math.ceil(load / rounding) * rounding;
       this.activeExperts[at]++;
@@ -314,7 +344,7 @@ export class LayerWork {
       const load = loads[e];
       copies[home[e]] += load;
       this.addInstance(load);
-      this.addRows(placement, e, home[e], load, base);
+      this.addRows(placement, e, home[e], load);
     }
   }
 
@@ -352,7 +382,7 @@ export class LayerWork {
       if (last - first === 1 && gpu[first] === home) {
         copies[home] += loads[e];
         this.addInstance(loads[e]);
-        this.addRows(placement, e, home, loads[e], base);
+        this.addRows(placement, e, home, loads[e]);
         first = last;
         continue;
       }
@@ -383,11 +413,12 @@ export class LayerWork {
         onGpu[target] = 0;
         copies[target] += load;
         this.addInstance(load);
-        if (!holds(placement, target, e)) {
+        if (slotOf(placement, target, e) < 0) {
           this.borrowed[target]++;
+          this.borrowedWeights[target] += placement.slotBits[slotOf(placement, home, e)] / this.weightBits;
           this.instances++;
         }
-        this.addRows(placement, e, target, load, base);
+        this.addRows(placement, e, target, load);
       }
       first = last;
     }
@@ -398,30 +429,33 @@ export class LayerWork {
     this.instanceSquares += load * load;
   }
 
-  private addRows(placement: Placement, expert: number, gpu: number, rows: number, base: LayerLoads): void {
+  private addRows(placement: Placement, expert: number, gpu: number, rows: number): void {
     if (rows === 0) return;
-    const group =
-      placement.mixed && bitsOn(placement, gpu, expert, base.home) < this.weightBits ? QUANTISED : SHIPPED;
-    if (group === QUANTISED) this.quantised += rows;
+    let group = 0;
+    if (placement.mixed) {
+      // A borrowed expert has the bits of its home.
+      const own = slotOf(placement, gpu, expert);
+      const slot = own >= 0 ? own : slotOf(placement, placement.home[expert], expert);
+      group = placement.slotWidth[slot];
+      if (this.isLowered(placement, slot)) this.quantised += rows;
+    }
     const at = group * this.gpus + gpu;
     this.rows[at] += rows;
     this.roundedRows[at] += Math.ceil(rows / this.rounding) * this.rounding;
     this.activeExperts[at]++;
     if (rows > this.largestExpert[gpu]) this.largestExpert[gpu] = rows;
   }
-}
 
-function holds({ firstSlot, slotExpert }: Placement, gpu: number, expert: number): boolean {
-  for (let slot = firstSlot[gpu]; slot < firstSlot[gpu + 1]; slot++)
-    if (slotExpert[slot] === expert) return true;
-  return false;
-}
-
-/** Bits of the expert's slot on a GPU; where it is borrowed, those of its home. */
-function bitsOn(placement: Placement, gpu: number, expert: number, home: Int32Array): number {
-  const { firstSlot, slotExpert, slotBits } = placement;
-  for (let slot = firstSlot[gpu]; slot < firstSlot[gpu + 1]; slot++) {
-    if (slotExpert[slot] === expert) return slotBits[slot];
+  /** Whether the policy lowered a slot's bits. */
+  private isLowered({ mixed, lowered, slotBits }: Placement, slot: number): boolean {
+    return lowered === null ? mixed && slotBits[slot] < this.weightBits : lowered[slot] === 1;
   }
-  return gpu === home[expert] ? NaN : bitsOn(placement, home[expert], expert, home);
+}
+
+/** The slot in which a GPU holds an expert, or −1. */
+function slotOf({ firstSlot, slotExpert }: Placement, gpu: number, expert: number): number {
+  for (let slot = firstSlot[gpu]; slot < firstSlot[gpu + 1]; slot++) {
+    if (slotExpert[slot] === expert) return slot;
+  }
+  return -1;
 }

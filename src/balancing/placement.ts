@@ -10,6 +10,12 @@ export interface Placement {
   slotBits: Float64Array;
   /** True where slots differ in their bits. */
   mixed: boolean;
+  /** The different bits of the slots, most first. */
+  widths: Float64Array;
+  /** Index of every slot's bits among them. */
+  slotWidth: Uint8Array;
+  /** 1 for slots whose bits the policy lowered, where the model itself has experts of different bits; null: it has none. */
+  lowered: Uint8Array | null;
   /** GPU to which the copies of each expert go unless a dispatch rule says otherwise. */
   home: Int32Array;
   /** GPU of every slot. */
@@ -42,11 +48,26 @@ export function placementOf(
       ? new Float64Array(slotExpert.length).fill(bits)
       : Float64Array.from(bits.flat());
   const mixed = slotBits.some((slot) => slot !== slotBits[0]);
+  const widths = mixed ? Float64Array.from(new Set(slotBits)).sort((a, b) => b - a) : slotBits.slice(0, 1);
+  const slotWidth = Uint8Array.from(slotBits, (slot) => (mixed ? widths.indexOf(slot) : 0));
   const gpus = slots.length;
   const slotGpu = new Int32Array(slotExpert.length);
   for (let gpu = 0; gpu < gpus; gpu++) slotGpu.fill(gpu, firstSlot[gpu], firstSlot[gpu + 1]);
   const instances = instancesOf(slotExpert, experts);
-  return { gpus, experts, firstSlot, slotExpert, slotBits, mixed, home, slotGpu, ...instances };
+  return {
+    gpus,
+    experts,
+    firstSlot,
+    slotExpert,
+    slotBits,
+    mixed,
+    widths,
+    slotWidth,
+    lowered: null,
+    home,
+    slotGpu,
+    ...instances,
+  };
 }
 
 /** Slots by expert, in slot order. */

@@ -1,3 +1,4 @@
+import type { TokenTable } from '../routing/index.js';
 import type { Placement } from './placement.js';
 
 /**
@@ -117,6 +118,20 @@ export interface Drop {
   keptGateMass: number | null;
 }
 
+/** Copies that an inexact policy gives to other experts than the router chose: the batch as it is computed. */
+export interface Rewrite {
+  /** Copies, [source · experts + expert]. */
+  counts: Int32Array;
+  tokens: TokenTable;
+  /** Copies whose expert is another one. */
+  copies: number;
+  /** Scores of the experts chosen instead over those of the router's choice, sums over the batch. */
+  keptGateMass: number;
+  /** Different GPUs that a token's experts are at home on, sums over tokens: as the router chose, and as rewritten. */
+  gpusRouted: number;
+  gpusRewritten: number;
+}
+
 /** Weights that a new placement moves before the step in which it comes into force. */
 export interface PlacementMove {
   /** Slots that were not there before: weights come from `source`, or from host memory where it is −1. */
@@ -164,6 +179,8 @@ export interface LayerPlan {
   transfers: WeightTransfers | null;
   /** What is dropped or padded; null for exact policies. */
   drop: Drop | null;
+  /** The batch that is computed instead of the routed one; absent or null: that. */
+  rewrite?: Rewrite | null;
   /** Who computes the shared experts; null: they are not part of the layer. */
   shared?: SharedWork | null;
   /** Set in the step in which a new placement comes into force. */

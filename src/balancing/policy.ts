@@ -29,6 +29,8 @@ export interface PolicySetting {
   sharedExperts?: number;
   /** Bits per expert weight. */
   weightBits: number;
+  /** Bits of every expert in memory, by layer, where they are not all weightBits. */
+  expertBits?: readonly Float64Array[] | null;
   /** Where experts are without the policy's doing. */
   placement: Placement;
   /** Copies of a source GPU in a step where all steps are alike; null where that is not known. */
@@ -38,6 +40,10 @@ export interface PolicySetting {
   /** Whether steps say their phase, and batches which copies are padding; default: no. */
   hasPhases?: boolean;
   hasPadding?: boolean;
+  /** Candidates of every token whose scores are known; absent: only those of the chosen experts. */
+  candidates?: number;
+  /** Experts of a token. */
+  topK?: number;
   /** Copies by layer and expert of the calibration part for a share of the tokens. */
   calibration: (share: number) => readonly Float64Array[];
   /** The same part, layer by layer and token by token where the routing has tokens; each token in the same place. */

@@ -1,4 +1,4 @@
-import { SHIPPED, type Placement } from '../balancing/index.js';
+import type { Placement } from '../balancing/index.js';
 import { PortLoads, type Exchange, type StageLoad } from '../hardware/index.js';
 import type { LayerInput } from './runtime.js';
 import { WeightMessages } from './weight-messages.js';
@@ -21,11 +21,11 @@ export class LayerAmounts {
 
   /**
    * @param experts of the layer
-   * @param weightBytes of one expert
+   * @param weights of one expert
    */
-  constructor(gpus: number, gpusPerNode: number, experts: number, weightBytes: number) {
+  constructor(gpus: number, gpusPerNode: number, experts: number, weights: number) {
     this.sent = { copies: new Float64Array(gpus * gpus), ports: new PortLoads(gpus, gpusPerNode) };
-    this.messages = new WeightMessages(experts + gpus, weightBytes, true);
+    this.messages = new WeightMessages(experts + gpus, weights, true);
     this.rows = new Float64Array(gpus);
     this.roundedRows = new Float64Array(gpus);
     this.tokens = new Float64Array(gpus);
@@ -41,11 +41,9 @@ export class LayerAmounts {
     sent.copies.set(work.send);
     sent.ports.count(sent.copies);
     this.messages.take(plan);
-    const first = SHIPPED * rows.length;
-    const end = first + rows.length;
-    rows.set(work.rows.subarray(first, end));
-    this.roundedRows.set(work.roundedRows.subarray(first, end));
-    this.active.set(work.activeExperts.subarray(first, end));
+    rows.set(work.rows.subarray(0, rows.length));
+    this.roundedRows.set(work.roundedRows.subarray(0, rows.length));
+    this.active.set(work.activeExperts.subarray(0, rows.length));
     this.borrowed.set(work.borrowed);
     for (let gpu = 0; gpu < rows.length; gpu++) this.tokens[gpu] = tokensBySource[gpu];
   }

@@ -1,4 +1,4 @@
-import { QUANTISED, SHIPPED, type LayerWork, type Placement } from '../balancing/index.js';
+import type { LayerWork, Placement } from '../balancing/index.js';
 import {
   bitsOf,
   findStage,
@@ -11,13 +11,15 @@ import {
   type ExpertStage,
   type ExpertStageCost,
 } from '../hardware/index.js';
-import type { MoeShape } from '../model/index.js';
+import type { ExpertPrecision, MoeShape } from '../model/index.js';
 import { kernelLayout, layoutRounding, type RowLayout } from './row-layout.js';
 
 /** A model on a cluster. */
 export interface Machine {
   cluster: Cluster;
   shape: MoeShape;
+  /** Bits of each expert's weights where they are not the shape's; null or absent: they are. */
+  precision?: ExpertPrecision | null;
 }
 
 /** Bytes that one copy takes on its way to its expert. */
@@ -41,13 +43,15 @@ function sliceOf(shape: MoeShape, tensorParallel: number): MoeShape {
   return { ...shape, expertHiddenSize: Math.ceil(shape.expertHiddenSize / tensorParallel) };
 }
 
-/** Time of the expert stage of a GPU that may run two precisions, each as a product of its own. */
+/** Time of the expert stage of a GPU that may run several precisions, each as a product of its own. */
 export class ExpertTimer {
   readonly cost: ExpertStageCost;
   readonly kernel: TimedKernel;
   /** Rows of an expert are rounded up to a multiple of this. */
   readonly rowRounding: number;
-  private quantised: ExpertStageCost;
+  /** By index of the placement's widths. */
+  private costs: ExpertStageCost[];
+  private readonly known = new WeakMap<Placement, ExpertStageCost[]>();
   private placement: Placement | null = null;
   private shared: ExpertStageCost | null = null;
 
@@ -63,7 +67,8 @@ export class ExpertTimer {
     const measured = tensorParallel === 1 ? homeSlots : NaN;
     const slice = sliceOf(machine.shape, tensorParallel);
     this.kernel = { stage: kernel, accuracy: stageAccuracy(kernel, slice, measured) };
-    this.cost = this.quantised = stageCost(kernel, slice, measured);
+    this.cost = stageCost(kernel, slice, measured);
+    this.costs = [this.cost];
     this.rowRounding = layoutRounding(layout, this.cost.rowRounding);
   }
 
@@ -71,12 +76,20 @@ export class ExpertTimer {
   usePlacement(placement: Placement): void {
     if (placement === this.placement) return;
     this.placement = placement;
-    if (!placement.mixed) return;
-    const low = placement.slotBits.reduce((least, bits) => Math.min(least, bits), Infinity);
-    const shipped = bitsOf(this.machine.shape.weightDtype);
-    this.quantised = {
+    const known = this.known.get(placement);
+    this.costs = known ?? Array.from(placement.widths, (bits) => this.costAt(bits));
+    if (!known) this.known.set(placement, this.costs);
+  }
+
+  /** Weights of a precision plan are read more slowly besides, since they must be de-quantised. */
+  private costAt(bits: number): ExpertStageCost {
+    const { shape, precision } = this.machine;
+    const shipped = bitsOf(shape.weightDtype);
+    if (bits === shipped) return this.cost;
+    const rate = precision && bits < shipped ? precision.dequantisation : 1;
+    return {
       ...this.cost,
-      weightSecondsPerExpert: (this.cost.weightSecondsPerExpert * low) / shipped,
+      weightSecondsPerExpert: (this.cost.weightSecondsPerExpert * bits) / shipped / rate,
     };
   }
 
@@ -86,10 +99,11 @@ export class ExpertTimer {
     const first = gpu - (gpu % this.tensorParallel);
     const firstSlot = this.placement?.firstSlot;
     const slots = firstSlot ? firstSlot[first + this.tensorParallel] - firstSlot[first] : 0;
-    return (
-      this.groupSeconds(this.cost, work, SHIPPED * gpus + first, slots, entering) +
-      this.groupSeconds(this.quantised, work, QUANTISED * gpus + first, slots, entering)
-    );
+    let seconds = 0;
+    for (let group = 0; group < this.costs.length; group++) {
+      seconds += this.groupSeconds(this.costs[group], work, group * gpus + first, slots, entering);
+    }
+    return seconds;
   }
 
   private groupSeconds(

@@ -6,6 +6,7 @@ import {
   headProduct,
   kvBytes,
   layersOf,
+  otherWeights,
   pairsOf,
   slicedModel,
   weightBytes,
@@ -80,7 +81,9 @@ export class ModelParts {
     private readonly setting: PartsSetting = { attentionTensorParallel: 1, batchParts: 1 },
   ) {
     this.model = slicedModel(model, setting.attentionTensorParallel);
-    this.weightBytes = weightBytes(this.model);
+    const restBits = machine.precision?.restBits ?? null;
+    this.weightBytes =
+      restBits === null ? weightBytes(this.model) : Math.ceil((otherWeights(this.model) * restBits) / 8);
     const byGpu = () => new Float64Array(machine.cluster.gpus);
     this.attention = [byGpu(), byGpu()];
     [this.dense, this.shared, this.head, this.workspace] = [byGpu(), byGpu(), byGpu(), byGpu()];

@@ -10,12 +10,12 @@ export class WeightMessages implements Messages {
 
   /**
    * @param capacity messages of a layer to begin with
-   * @param expertBytes bytes of one expert
+   * @param weights of one expert; its bits are those of its slots
    * @param distinct send a pair (expert, destination) once, however often the plan lists it
    */
   constructor(
     capacity: number,
-    private readonly expertBytes: number,
+    private readonly weights: number,
     private readonly distinct: boolean,
   ) {
     this.source = new Int32Array(capacity);
@@ -25,7 +25,9 @@ export class WeightMessages implements Messages {
 
   /** Sum of the bytes. */
   get total(): number {
-    return this.count * this.expertBytes;
+    let sum = 0;
+    for (let i = 0; i < this.count; i++) sum += this.bytes[i];
+    return sum;
   }
 
   /** How many of them a GPU sends or receives. */
@@ -35,10 +37,11 @@ export class WeightMessages implements Messages {
     return own;
   }
 
-  take({ transfers }: LayerPlan): this {
+  take({ transfers, placement }: LayerPlan): this {
     this.count = 0;
     if (transfers === null) return this;
     const { expert, source, destination, count } = transfers;
+    const { slotBits, instance, firstInstance } = placement;
     if (count > this.source.length) {
       this.source = new Int32Array(2 * count);
       this.destination = new Int32Array(2 * count);
@@ -49,7 +52,7 @@ export class WeightMessages implements Messages {
       const at = this.count++;
       this.source[at] = source[i];
       this.destination[at] = destination[i];
-      this.bytes[at] = this.expertBytes;
+      this.bytes[at] = Math.ceil((this.weights * slotBits[instance[firstInstance[expert[i]]]]) / 8);
     }
     return this;
   }

@@ -36,7 +36,7 @@ export class LayerBound {
   private readonly flopSecondsPerCopy: number;
   private readonly weightSeconds: number;
   private readonly shippedBits: number;
-  private readonly weightBytes: number;
+  private readonly weightBytes = new WeakMap<Placement, Float64Array>();
   private readonly capacities: Float64Array;
   private readonly crossing: Float64Array;
   private readonly floor: TrafficFloor;
@@ -59,7 +59,6 @@ export class LayerBound {
     this.flopSecondsPerCopy = Math.min(...costs.map((cost) => leastFactor(cost) * cost.flopSecondsPerRow));
     this.weightSeconds = Math.min(...costs.map((cost) => leastFactor(cost) * cost.weightSecondsPerExpert));
     this.shippedBits = bitsOf(shape.weightDtype);
-    this.weightBytes = expertBytes(machine, this.shippedBits);
     this.capacities = portCapacities(cluster, runtime.rates ?? linkRates(cluster.profile));
     this.crossing = new Float64Array(PORTS_PER_GPU * cluster.gpus);
   }
@@ -121,8 +120,9 @@ export class LayerBound {
 
   /** Distinct active experts, a quantised one counted at its share of the bytes. */
   private activeExperts({ placement, drop }: LayerPlan, base: LayerLoads): number {
-    if (!placement.mixed && drop === null) return base.active;
-    const bits = placement.mixed ? lowestBits(placement) : null;
+    const shipped = !placement.mixed && placement.slotBits[0] === this.shippedBits;
+    if (shipped && drop === null) return base.active;
+    const bits = shipped ? null : lowestBits(placement);
     let sum = 0;
     for (let e = 0; e < base.experts; e++) {
       if (base.loads[e] === 0 || (drop !== null && !anyKept(drop.kept, e, base.experts))) continue;
@@ -135,7 +135,7 @@ export class LayerBound {
     const { gpus } = this.machine.cluster;
     if (gpus === 1) return 0;
     const { fixed } = this.floor;
-    if (this.movesWeights && !fixed) return this.freeWeightSeconds(base);
+    if (this.movesWeights && !fixed) return this.freeWeightSeconds(plan.placement, base);
     const free = plan.drop?.sent || plan.slices || plan.slotCopies || plan.shared;
     const units = free && !fixed ? this.unavoidable(plan, base) : ports.units;
     const { capacities } = this;
@@ -161,21 +161,31 @@ export class LayerBound {
    * Where weights may move, a GPU's copies of an expert either come back to it as results, or the expert's
    * weights come to it: the smaller of the two must enter, by one of its ports.
    */
-  private freeWeightSeconds({ counts, experts, home }: LayerLoads): number {
+  private freeWeightSeconds(placement: Placement, { counts, experts, home }: LayerLoads): number {
     const { gpus, gpusPerNode } = this.machine.cluster;
     const combineBytes = this.runtime.combineBytes / this.floor.copiesPerMessage;
-    const { capacities, weightBytes } = this;
+    const { capacities } = this;
+    const weightBytes = this.weightBytesOf(placement);
     let longest = 0;
     for (let gpu = 0; gpu < gpus; gpu++) {
       let bytes = 0;
       for (let e = 0; e < experts; e++) {
-        if (home[e] !== gpu) bytes += Math.min(counts[gpu * experts + e] * combineBytes, weightBytes);
+        if (home[e] !== gpu) bytes += Math.min(counts[gpu * experts + e] * combineBytes, weightBytes[e]);
       }
       const nic = gpus > gpusPerNode ? capacities[NIC_IN * gpus + gpu] : 0;
       const near = gpusPerNode > 1 ? capacities[NVLINK_IN * gpus + gpu] : 0;
       longest = Math.max(longest, bytes / (near + nic));
     }
     return longest;
+  }
+
+  /** Bytes of every expert at the fewest bits that a slot has it in. */
+  private weightBytesOf(placement: Placement): Float64Array {
+    let bytes = this.weightBytes.get(placement);
+    if (bytes) return bytes;
+    bytes = lowestBits(placement).map((bits) => expertBytes(this.machine, bits));
+    this.weightBytes.set(placement, bytes);
+    return bytes;
   }
 
   /**

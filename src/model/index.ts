@@ -6,6 +6,7 @@ export {
   headProduct,
   kvBytes,
   layersOf,
+  otherWeights,
   pairsOf,
   slicedModel,
   weightBytes,
@@ -16,3 +17,17 @@ export {
 } from './parts.js';
 export { modelPresets } from './presets.js';
 export { completeShape, shapeOverridesSchema, shapeSchema, type MoeShape, type ShapeInput } from './shape.js';
+export {
+  expertPrecision,
+  modelBytes,
+  planPrecision,
+  precisionPlanSchema,
+  precisionSchema,
+  rowsOfLayers,
+  sensitivitySchema,
+  uniformProxies,
+  type ExpertPrecision,
+  type PrecisionOptions,
+  type PrecisionPlan,
+  type Sensitivity,
+} from './precision/index.js';

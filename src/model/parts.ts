@@ -165,22 +165,29 @@ export function headProduct({ hiddenSize, vocabulary }: WholeModel): Product {
  * embedding and head (two tables of 16 bits).
  */
 export function weightBytes(model: WholeModel): number {
+  return Math.ceil(sumOfOthers(model, bitsOf) / 8);
+}
+
+/** How many weights those are. */
+export function otherWeights(model: WholeModel): number {
+  return sumOfOthers(model, () => 1);
+}
+
+/** @param each what one weight of a format counts */
+function sumOfOthers(model: WholeModel, each: (dtype: Dtype) => number): number {
   const { denseLayers, moeLayers, denseHiddenSize, sharedExperts, expertHiddenSize, hiddenSize, experts } =
     model;
   const sum = (products: readonly Product[]) =>
-    products.reduce(
-      (bytes, { k, n, dtype, matrices = 1 }) => bytes + (matrices * k * n * bitsOf(dtype)) / 8,
-      0,
-    );
+    products.reduce((all, { k, n, dtype, matrices = 1 }) => all + matrices * k * n * each(dtype), 0);
   const attention = sum(attentionProducts(model, 'decode').perToken);
   const dense = sum(gatedProducts(model, denseHiddenSize));
   const shared = sum(gatedProducts(model, sharedExperts * expertHiddenSize));
-  const router = hiddenSize * experts * 2;
-  return Math.ceil(
+  const router = hiddenSize * experts * each('bf16');
+  return (
     (denseLayers + moeLayers) * attention +
-      denseLayers * dense +
-      moeLayers * (shared + router) +
-      2 * sum([headProduct(model)]),
+    denseLayers * dense +
+    moeLayers * (shared + router) +
+    2 * sum([headProduct(model)])
   );
 }
 

@@ -49,7 +49,13 @@ export function lossCell({ copies, loss }: PolicyResult): string {
   if (copies.dropped > 0) parts.push(`${formatShare(copies.dropped / copies.routed)} dropped`);
   const quantised = loss!.quantisedCopies / copies.routed;
   if (quantised > 0) parts.push(`${formatShare(quantised)} quantised`);
+  const { rewritten } = loss!;
+  if (rewritten) parts.push(`${formatShare(rewritten.copies / copies.routed)} to other experts`);
   if (loss!.keptGateMass !== null) parts.push(`${formatShare(loss!.keptGateMass)} gate mass left`);
+  if (rewritten) {
+    const { routed, rewritten: after } = rewritten.gpusPerToken;
+    parts.push(`${routed.toFixed(2)} → ${after.toFixed(2)} GPUs per token`);
+  }
   return parts.join(', ') || formatShare(0);
 }
 

@@ -20,7 +20,7 @@ export { pointRecord, sweepColumns, sweepRows, type PointRecord } from './sweep-
 export { chromeTrace } from './timeline/chrome-trace.js';
 export { traceComparisonText } from './trace-comparison.js';
 export { formatBytes, formatFactor, formatSeconds, formatSecondsRange, formatShare } from './units.js';
-export { verdict } from './verdict.js';
+export { lossOf, verdict } from './verdict.js';
 export { chartKinds } from './charts/index.js';
 export { chartPage, chartSvg } from './charts/render.js';
 export { groupRows, type TableRow } from './charts/selection.js';

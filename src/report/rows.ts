@@ -70,6 +70,8 @@ const COLUMNS: readonly [string, ColumnType, (p: PolicyResult, result: Result) =
   ['dropped_share', 'number', (p) => p.copies.dropped / p.copies.routed],
   ['quantised_share', 'number', (p) => (p.loss?.quantisedCopies ?? 0) / p.copies.routed],
   ['gate_mass_left', 'number', (p) => p.loss?.keptGateMass ?? null],
+  ['rewritten_share', 'number', (p) => (p.loss?.rewritten?.copies ?? 0) / p.copies.routed],
+  ['gpus_per_token', 'number', (p) => p.loss?.rewritten?.gpusPerToken.rewritten ?? null],
   // Of the whole model; null in scope layer.
   ['cost_per_million_tokens', 'number', (p) => p.serving?.costPerMillionTokens ?? null],
   ['kv_tokens_per_gpu', 'number', (p) => p.memory?.kvTokens.room ?? null],

@@ -2,9 +2,10 @@ import { isYardstick, policyLabel } from '../balancing/index.js';
 import type { PolicyResult, Result } from '../simulation/index.js';
 import { formatBytes, formatFactor, formatSeconds, formatShare } from './units.js';
 
-/** Share of copies that a policy drops or computes at lowered precision. */
+/** Share of copies that a policy drops, computes at lowered precision or gives to other experts. */
 export function lossOf({ copies, loss }: PolicyResult): number {
-  return loss === null ? 0 : (copies.dropped + loss.quantisedCopies) / copies.routed;
+  if (loss === null) return 0;
+  return (copies.dropped + loss.quantisedCopies + (loss.rewritten?.copies ?? 0)) / copies.routed;
 }
 
 /**
@@ -69,7 +70,7 @@ function recommend(result: Result, best: PolicyResult, ep: PolicyResult): string
       : `${formatBytes(Math.abs(saved))} ${saved > 0 ? 'less' : 'more'} peak memory on the fullest GPU`;
   const output = best.exact
     ? 'unchanged output'
-    : `${formatShare(lossOf(best))} of the copies dropped or quantised`;
+    : `${formatShare(lossOf(best))} of the copies ${best.loss?.rewritten ? 'given to other experts' : 'dropped or quantised'}`;
   const cache = cacheOf(best);
   const need = ep.oom === null ? '' : `, and ep does not fit (it needs ${formatBytes(ep.peakMemory.max)})`;
   const ties = tiesOf(result, best);

@@ -1,3 +1,4 @@
+import { CandidateTable } from './candidates.js';
 import { generatorOf, type GeneratorOptions } from './generators/index.js';
 import { allTokens, tokensOf, type GeneratorSetting, type LayerDraw } from './generators/generator.js';
 import { randomStream, type Random } from './random.js';
@@ -38,7 +39,9 @@ export function generatorSource(given: GeneratorSpec): RoutingSource {
   const isConstant = draws.every((draw) => draw.constant);
 
   const newBatches = () =>
-    layerIds.map((_, layer) => newBatch(layer, setting, wantsTokens, options.gateWeights));
+    layerIds.map((_, layer) =>
+      newBatch(layer, setting, wantsTokens, options.gateWeights, draws[layer].gates !== undefined),
+    );
   const tokensBySource = Int32Array.from({ length: gpus }, (_, source) => tokensOf(setting, source));
 
   return {
@@ -50,6 +53,7 @@ export function generatorSource(given: GeneratorSpec): RoutingSource {
     tokensPerGpu: Math.round(tokens / gpus),
     hasTokens: wantsTokens,
     hasGateWeights: options.gateWeights,
+    ...(draws[0].gates ? { candidates: experts } : {}),
     importance: null,
     notes: generator.notes?.(options, setting, steps) ?? [],
     resample: null,
@@ -91,6 +95,7 @@ function newBatch(
   setting: GeneratorSetting,
   wantsTokens: boolean,
   wantsWeights: boolean,
+  wantsCandidates: boolean,
 ): LayerBatch {
   const { gpus, experts, topK } = setting;
   const count = allTokens(setting);
@@ -101,6 +106,7 @@ function newBatch(
         experts: new Uint16Array(count * topK),
         source: sourcesOf(setting),
         weights: wantsWeights ? new Float32Array(count * topK) : null,
+        ...(wantsCandidates ? { candidates: new CandidateTable(count, experts) } : {}),
       }
     : null;
   return { layer, counts: new Int32Array(gpus * experts), tokens };
@@ -138,14 +144,15 @@ function fillBatches(
       return;
     }
     const picks = tokens?.experts ?? new Uint16Array(allTokens(setting) * topK);
-    draw.tokens(random, picks);
+    if (tokens?.candidates && draw.gates) draw.gates(random, picks, tokens.weights!, tokens.candidates);
+    else draw.tokens(random, picks);
     counts.fill(0);
     for (let source = 0, copy = 0; source < gpus; source++) {
       for (let end = copy + tokensOf(setting, source) * topK; copy < end; copy++) {
         counts[source * experts + picks[copy]]++;
       }
     }
-    if (tokens?.weights)
+    if (tokens?.weights && !draw.gates)
       drawGateWeights(tokens.weights, topK, randomStream(seed, `gates/${step}/${layerIds[layer]}`));
   });
 }

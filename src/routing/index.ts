@@ -1,4 +1,5 @@
 export { batchingKinds, batchings, type BatchingKind } from './batching/index.js';
+export { CandidateTable } from './candidates.js';
 export { countTraceSource } from './count-trace-source.js';
 export { generatorSource, type GeneratorSpec } from './generator-source.js';
 export { KeptDraws } from './kept-draws.js';
@@ -13,8 +14,10 @@ export { onSurvivors, type LostRequests } from './on-survivors.js';
 export { someSteps } from './some-steps.js';
 export {
   addLoads,
+  NO_EXPERT,
   type Calibration,
   type LayerBatch,
+  type Pruned,
   type RoutingSource,
   type RoutingStep,
   type RoutingStream,
@@ -23,6 +26,8 @@ export {
 export { tokenTraceSource, type ReplaySpec } from './token-trace-source.js';
 export { selectSequences } from './trace/select-sequences.js';
 export { readRecording, RECORDING_PARTS, type RecordingParts } from './trace/npy.js';
+export { prunings, pruningOf, type PruningOptions } from './pruning/index.js';
+export { prunedSource } from './pruning/pruned-source.js';
 export { readNativeTrace } from './trace/native-reader.js';
 export { BatchTraceWriter, encodeTokenTrace, writeTokenTrace } from './trace/native-writer.js';
 export { rowsInMemory, TRACE_MEMORY, type TokenRowsOptions } from './trace/token-rows.js';

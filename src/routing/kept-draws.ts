@@ -37,7 +37,7 @@ export class KeptDraws {
   }
 }
 
-/** Bytes of all steps: counts, and tables of tokens (expert and weight of every copy, source of every token). */
+/** Bytes of all steps: counts, and tables of tokens (expert and weight of every copy and candidate, source of every token). */
 function bytesOf({
   steps,
   layerIds,
@@ -47,8 +47,9 @@ function bytesOf({
   tokensPerGpu,
   hasTokens,
   hasGateWeights,
+  candidates = 0,
 }: RoutingSource): number {
-  const token = hasTokens ? topK * (2 + (hasGateWeights ? 4 : 0)) + 2 : 0;
+  const token = hasTokens ? topK * (2 + (hasGateWeights ? 4 : 0)) + 2 + 6 * candidates : 0;
   return steps * layerIds.length * gpus * (experts * 4 + tokensPerGpu * token);
 }
 

@@ -1,16 +1,22 @@
+import type { CandidateTable } from './candidates.js';
 import type { Phase } from './trace/trace.js';
+
+/** Stands for the expert of a copy that was pruned: nobody computes it, and it is in no count. */
+export const NO_EXPERT = 0xffff;
 
 /** Who goes where, token by token, in one layer of one step. */
 export interface TokenTable {
   /** Tokens of all source GPUs. */
   count: number;
   topK: number;
-  /** Expert of every copy, [token · topK + choice], the router's first choice first. */
+  /** Expert of every copy, [token · topK + choice], the router's first choice first; or NO_EXPERT. */
   experts: Uint16Array;
   /** Source GPU of every token. */
   source: Uint16Array;
   /** Gate weight of every copy, or null where the routing has none. */
   weights: Float32Array | null;
+  /** Experts that tokens could use besides, with their scores; absent where only the chosen ones are known. */
+  candidates?: CandidateTable;
 }
 
 /** The routing of one layer in one step. */
@@ -22,6 +28,16 @@ export interface LayerBatch {
   tokens: TokenTable | null;
   /** Copies by expert, among `counts`, of padding and dummy tokens; absent where the routing tells none apart. */
   padding?: Int32Array;
+  /** What was pruned of it: copies and gate weights that the router chose, and what is left of them. */
+  pruned?: Pruned;
+}
+
+/** Copies and sums of gate weights. */
+export interface Pruned {
+  copies: number;
+  kept: number;
+  gateMass: number;
+  keptGateMass: number;
 }
 
 /** One pass of a batch. Its arrays are reused by the next step. */
@@ -63,6 +79,10 @@ export interface RoutingSource {
   /** Whether its steps say their phase, and its batches which copies are padding; default: no. */
   hasPhases?: boolean;
   hasPadding?: boolean;
+  /** Candidates of every token, the chosen experts among them; absent: only those are known. */
+  candidates?: number;
+  /** Tokens may have fewer copies than topK. */
+  prunes?: boolean;
   /** Importance of every expert by layer, where the source knows it; larger is more important. */
   importance: readonly (readonly number[])[] | null;
   /** The calibration part for a policy that asks for this share of the tokens. */

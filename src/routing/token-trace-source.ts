@@ -1,5 +1,6 @@
 import type { Batching, BatchingSpec, Sequence } from './batching/batching.js';
 import { batchings, type BatchingKind } from './batching/index.js';
+import { CandidateTable } from './candidates.js';
 import { randomStream } from './random.js';
 import { addLoads, type Calibration, type LayerBatch, type RoutingSource } from './source.js';
 import { phases, TraceError, type Phase, type TokenTrace } from './trace/trace.js';
@@ -21,6 +22,8 @@ export interface ReplaySpec {
   phase: Phase | null;
   /** Replay only this part of the recording, in shares of its tokens (or steps); null: all. */
   part?: readonly [from: number, to: number] | null;
+  /** Choices of the router, where the recording holds more experts of every token: all of them are candidates. */
+  topK?: number | null;
   /** Share of the tokens (or steps) that goes to calibration and is not replayed; 0 where nobody asks. */
   calibrationShare: number;
   seed: number | string;
@@ -47,7 +50,8 @@ export function tokenTraceSource(trace: TokenTrace, spec: ReplaySpec): RoutingSo
 function replay(trace: TokenTrace, spec: ReplaySpec, split: Split, steps: Steps): RoutingSource {
   const { header } = trace;
   const { gpus, layers } = spec;
-  const { experts, topK } = header;
+  const { experts } = header;
+  const topK = spec.topK ?? header.topK;
   const notes: string[] = [...header.notes, ...leftOutNotes(trace, spec, split)];
   if (spec.resample) notes.push(coverageNote(split, steps, gpus));
   return {
@@ -61,6 +65,7 @@ function replay(trace: TokenTrace, spec: ReplaySpec, split: Split, steps: Steps)
     hasGateWeights: trace.rows.hasWeights,
     hasPhases: trace.phase !== null,
     hasPadding: trace.padding !== null && spec.padding,
+    ...(topK < header.topK ? { candidates: header.topK } : {}),
     importance: header.importance ? layers.map((layer) => header.importance![layer]) : null,
     notes,
     calibration: (share) => calibrate(trace, spec, share),
@@ -70,7 +75,7 @@ function replay(trace: TokenTrace, spec: ReplaySpec, split: Split, steps: Steps)
         : null,
     start() {
       const iterator = steps.start();
-      const collector = new Collector(trace, layers, gpus, spec.padding ? trace.padding : null);
+      const collector = new Collector(trace, layers, gpus, topK, spec.padding ? trace.padding : null);
       let step = 0;
       return {
         next() {
@@ -102,17 +107,20 @@ class Collector {
   readonly layers: LayerBatch[];
   private experts: Uint16Array[];
   private weights: (Float32Array | null)[];
+  private candidates: (CandidateTable | null)[];
   private sources = new Uint16Array(0);
 
   constructor(
     private readonly trace: TokenTrace,
     private readonly layerIndices: readonly number[],
     gpus: number,
+    private readonly topK: number,
     private readonly isPadding: Uint8Array | null = null,
   ) {
     this.bySource = new Int32Array(gpus);
     this.experts = layerIndices.map(() => new Uint16Array(0));
     this.weights = layerIndices.map(() => null);
+    this.candidates = layerIndices.map(() => null);
     this.layers = layerIndices.map((_, layer) => ({
       layer,
       counts: new Int32Array(gpus * trace.header.experts),
@@ -122,7 +130,8 @@ class Collector {
   }
 
   collect(tokens: Int32Array, source: ArrayLike<number>): void {
-    const { experts: expertCount, topK, layerIds } = this.trace.header;
+    const { experts: expertCount, topK: recorded, layerIds } = this.trace.header;
+    const { topK } = this;
     if (this.sources.length !== tokens.length) this.allocate(tokens.length);
     this.bySource.fill(0);
     for (let i = 0; i < tokens.length; i++) {
@@ -153,7 +162,19 @@ class Collector {
         const filler = padding && this.isPadding![token] === 1 ? padding : null;
         const experts = this.experts[layer];
         const weights = this.weights[layer];
-        const from = ((token - first) * layerIds.length + chosen[layer]) * topK;
+        const from = ((token - first) * layerIds.length + chosen[layer]) * recorded;
+        const candidates = this.candidates[layer];
+        if (candidates) {
+          candidates.take(i, block.experts, block.weights!, from);
+          for (let j = 0; j < topK; j++) {
+            const expert = candidates.experts[i * recorded + j];
+            experts[i * topK + j] = expert;
+            counts[row + expert]++;
+            if (filler) filler[expert]++;
+            weights![i * topK + j] = candidates.scores[i * recorded + j];
+          }
+          continue;
+        }
         for (let j = 0; j < topK; j++) {
           const expert = block.experts[from + j];
           experts[i * topK + j] = expert;
@@ -166,11 +187,15 @@ class Collector {
   }
 
   private allocate(count: number): void {
-    const { topK } = this.trace.header;
+    const { topK } = this;
+    const { topK: recorded } = this.trace.header;
     this.sources = new Uint16Array(count);
     this.experts = this.experts.map(() => new Uint16Array(count * topK));
     this.weights = this.weights.map(() =>
       this.trace.rows.hasWeights ? new Float32Array(count * topK) : null,
+    );
+    this.candidates = this.candidates.map(() =>
+      topK < recorded ? new CandidateTable(count, recorded) : null,
     );
     this.layers.forEach((batch, layer) => {
       batch.tokens = {
@@ -179,6 +204,7 @@ class Collector {
         experts: this.experts[layer],
         source: this.sources,
         weights: this.weights[layer],
+        candidates: this.candidates[layer] ?? undefined,
       };
     });
   }
@@ -290,7 +316,7 @@ function calibrate(trace: TokenTrace, spec: ReplaySpec, share: number): Calibrat
   const end = calibrationEnd(trace, share);
   if (end === 0)
     throw new TraceError('', `no token to calibrate on in share ${share}`, 'a larger calibrationShare');
-  const collector = new Collector(trace, spec.layers, spec.gpus);
+  const collector = new Collector(trace, spec.layers, spec.gpus, spec.topK ?? trace.header.topK);
   const every = Int32Array.from({ length: end }, (_, token) => token);
   const tokens = every.filter(filterOf(trace, spec) ?? (() => true));
   const { batches } = trace;

@@ -9,5 +9,6 @@ export {
   type ScenarioContents,
   type ScenarioFiles,
 } from './resolve.js';
+export type { PrecisionSummary } from './precision.js';
 export { partsOf, ScenarioError } from './scenario-error.js';
 export { scenarioJsonSchema, type Scenario, type ScenarioInput } from './schema.js';

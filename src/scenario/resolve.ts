@@ -38,6 +38,8 @@ import {
 import {
   countTraceSource,
   generatorSource,
+  prunedSource,
+  pruningOf,
   TraceError,
   tokenTraceSource,
   type GeneratorOptions,
@@ -52,6 +54,7 @@ import { contextsOf } from './contexts.js';
 import { show } from './describe-issue.js';
 import { parseInput } from './parse.js';
 import { perGpu } from './per-gpu.js';
+import { precisionOptionsOf, resolvePrecision, type PrecisionSummary } from './precision.js';
 import { partsOf, ScenarioError } from './scenario-error.js';
 import type { Scenario, TraceOptions, TwinOptions } from './schema.js';
 
@@ -61,6 +64,8 @@ export interface ScenarioFiles {
   profile?: string;
   trace?: string;
   twin?: string;
+  sensitivity?: string;
+  precisionPlan?: string;
   /** Placement maps. */
   placements: string[];
   /** A policy has integer programs to solve. */
@@ -74,6 +79,8 @@ export interface ScenarioContents {
   /** Opened by `readTrace` with the model's topK. */
   trace?: Trace;
   twin?: unknown;
+  sensitivity?: unknown;
+  precisionPlan?: unknown;
   /** By path. */
   placements?: ReadonlyMap<string, PlacementMap>;
   solver?: MilpSolver;
@@ -94,6 +101,8 @@ export interface ResolvedScenario {
   faults: readonly Fault[];
   /** null in scope `layer`. */
   contexts: Contexts | null;
+  /** What is said of the experts' precision; null: they are as the shape says. */
+  precision: PrecisionSummary | null;
   placementMaps: ReadonlyMap<string, PlacementMap>;
   /** For placements that are integer programs. */
   solver: MilpSolver | null;
@@ -102,7 +111,9 @@ export interface ResolvedScenario {
 }
 
 /** Which files must be opened. */
-export function filesOf({ model, cluster, workload, policies }: Scenario): ScenarioFiles {
+export function filesOf(scenario: Scenario): ScenarioFiles {
+  const { model, cluster, workload, policies } = scenario;
+  const precision = precisionOptionsOf(scenario);
   const profile = typeof cluster === 'string' ? undefined : cluster.profile;
   return {
     modelConfig: typeof model === 'string' && !(model in modelPresets) ? model : undefined,
@@ -110,6 +121,8 @@ export function filesOf({ model, cluster, workload, policies }: Scenario): Scena
       profile !== undefined && !shippedProfiles.some(({ name }) => name === profile) ? profile : undefined,
     trace: workload.routing.kind === 'trace' ? workload.routing.path : undefined,
     twin: workload.routing.kind === 'twin' ? workload.routing.path : undefined,
+    sensitivity: precision?.sensitivity,
+    precisionPlan: typeof precision?.bits === 'string' ? precision.bits : undefined,
     placements: [...new Set(policies.flatMap(placementPath))],
     needsSolver: policies.some(
       (policy) =>
@@ -249,20 +262,22 @@ export function resolveScenario(
 ): ResolvedScenario {
   const shape = resolveModel(scenario, file, contents.modelConfig);
   const cluster = resolveCluster(scenario, file, contents.profile);
-  const machine: Machine = { cluster, shape };
+  const whole: Machine = { cluster, shape };
   const runtime = resolveRuntime(scenario);
   // A kernel for the model's experts must be known before anything runs.
   attempt(file, 'model.weightDtype', shape.weightDtype, () =>
     findStage(cluster.profile, shape, 'fused', 'serving'),
   );
-  attempt(file, 'runtime', runtime.preset, () => createRuntime(runtime, machine));
+  attempt(file, 'runtime', runtime.preset, () => createRuntime(runtime, whole));
   const training = resolveTraining(scenario, file);
   if (scenario.scope === 'model') checkWholeModel(shape, runtime, file);
   const contexts = attempt(file, '', scenario.scope, () => contextsOf(scenario, cluster.gpus));
   const policies = resolvePolicies(scenario);
   const notes: string[] = [];
-  const source = resolveRouting(scenario, file, machine, policies, contents, draw, notes);
-  notes.push(profileNote(machine, runtime), ...trainingNotes(training));
+  const source = resolveRouting(scenario, file, whole, policies, contents, draw, notes);
+  const precise = resolvePrecision(scenario, file, shape, source.layerIds, contents);
+  const machine: Machine = { ...whole, precision: precise?.precision ?? null };
+  notes.push(profileNote(machine, runtime), ...trainingNotes(training), ...(precise?.notes ?? []));
   return {
     machine,
     runtime,
@@ -274,6 +289,7 @@ export function resolveScenario(
     seed: scenario.seed,
     faults: (typeof scenario.cluster === 'string' ? undefined : scenario.cluster.faults) ?? [],
     contexts,
+    precision: precise?.summary ?? null,
     placementMaps: contents.placements ?? new Map<string, PlacementMap>(),
     solver: contents.solver ?? null,
     notes,
@@ -383,12 +399,30 @@ function resolveRouting(
   draw: (spec: GeneratorSpec) => RoutingSource,
   notes: string[],
 ): RoutingSource {
+  const { pruning } = scenario.workload;
+  const source = resolveUnpruned(scenario, file, machine, policies, { trace, twin }, draw, notes);
+  if (pruning === undefined) return source;
+  return attempt(file, 'workload.pruning', pruning.kind, () => prunedSource(source, pruning, scenario.seed));
+}
+
+function resolveUnpruned(
+  scenario: Scenario,
+  file: string,
+  machine: Machine,
+  policies: ResolvedScenario['policies'],
+  { trace, twin }: ScenarioContents,
+  draw: (spec: GeneratorSpec) => RoutingSource,
+  notes: string[],
+): RoutingSource {
   const { routing } = scenario.workload;
   if (routing.kind === 'twin') return resolveTwin(scenario, routing, file, machine, policies, twin, notes);
   if (routing.kind !== 'trace') {
     return resolveGenerator(scenario, routing, file, machine, policies, draw, notes);
   }
-  checkTraceModel(trace!.header, machine.shape, file, routing.path, 'a recording');
+  const { topK } = machine.shape;
+  if (routing.candidates) checkCandidates(trace!, topK, file, routing.path);
+  const header = routing.candidates ? { ...trace!.header, topK } : trace!.header;
+  checkTraceModel(header, machine.shape, file, routing.path, 'a recording');
   return resolveTrace(scenario, routing, file, machine, policies, trace!, notes);
 }
 
@@ -518,7 +552,7 @@ function resolveTwin(
   if (twin.phase !== undefined && twin.phase !== phase)
     notes.push(`the twin's recording is a ${twin.phase}, the scenario a ${phase}: its routing may differ`);
   const layers = layer === 'all' ? twin.layerIds.map((_, i) => i) : [layer];
-  const share = calibrationShareOf(policies);
+  const share = calibrationShareOf(policies, workload);
   const longest = Math.max(...twin.profiles.map(({ tokens }) => tokens));
   const batch = cluster.gpus * tokensPerGpu;
   // What of a sequence may be left over at the end of the calibration part and of every lane that reads sequences.
@@ -540,9 +574,33 @@ function resolveTwin(
   );
 }
 
-/** The largest share of the tokens that a policy asks for to calibrate on. */
-function calibrationShareOf(policies: ResolvedScenario['policies']): number {
-  return Math.max(...policies.map(({ options }) => policyOf(options).calibrationShare(options)));
+/** The largest share of the tokens that a policy, or the pruning, asks for to calibrate on. */
+function calibrationShareOf(
+  policies: ResolvedScenario['policies'],
+  { pruning }: Scenario['workload'],
+): number {
+  const learned = pruning === undefined ? 0 : pruningOf(pruning).calibrationShare(pruning);
+  return Math.max(learned, ...policies.map(({ options }) => policyOf(options).calibrationShare(options)));
+}
+
+/** @throws ScenarioError where a recording holds no candidates beside the router's choice */
+function checkCandidates(trace: Trace, topK: number, file: string, path: string): void {
+  const { header } = trace;
+  const found =
+    trace.kind === 'counts'
+      ? 'counts without tokens'
+      : !trace.rows.hasWeights
+        ? 'no gate weights'
+        : header.topK <= topK
+          ? `${header.topK} experts of every token`
+          : null;
+  if (found === null) return;
+  throw new ScenarioError(
+    file,
+    'workload.routing.candidates',
+    `true, but ${path} holds ${found}`,
+    `false, or a recording of tokens with gate weights of more than ${topK} experts each`,
+  );
 }
 
 /** @param what a trace or a twin of one is called in messages */
@@ -578,7 +636,7 @@ function checkTraceModel(
 
 function resolveTrace(
   scenario: Scenario,
-  { path, batching, resample, padding, phase: only, part }: TraceOptions,
+  { path, batching, resample, padding, phase: only, part, candidates }: TraceOptions,
   file: string,
   { cluster, shape }: Machine,
   policies: ResolvedScenario['policies'],
@@ -622,7 +680,8 @@ function resolveTrace(
     padding: padding === 'include',
     phase: only ?? null,
     part: part ?? null,
-    calibrationShare: calibrationShareOf(policies),
+    topK: candidates ? shape.topK : null,
+    calibrationShare: calibrationShareOf(policies, workload),
     seed,
   };
   try {

@@ -2,14 +2,16 @@ import { z } from 'zod';
 import { policies, type PolicyInput, type PolicyOptions } from '../balancing/index.js';
 import { runtimes, trainingSchema, type RuntimeOptions } from '../execution/index.js';
 import { clusterPresets, clusterSchema } from '../hardware/index.js';
-import { modelPresets, shapeOverridesSchema, shapeSchema } from '../model/index.js';
+import { modelPresets, precisionSchema, shapeOverridesSchema, shapeSchema } from '../model/index.js';
 import {
   batchingKinds,
   batchings,
   generators,
   phases,
+  prunings,
   type BatchingKind,
   type GeneratorOptions,
+  type PruningOptions,
 } from '../routing/index.js';
 import { engines } from './engines.js';
 
@@ -77,6 +79,13 @@ const trace = z.strictObject({
     .enum(['exclude', 'include'])
     .default('exclude')
     .describe('Whether padding and dummy tokens are replayed, where the recording tells them apart.'),
+  candidates: z
+    .boolean()
+    .default(false)
+    .describe(
+      'The recording holds more experts of every token than the model uses, with gate weights: those of the largest ' +
+        'weights are the router’s choice, all of them candidates for policies that choose among them (laser).',
+    ),
   phase: z
     .enum(phases)
     .optional()
@@ -161,6 +170,11 @@ const workload = z.strictObject({
     .optional()
     .describe('Steps that are simulated but not counted; default: what the policies’ histories need.'),
   routing,
+  pruning: union<PruningOptions>('kind', prunings)
+    .optional()
+    .describe(
+      'Experts that tokens skip, before any policy sees the routing; needs gate weights. Changes the output.',
+    ),
   layer: z
     .union([z.int().min(0), z.literal('all')])
     .default(0)
@@ -187,6 +201,16 @@ export const scenarioSchema = z.strictObject({
   training: trainingSchema
     .optional()
     .describe('How a step is trained; only with workload.phase "training", where every key has a default.'),
+  precision: z
+    .union([
+      precisionSchema,
+      z.strictObject({ prefill: precisionSchema.optional(), decode: precisionSchema.optional() }),
+    ])
+    .optional()
+    .describe(
+      'Bits of the routed experts, where they are not all those of model.weightDtype; or one block for each phase, of ' +
+        'which workload.phase chooses.',
+    ),
   policies: z.array(policySchema).min(1).max(100),
   scope: z
     .enum(['layer', 'model'])

@@ -1,6 +1,6 @@
 import { InstanceLoads, policyLabel, type LayerLoads, type PolicyOptions } from '../balancing/index.js';
 import { balanceMetrics, BalanceSeries, type Balance, type BalanceMetric } from '../metrics/index.js';
-import type { RoutingSource, TokenTable } from '../routing/index.js';
+import { NO_EXPERT, type RoutingSource, type TokenTable } from '../routing/index.js';
 import type { LayerPosition } from './pass.js';
 import type { PolicyRun } from './policy-run.js';
 
@@ -157,18 +157,16 @@ export class BalanceObserver {
     return named.flatMap((name) => keys.map((key) => `${name} ${key}`));
   }
 
-  private addWork(
-    sums: PolicySums,
-    { copies, activeExperts, rows, roundedRows, send }: PolicyRun['work'],
-  ): void {
+  private addWork(sums: PolicySums, work: PolicyRun['work']): void {
+    const { copies, send } = work;
     const gpus = copies.length;
     let largest = 0;
     for (let gpu = 0; gpu < gpus; gpu++) {
-      const active = activeExperts[gpu] + activeExperts[gpus + gpu];
+      const active = work.activeOn(gpu);
       sums.active += active / gpus;
       largest = Math.max(largest, active);
-      sums.rows += rows[gpu] + rows[gpus + gpu];
-      sums.roundedRows += roundedRows[gpu] + roundedRows[gpus + gpu];
+      sums.rows += work.rowsOn(gpu);
+      sums.roundedRows += work.roundedRowsOn(gpu);
     }
     sums.largestActive += largest;
     sums.layers++;
@@ -208,7 +206,9 @@ class FanOutSums {
     for (let token = 0; token < count; token++) {
       this.token++;
       for (let choice = 0; choice < topK; choice++) {
-        const gpu = home[experts[token * topK + choice]];
+        const expert = experts[token * topK + choice];
+        if (expert === NO_EXPERT) continue;
+        const gpu = home[expert];
         const node = Math.floor(gpu / this.gpusPerNode);
         if (this.seenGpu[gpu] !== this.token) this.gpus++;
         if (this.seenNode[node] !== this.token) this.nodes++;

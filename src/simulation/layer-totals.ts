@@ -38,6 +38,20 @@ function computedBy({ copies, shared }: LayerWork): ArrayLike<number> {
   return shared.some((own) => own > 0) ? copies.map((routed, gpu) => routed + shared[gpu]) : copies;
 }
 
+/** Adds what a plan rewrites of a layer. @param tokens of the batch */
+export function addRewrite(
+  totals: Totals,
+  { copies, keptGateMass, gpusRouted, gpusRewritten }: NonNullable<LayerPlan['rewrite']>,
+  tokens: number,
+  layers = 1,
+): void {
+  totals.rewritten += layers * copies;
+  totals.gateMass += layers * keptGateMass * tokens;
+  totals.gateTokens += layers * tokens;
+  totals.gpusRouted += layers * gpusRouted;
+  totals.gpusRewritten += layers * gpusRewritten;
+}
+
 /**
  * Adds what a plan drops of a layer.
  * @param tokens of the batch

@@ -1,6 +1,6 @@
 import { contiguous, LayerLoads } from '../balancing/index.js';
 import { skewFrom, skewOf, type Skew } from '../metrics/index.js';
-import type { LayerBatch, RoutingSource } from '../routing/index.js';
+import type { LayerBatch, Pruned, RoutingSource } from '../routing/index.js';
 import type { PolicyRun } from './policy-run.js';
 import type { Stragglers } from './stragglers.js';
 import type { TrainingRun } from './training-run.js';
@@ -18,6 +18,8 @@ export interface Pass {
   transient: number[];
   gpuBefore: Skew;
   expertBefore: Skew;
+  /** What was pruned of the steps that count. */
+  pruned: Pruned;
   /** Tokens of the steps that count, and how many these are. */
   tokens: number;
   steps: number;
@@ -73,6 +75,7 @@ export function runPass(
     transient: runs.map(() => 0),
     gpuBefore: { maxOverMean: 0, coefficientOfVariation: 0 },
     expertBefore: { maxOverMean: 0, coefficientOfVariation: 0 },
+    pruned: { copies: 0, kept: 0, gateMass: 0, keptGateMass: 0 },
     tokens: 0,
     steps: counted,
   };
@@ -94,6 +97,7 @@ export function runPass(
           skewFrom(base.total, base.largest, base.squares, experts, skew),
           standsFor,
         );
+        addPruned(pass.pruned, batch, standsFor);
       }
       const slowdown = stragglers?.of(step.step, batch.layer) ?? null;
       for (let i = 0; i < runs.length; i++) {
@@ -154,6 +158,7 @@ export function runTrainingPass(
     transient: runs.map(() => 0),
     gpuBefore: { maxOverMean: 0, coefficientOfVariation: 0 },
     expertBefore: { maxOverMean: 0, coefficientOfVariation: 0 },
+    pruned: { copies: 0, kept: 0, gateMass: 0, keptGateMass: 0 },
     tokens: 0,
     steps: steps - warmup,
   };
@@ -168,6 +173,7 @@ export function runTrainingPass(
       if (at >= 0) {
         addSkew(pass.gpuBefore, skewOf(base.homeLoads, skew), 1);
         addSkew(pass.expertBefore, skewFrom(base.total, base.largest, base.squares, experts, skew), 1);
+        addPruned(pass.pruned, layer, 1);
       }
       for (const run of runs) run.decide(step, layer, base, seed);
     }
@@ -181,6 +187,14 @@ export function runTrainingPass(
     onStep();
   }
   return pass;
+}
+
+function addPruned(sum: Pruned, { pruned }: LayerBatch, layers: number): void {
+  if (!pruned) return;
+  sum.copies += layers * pruned.copies;
+  sum.kept += layers * pruned.kept;
+  sum.gateMass += layers * pruned.gateMass;
+  sum.keptGateMass += layers * pruned.keptGateMass;
 }
 
 function addSkew(sum: Skew, skew: Skew, layers: number): void {

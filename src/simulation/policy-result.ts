@@ -187,7 +187,18 @@ function lossOf(totals: Totals, source: RoutingSource): PolicyResult['loss'] {
     quantisedCopies: totals.quantised,
     droppedByExpert: Array.from(totals.droppedByExpert),
     droppedByGpu: Array.from(totals.droppedByGpu),
+    ...(totals.gpusRewritten > 0 ? { rewritten: rewrittenOf(totals) } : {}),
   };
+}
+
+function rewrittenOf({
+  rewritten,
+  gpusRouted,
+  gpusRewritten,
+  gateTokens,
+}: Totals): NonNullable<PolicyResult['loss']>['rewritten'] {
+  const gpusPerToken = { routed: gpusRouted / gateTokens, rewritten: gpusRewritten / gateTokens };
+  return { copies: rewritten, gpusPerToken };
 }
 
 function scaled({ maxOverMean, coefficientOfVariation }: Skew, by: (sum: number) => number): Skew {

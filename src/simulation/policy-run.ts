@@ -1,7 +1,8 @@
 import {
+  PrecisePlacements,
   policyOf,
   traitsOf,
-  type LayerLoads,
+  LayerLoads,
   type LayerPlan,
   type LayerWork,
   type Policy,
@@ -23,13 +24,13 @@ import {
   type MemoryCategory,
   type Runtime,
 } from '../execution/index.js';
-import { createNetwork, type Network, type PortLoads } from '../hardware/index.js';
+import { bitsOf, createNetwork, type Network, type PortLoads } from '../hardware/index.js';
 import { LayerBound } from '../metrics/index.js';
 import type { LayerBatch, RoutingStep } from '../routing/index.js';
 import { BatchRun } from './batch-run.js';
 import type { Exposure } from './clock-errors.js';
 import { exposureOf } from './exposure.js';
-import { addDrop, addLayer } from './layer-totals.js';
+import { addDrop, addLayer, addRewrite } from './layer-totals.js';
 import { StepMemory } from './step-memory.js';
 import { Totals } from './totals.js';
 import { ALONE, type WholeStep } from './whole-step.js';
@@ -57,7 +58,10 @@ export class PolicyRun {
   private readonly network: Network;
   private readonly bound: LayerBound | null;
   private movement: BlockingMovement | null = null;
+  /** Loads of a batch that the policy rewrote. */
+  private readonly rewritten: LayerLoads;
   private state: unknown;
+  private readonly precise: PrecisePlacements | null;
   /** The GPU whose kernel each task is; −1 for what is none. */
   private readonly kernelOf: Int32Array;
   private isLaidOut = false;
@@ -73,6 +77,8 @@ export class PolicyRun {
   ) {
     const { gpus } = machine.cluster;
     this.policy = policyOf(options);
+    const { precision, shape } = machine;
+    this.precise = precision ? new PrecisePlacements(precision.bits, bitsOf(shape.weightDtype)) : null;
     const traits = traitsOf(options);
     this.network = createNetwork(machine.cluster, runtime.rates);
     this.ledger = newLedger(machine);
@@ -104,6 +110,7 @@ export class PolicyRun {
       this.ledger.allocate(accountOf(gpu, 'otherWeights'), whole.otherWeights, 0);
     }
     if (whole !== null) this.memory = new StepMemory(this.ledger);
+    this.rewritten = new LayerLoads(gpus, setting.experts, setting.placement.home);
     this.state = this.policy.start(options, setting);
   }
 
@@ -124,7 +131,9 @@ export class PolicyRun {
 
   /** What the latency counted so far hangs on. */
   get exposure(): Exposure {
-    return exposureOf(this.totals, this.program.kernel, this.machine.cluster.gpus);
+    const { cluster, precision } = this.machine;
+    const exposure = exposureOf(this.totals, this.program.kernel, cluster.gpus);
+    return precision ? { ...exposure, quantised: true } : exposure;
   }
 
   get ledgers(): readonly MemoryLedger[] {
@@ -167,7 +176,7 @@ export class PolicyRun {
   run(
     step: RoutingStep,
     batch: LayerBatch,
-    base: LayerLoads,
+    routed: LayerLoads,
     seed: number | string,
     slowdown: Float64Array | null = null,
     onTasks?: (layers: number) => void,
@@ -178,7 +187,7 @@ export class PolicyRun {
       step: step.step,
       layer: batch.layer,
       counts: batch.counts,
-      loads: base.loads,
+      loads: routed.loads,
       tokensBySource: step.tokensBySource,
       tokens: batch.tokens,
       padding: batch.padding,
@@ -186,7 +195,7 @@ export class PolicyRun {
       seed,
     });
     this.state = decided.state;
-    const plan = (this.plan = decided.plan);
+    const plan = (this.plan = this.precise?.apply(decided.plan, batch.layer) ?? decided.plan);
     const stretches = this.whole?.stretches(batch.layer) ?? ALONE;
     const layers = this.whole?.standsFor[batch.layer] ?? 1;
     let seconds = 0;
@@ -208,11 +217,18 @@ export class PolicyRun {
         totals.critical[REPLAN] += planning;
       }
     }
+    // What is computed is the batch as the policy rewrote it.
+    const base = plan.rewrite ? this.rewritten.count(plan.rewrite.counts) : routed;
     this.residency.apply(plan.placement, 0, this.whole === null ? 0 : batch.layer);
     if (this.whole !== null) this.layOut(this.whole);
     const stages = plan.background !== null && !policy.keepsStaging(this.options);
     if (stages) this.residency.stage(plan.background!, 0);
-    const planned = { plan, base, tokens: batch.tokens, tokensBySource: step.tokensBySource };
+    const planned = {
+      plan,
+      base,
+      tokens: plan.rewrite?.tokens ?? batch.tokens,
+      tokensBySource: step.tokensBySource,
+    };
     const draws = () => `${seed}/${step.step}/${batch.layer}`;
     if (slowdown !== null) this.slow(slowdown);
     this.lastBound = 0;
@@ -232,6 +248,7 @@ export class PolicyRun {
     if (stages) this.residency.unstage();
     totals.bound += this.lastBound;
     this.account(base, plan.gated, layers);
+    if (plan.rewrite) addRewrite(totals, plan.rewrite, step.tokens, layers);
     if (plan.drop) addDrop(totals, plan.drop, base, plan.placement.home, step.tokens, layers);
     return seconds;
   }

@@ -1,9 +1,10 @@
 import type { PolicyOptions } from '../balancing/index.js';
 import type { GradientBytes, LayerCategory, MemoryCategory, Pass, Phase } from '../execution/index.js';
 import type { LatencySummary, ShareInterval, Skew } from '../metrics/index.js';
-import type { FaultReport } from './faults/index.js';
+import type { PrecisionSummary } from '../scenario/index.js';
 import type { BalanceReport } from './balance-observer.js';
 import type { Basis, ErrorSource } from './clock-errors.js';
+import type { FaultReport } from './faults/index.js';
 import type { PassBytes } from './training-totals.js';
 
 /** Whether a policy's peak fits: also with what a caching allocator holds, or only just. */
@@ -151,6 +152,8 @@ export interface PolicyResult {
     quantisedCopies: number;
     droppedByExpert: number[];
     droppedByGpu: number[];
+    /** Of a policy that gives copies to other experts: how many, and the GPUs of a token before and after. */
+    rewritten?: { copies: number; gpusPerToken: { routed: number; rewritten: number } };
   } | null;
   /** In training: of all passes; gradients of weights are in `training`. */
   bytes: { dispatch: number; combine: number; weights: number; metadata: number };
@@ -192,6 +195,8 @@ export interface RoutingSummary {
   interval: string;
   /** Whether the steps differ: false for one step, and for generators that draw nothing. */
   varies: boolean;
+  /** What was pruned before any policy saw it: shares of the copies and of the gate weights that are left. */
+  pruned?: { keptCopies: number; keptGateMass: number };
   notes: string[];
 }
 
@@ -223,6 +228,8 @@ export interface Result {
   routing: RoutingSummary;
   policies: PolicyResult[];
   fastest: Fastest | null;
+  /** At which bits the experts were held, where the scenario says so. */
+  precision?: PrecisionSummary;
   /** Every definition of balance, where asked for. */
   balance?: BalanceReport;
   /** What every fault leaves, where the cluster has any; `policies` are then of the steps before the first. */

@@ -67,6 +67,7 @@ export function simulateScenario(
     policies: simulated.policies,
     fastest: simulated.fastest,
     ...(broken === null ? {} : { faults: broken.faults }),
+    ...(resolved.precision === null ? {} : { precision: resolved.precision }),
   };
   return { result, latencies };
 }

@@ -21,7 +21,7 @@ import {
 } from '../execution/index.js';
 import { bitsOf } from '../hardware/index.js';
 import { floorOfSkew, variesBetweenSteps } from '../metrics/index.js';
-import type { Calibration, RoutingSource } from '../routing/index.js';
+import type { Calibration, Pruned, RoutingSource } from '../routing/index.js';
 import { partsOf } from '../scenario/index.js';
 import { checkTraining } from './check-training.js';
 import { ClockErrors } from './clock-errors.js';
@@ -222,9 +222,11 @@ export function simulate(spec: SimulationSpec): SimulationResult {
       calibration: calibration(),
       interval: intervalLabel(replicates, pass.steps, varying, comparison.ep),
       varies: varying[comparison.ep],
+      ...prunedShares(pass.pruned),
       notes: [
         ...new Set([
           ...source.notes,
+          ...prunedNotes(pass.pruned),
           ...(whole === null ? [] : wholeNotes(whole, runtime, source, contexts!)),
           ...policies.flatMap(({ options }) => policyOf(options).notes(options, setting)),
           ...policies.flatMap(({ options }) => runtime.notes(traitsOf(options), source)),
@@ -287,12 +289,15 @@ function policySetting({
     moeLayers: machine.shape.moeLayers,
     sharedExperts: machine.shape.sharedExperts,
     weightBits,
+    expertBits: machine.precision?.bits ?? null,
     placement: standard ?? contiguous(gpus, source.experts, weightBits),
-    copiesPerGpu: source.tokensPerGpu * source.topK,
+    copiesPerGpu: source.prunes ? null : source.tokensPerGpu * source.topK,
     hasTokens: source.hasTokens,
     hasGateWeights: source.hasGateWeights,
     hasPhases: source.hasPhases,
     hasPadding: source.hasPadding,
+    candidates: source.candidates,
+    topK: source.topK,
     importance: source.importance,
     placementMaps: placementMaps ?? new Map(),
     solver: solver ?? null,
@@ -380,6 +385,21 @@ function skewFloors({ gpus, experts, topK, tokensPerGpu }: RoutingSource): { gpu
     gpu: floorOfSkew(tokens, topK, experts, gpus),
     expert: floorOfSkew(tokens, topK, experts, experts),
   };
+}
+
+function prunedShares({ copies, kept, gateMass, keptGateMass }: Pruned): Pick<RoutingSummary, 'pruned'> {
+  if (copies === 0) return {};
+  return { pruned: { keptCopies: kept / copies, keptGateMass: gateMass > 0 ? keptGateMass / gateMass : 1 } };
+}
+
+function prunedNotes(sums: Pruned): string[] {
+  const { pruned } = prunedShares(sums);
+  if (!pruned) return [];
+  const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
+  return [
+    `pruning: ${percent(1 - pruned.keptCopies)} of the copies are skipped for all policies, ` +
+      `${percent(pruned.keptGateMass)} of the gate weights are left; exact policies are so for the pruned routing`,
+  ];
 }
 
 /** What makes the intervals. @param varying by policy, whether its steps differ */

@@ -30,6 +30,10 @@ export class Totals {
   gateMass = 0;
   gateTokens = 0;
   tokensLost = 0;
+  /** Copies given to other experts, and different GPUs of tokens before and after, summed over tokens. */
+  rewritten = 0;
+  gpusRouted = 0;
+  gpusRewritten = 0;
   /** Busiest port over the mean, summed over layers. */
   portSkew = 0;
   readonly phases = new Float64Array(PHASES.length);

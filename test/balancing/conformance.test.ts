@@ -11,7 +11,7 @@ import {
 } from '../../src/balancing/index.js';
 import { dispatchRules } from '../../src/balancing/dispatch/index.js';
 import type { LayerView, PolicySetting } from '../../src/balancing/policy.js';
-import type { TokenTable } from '../../src/routing/index.js';
+import { CandidateTable, type TokenTable } from '../../src/routing/index.js';
 
 const TOP_K = 2;
 
@@ -35,6 +35,7 @@ const variants: Record<PolicyOptions['kind'], object[]> = {
     { placement: 'ascend-default', history: { kind: 'window', interval: 1 } },
     { placement: 'ascend-swift', history: { kind: 'window', interval: 1 } },
     { placement: 'flashlb', history: { kind: 'window', interval: 1, steps: 3 } },
+    { placement: 'balance-bytes', history: { kind: 'window', interval: 1 } },
   ],
   combination: [
     ...dispatchRules.map(({ kind }) => ({ placement: 'eplb', dispatch: kind })),
@@ -71,6 +72,11 @@ const variants: Record<PolicyOptions['kind'], object[]> = {
     { replicas: 2, split: 'even' },
     { replicas: 2, split: 'least-loaded', replanEvery: 2 },
     { replicas: 1, bits: 4, donors: 'per-gpu' },
+  ],
+  laser: [
+    { candidates: 4, peaked: 0 },
+    { candidates: 4, peaked: 2, cutoff: 0 },
+    { candidates: 3, cutoff: 0.5, loads: 'gpu', staleness: 3, memory: 'run' },
   ],
   capacity: [
     { factor: 0.5, budget: 'expert' },
@@ -133,6 +139,8 @@ function settingOf({ gpus, experts }: Batch): PolicySetting {
     copiesPerGpu: null,
     hasTokens: true,
     hasGateWeights: true,
+    candidates: experts,
+    topK: TOP_K,
     calibration: () => [Float64Array.from({ length: experts }, (_, e) => (e * 5) % experts)],
     importance: null,
     placementMaps: new Map(),
@@ -152,6 +160,12 @@ function viewsOf({ gpus, experts, steps }: Batch): LayerView[] {
       source: Uint16Array.from(tokens, ({ source }) => source),
       weights: Float32Array.from(tokens.flatMap(({ weights }) => weights)),
     };
+    table.candidates = new CandidateTable(tokens.length, experts);
+    tokens.forEach(({ picks, weights }, token) => {
+      const scores = Array.from({ length: experts }, (_, e) => 0.01 / (1 + e));
+      picks.forEach((e, choice) => (scores[e] = weights[choice]));
+      table.candidates!.rank(token, scores);
+    });
     const tokensBySource = new Int32Array(gpus);
     tokens.forEach(({ source }) => tokensBySource[source]++);
     const loads = Float64Array.from({ length: experts }, (_, e) =>
@@ -203,6 +217,21 @@ describe.each(cases)('conformance: %s', (_, options) => {
         }
       }
       expect(work.send.every((copies) => copies >= 0)).toBe(true);
+    });
+  });
+
+  test.prop([batchArbitrary])('what is rewritten keeps the copies of every source', (batch) => {
+    fc.pre(accepted(options, batch));
+    const { experts } = batch;
+    const plans = plansOf(options, batch);
+    viewsOf(batch).forEach(({ counts }, i) => {
+      const { rewrite } = plans[i];
+      if (!rewrite) return;
+      expect(policy.exact(options) ? rewrite.copies : 0).toBe(0);
+      for (let row = 0; row < counts.length; row += experts) {
+        const sum = (of: Int32Array) => of.subarray(row, row + experts).reduce((a, b) => a + b, 0);
+        expect(sum(rewrite.counts)).toBe(sum(counts));
+      }
     });
   });
 

@@ -18,7 +18,15 @@ type PolicyChoice = Exclude<ScenarioInput['policies'][number], string>;
 
 /** Histories, placements and so on by name, each with options that matter in small scenarios. */
 const placements: fc.Arbitrary<object | string> = fc.oneof(
-  fc.constantFrom('contiguous', 'round-robin', 'tensorrt-llm', 'ascend-default', 'ascend-swift', 'flashlb'),
+  fc.constantFrom(
+    'contiguous',
+    'round-robin',
+    'tensorrt-llm',
+    'ascend-default',
+    'ascend-swift',
+    'flashlb',
+    'balance-bytes',
+  ),
   fc.record({ kind: fc.constantFrom('contiguous', 'round-robin'), slots: fc.integer({ min: 4, max: 40 }) }),
   fc.record({
     kind: fc.constant('eplb'),
@@ -99,6 +107,14 @@ const optionsOf: Record<PolicyOptions['kind'], fc.Arbitrary<object>> = {
     budget: fc.constantFrom('expert-per-source-gpu', 'expert', 'gpu'),
     order: fc.constantFrom('position', 'random', 'score'),
   }),
+  laser: fc.record({
+    candidates: fc.constantFrom(1, 4, 12),
+    peaked: fc.constantFrom(0, 0.6, 2),
+    cutoff: fc.constantFrom(0, 0.3),
+    loads: fc.constantFrom('expert', 'gpu'),
+    staleness: fc.constantFrom(0, 5),
+    memory: fc.constantFrom('step', 'run'),
+  }),
   'round-robin': fc.record({ dispatch: dispatches }),
   eplb: fc.record({
     placement: placements,
@@ -152,10 +168,12 @@ const routingArbitrary = fc
       { kind: 'domains' as const, domains: 2, period: 1 },
       { kind: 'workload' as const, name: 'W4' as const },
       { kind: 'workload' as const, name: 'W6' as const, period: 1 },
+      { kind: 'gate' as const, spread: 0.5, gateWeights: true as const },
+      { kind: 'gate' as const, popularity: 1, gateWeights: true as const },
     ),
     fc.boolean(),
   )
-  .map(([kind, gateWeights]) => ({ ...kind, gateWeights }));
+  .map(([kind, gateWeights]) => (kind.kind === 'gate' ? kind : { ...kind, gateWeights }));
 
 /** Every runtime, with options that change what it launches: all of them are rivals behind the same tests. */
 const runtimeArbitrary: fc.Arbitrary<ScenarioInput['runtime']> = fc.oneof(
@@ -197,7 +215,7 @@ export interface SmallScenario {
     tokensPerGpu: number;
     steps: number;
     layer: number | 'all';
-    routing: { tokens?: boolean; gateWeights: boolean };
+    routing: { kind?: string; tokens?: boolean; gateWeights: boolean };
   };
 }
 
@@ -210,6 +228,11 @@ function withinNodes(runtime: ScenarioInput['runtime'], gpusPerNode: number): Sc
     ...options
   } = runtime as Record<string, unknown>;
   return options;
+}
+
+/** Nothing, or now and then what is given. */
+function seldom<T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T | null> {
+  return fc.oneof({ weight: 3, arbitrary: fc.constant(null) }, { weight: 1, arbitrary });
 }
 
 /** Small scenarios of every kind that can run. */
@@ -237,6 +260,15 @@ export const scenarioArbitrary: fc.Arbitrary<ScenarioInput> = fc
     whole: fc.constantFrom(null, null, null, null, 'prefill' as const, 'decode' as const),
     stragglers: fc.boolean(),
     mla: fc.boolean(),
+    bits: seldom(fc.array(fc.constantFrom(1, 2, 4), { minLength: 16, maxLength: 16 })),
+    pruning: seldom(
+      fc.constantFrom(
+        { kind: 'ratio' as const, below: 0.4 },
+        { kind: 'ratio' as const },
+        { kind: 'keep-share' as const, share: 0.8 },
+        { kind: 'threshold' as const, least: 0.2 },
+      ),
+    ),
     seed: fc.nat(1000),
   })
   .map(
@@ -256,6 +288,8 @@ export const scenarioArbitrary: fc.Arbitrary<ScenarioInput> = fc
       whole,
       stragglers,
       mla,
+      bits,
+      pruning,
     }) => {
       const small = {
         model: {
@@ -282,6 +316,8 @@ export const scenarioArbitrary: fc.Arbitrary<ScenarioInput> = fc
           tokensPerGpu,
           steps,
           routing,
+          // One expert per token is all there is to keep.
+          ...(pruning !== null && routing.gateWeights && topK > 1 ? { pruning } : {}),
           layer,
           ...(whole === 'decode' ? { kvTokens: { mean: 1000 * tokensPerGpu, cv: 0.5 } } : {}),
           ...(whole === 'prefill' ? { promptTokens: [40, 300] } : {}),
@@ -289,6 +325,7 @@ export const scenarioArbitrary: fc.Arbitrary<ScenarioInput> = fc
       };
       return {
         ...small,
+        ...(bits === null ? {} : { precision: { bits: bits.slice(0, experts) } }),
         ...(whole === null ? {} : { scope: 'model' as const }),
         runtime: withinNodes(runtime, gpusPerNode),
         policies: [...chosen.filter((policy) => possible(policy, small)), 'ep' as const],
@@ -313,13 +350,21 @@ export const trainingArbitrary: fc.Arbitrary<ScenarioInput> = fc
     microBatches: fc.constantFrom(1, 3),
     delayWeightGradients: fc.boolean(),
   })
-  .map(({ scenario, stages, microBatches, delayWeightGradients, ...training }) => ({
-    ...scenario,
-    runtime: { preset: 'megatron-alltoall' as const, delayWeightGradients },
-    workload: { ...scenario.workload, phase: 'training' as const, layer: 'all' as const },
-    training: { ...training, stages, microBatches },
-    policies: scenario.policies.filter((policy) => isTrainable(policy, microBatches)).concat('ep'),
-  }));
+  .map(
+    ({
+      scenario: { precision: _, ...scenario },
+      stages,
+      microBatches,
+      delayWeightGradients,
+      ...training
+    }) => ({
+      ...scenario,
+      runtime: { preset: 'megatron-alltoall' as const, delayWeightGradients },
+      workload: { ...scenario.workload, phase: 'training' as const, layer: 'all' as const },
+      training: { ...training, stages, microBatches },
+      policies: scenario.policies.filter((policy) => isTrainable(policy, microBatches)).concat('ep'),
+    }),
+  );
 
 /** Leaves out what a training refuses: weights that travel beside steps, placements that change between micro-batches. */
 function isTrainable(choice: ScenarioInput['policies'][number], microBatches: number): boolean {
@@ -376,6 +421,8 @@ export function possible(
     placement: contiguous(gpus, experts, weightBits),
     copiesPerGpu: workload.tokensPerGpu * topK,
     hasTokens: workload.routing.tokens ?? false,
+    candidates: workload.routing.kind === 'gate' ? experts : undefined,
+    topK,
     hasGateWeights: workload.routing.gateWeights,
     calibration: () => [],
     importance: null,

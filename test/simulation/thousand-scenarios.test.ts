@@ -52,7 +52,8 @@ const scenarios = fc.record({
   seed: fc.nat(1000),
 });
 
-type Scenario = typeof scenarios extends fc.Arbitrary<infer T> ? T : never;
+type Drawn = typeof scenarios extends fc.Arbitrary<infer T> ? T : never;
+type Scenario = Omit<Drawn, 'routing'> & { routing: { kind: string } };
 
 const gpu = gpuPresets.h100;
 const profile = defaultProfile(gpu);
@@ -62,19 +63,30 @@ function* drawn(kind: PolicyOptions['kind']): Generator<[PolicyOptions, Scenario
   const policy = policies.find((one) => one.kind === kind)!;
   const pairs = fc.sample(fc.tuple(randomOptions(kind), scenarios), { numRuns: 6 * SCENARIOS, seed: 1 });
   let found = 0;
-  for (const [choice, scenario] of pairs) {
+  for (const [choice, any] of pairs) {
+    const scenario = kind === 'laser' ? withScores(any) : any;
     const { size, topK, tokensPerGpu, steps, layers, tokens, gateWeights } = scenario;
     const [gpus, gpusPerNode, experts] = size;
     const fits = possible(choice, {
       model: { experts, topK, moeLayers: layers, weightDtype: 'bf16', sharedExperts: SHARED },
       cluster: { gpus, gpusPerNode },
-      workload: { tokensPerGpu, steps, layer: 'all', routing: { tokens, gateWeights } },
+      workload: {
+        tokensPerGpu,
+        steps,
+        layer: 'all',
+        routing: { kind: scenario.routing.kind, tokens, gateWeights },
+      },
     });
     if (!fits) continue;
     yield [policy.options.parse(choice), scenario];
     if (++found === SCENARIOS) return;
   }
   throw new Error(`${kind}: only ${found} of ${pairs.length} drawn scenarios can run`);
+}
+
+/** The same with a gate whose scores are all known, for policies that choose among them. */
+function withScores(scenario: Scenario): Scenario {
+  return { ...scenario, routing: { kind: 'gate' }, tokens: true, gateWeights: true };
 }
 
 /** Runs a policy over a scenario; returns seconds and GPU loads of every layer of every step. */
@@ -118,6 +130,8 @@ function runOnce(options: PolicyOptions, scenario: Scenario): number[] {
     copiesPerGpu: tokensPerGpu * topK,
     hasTokens: source.hasTokens,
     hasGateWeights: source.hasGateWeights,
+    candidates: source.candidates,
+    topK,
     calibration: (share) => source.calibration(share).loads,
     importance: null,
     placementMaps: new Map(),

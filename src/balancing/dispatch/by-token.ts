@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { NO_EXPERT } from '../../routing/index.js';
 import type { LayerView } from '../policy.js';
 import type { Placement } from '../placement.js';
 import type { SlotCopies } from '../plan.js';
@@ -38,6 +39,7 @@ function byToken<Kind extends string>(
             const own = seen[source[token]]++;
             for (let choice = 0; choice < topK; choice++) {
               const expert = experts[token * topK + choice];
+              if (expert === NO_EXPERT) continue;
               const first = firstInstance[expert];
               const instances = firstInstance[expert + 1] - first;
               const slot = instance[first + (chosen(own, choice, topK) % instances)];

@@ -1,4 +1,4 @@
-import { randomStream, shuffle, type TokenTable } from '../../routing/index.js';
+import { NO_EXPERT, randomStream, shuffle, type TokenTable } from '../../routing/index.js';
 import type { Placement } from '../placement.js';
 import type { Drop } from '../plan.js';
 
@@ -94,11 +94,13 @@ export function capacityDrop(rule: CapacityRule, input: DropInput): Drop {
 const NOTHING_MORE = { sent: null, rows: null, keptCopies: null, tokensLost: null, keptGateMass: null };
 
 function keepTokens(rule: CapacityRule, input: DropInput, tokens: TokenTable, limits: Float64Array): Drop {
-  const groups = groupsByCopy(groupsOf(rule, input), tokens);
+  // Copies that were pruned are a group of their own, without capacity.
+  const groups = groupsByCopy(groupsOf(rule, input), tokens, limits.length);
+  const open = Float64Array.of(...limits, 0);
   const keptCopies =
     rule.order === 'score'
-      ? keepBest(groups, tokens.weights!, limits)
-      : keepFirst(groups, claimOrder(rule, tokens, input.seed), limits);
+      ? keepBest(groups, tokens.weights!, open)
+      : keepFirst(groups, claimOrder(rule, tokens, input.seed), open);
   const kept = countKept(tokens, keptCopies, input);
   return { ...NOTHING_MORE, kept, keptCopies, ...tokenLosses(tokens, keptCopies) };
 }
@@ -106,11 +108,14 @@ function keepTokens(rule: CapacityRule, input: DropInput, tokens: TokenTable, li
 function groupsByCopy(
   { perSource, ofExpert }: Groups,
   { count, topK, experts, source }: TokenTable,
+  pruned: number,
 ): Int32Array {
   const groups = new Int32Array(count * topK);
   for (let token = 0, copy = 0; token < count; token++) {
     const first = source[token] * perSource;
-    for (let j = 0; j < topK; j++, copy++) groups[copy] = first + ofExpert[experts[copy]];
+    for (let j = 0; j < topK; j++, copy++) {
+      groups[copy] = experts[copy] === NO_EXPERT ? pruned : first + ofExpert[experts[copy]];
+    }
   }
   return groups;
 }
@@ -123,7 +128,7 @@ function countKept(
   const kept = new Int32Array(input.counts.length);
   for (let token = 0, copy = 0; token < count; token++) {
     const row = source[token] * input.placement.experts;
-    for (let j = 0; j < topK; j++, copy++) kept[row + experts[copy]] += keptCopies[copy];
+    for (let j = 0; j < topK; j++, copy++) if (keptCopies[copy]) kept[row + experts[copy]]++;
   }
   return kept;
 }
@@ -298,7 +303,7 @@ function addPadding(drop: Drop, rule: CapacityRule, input: DropInput, limits: Fl
 }
 
 function tokenLosses(
-  { count, topK, weights }: TokenTable,
+  { count, topK, experts, weights }: TokenTable,
   keptCopies: Uint8Array,
 ): Pick<Drop, 'tokensLost' | 'keptGateMass'> {
   let tokensLost = 0;
@@ -306,13 +311,15 @@ function tokenLosses(
   let keptMass = 0;
   for (let token = 0; token < count; token++) {
     let left = 0;
+    let had = 0;
     for (let copy = token * topK; copy < (token + 1) * topK; copy++) {
       left += keptCopies[copy];
+      if (experts[copy] !== NO_EXPERT) had++;
       if (!weights) continue;
       mass += weights[copy];
       if (keptCopies[copy]) keptMass += weights[copy];
     }
-    if (left === 0) tokensLost++;
+    if (left === 0 && had > 0) tokensLost++;
   }
   return { tokensLost, keptGateMass: weights && mass > 0 ? keptMass / mass : null };
 }

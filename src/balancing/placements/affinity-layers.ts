@@ -1,4 +1,4 @@
-import type { LayerBatch } from '../../routing/index.js';
+import { NO_EXPERT, type LayerBatch } from '../../routing/index.js';
 import type { MilpSolver } from '../milp-solver.js';
 
 /** A layer to place. */
@@ -24,7 +24,10 @@ export function transitionsBetween(a: LayerBatch, b: LayerBatch, experts: number
   const { experts: to } = b.tokens!;
   for (let token = 0; token < count; token++) {
     for (let i = token * topK; i < (token + 1) * topK; i++) {
-      for (let j = token * topK; j < (token + 1) * topK; j++) pairs[from[i] * experts + to[j]]++;
+      if (from[i] === NO_EXPERT) continue;
+      for (let j = token * topK; j < (token + 1) * topK; j++) {
+        if (to[j] !== NO_EXPERT) pairs[from[i] * experts + to[j]]++;
+      }
     }
   }
   return pairs;

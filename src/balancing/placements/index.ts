@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import { affinity } from './affinity.js';
+import { balanceBytes } from './balance-bytes.js';
 import { contiguousSlots } from './contiguous-slots.js';
 import { ascendDefault } from './ascend-default.js';
 import { ascendSwift } from './ascend-swift.js';
@@ -23,6 +24,7 @@ export const placementRules = [
   flashlb,
   spareReplicas,
   affinity,
+  balanceBytes,
   fromFile,
 ] as const;
 

@@ -7,6 +7,7 @@ import { ep } from './ep.js';
 import { fastermoeShadow } from './fastermoe-shadow.js';
 import { feplb } from './feplb.js';
 import { harmoeny } from './harmoeny.js';
+import { laser } from './laser.js';
 import { llep } from './llep.js';
 import { moonep } from './moonep.js';
 import { anyCombination, eplb, probe, roundRobinEp } from './named.js';
@@ -19,6 +20,7 @@ export const policies = [
   llep,
   replicateAndQuantize,
   capacity,
+  laser,
   roundRobinEp,
   eplb,
   anyCombination,

@@ -11,7 +11,7 @@ import { clusterPresets, gpuPresets, shippedProfiles } from '../../hardware/inde
 import { modelPresets } from '../../model/index.js';
 import { formatBytes } from '../../report/index.js';
 import { objectives } from '../../routers/index.js';
-import { batchings, generators } from '../../routing/index.js';
+import { batchings, generators, prunings } from '../../routing/index.js';
 import { engines } from '../../scenario/index.js';
 
 /** What there is, by kind: names with one line each. */
@@ -54,6 +54,7 @@ const lists: Record<string, () => [string, string][]> = {
     ...batchings.map(({ kind, summary }): [string, string] => [`  ${kind}`, summary]),
     ['  recorded', "the file's own steps and source GPUs"],
   ],
+  pruning: () => summaries(prunings),
   routers: () => summaries(objectives),
 };
 
@@ -64,7 +65,7 @@ function summaries(rules: readonly { kind: string; summary: string }[]): [string
 export function listCommand() {
   return new Command('list')
     .description(
-      'list policies and the choices they are made of, models, GPUs, clusters, profiles, runtimes, workloads and routers',
+      'list policies and the choices they are made of, models, GPUs, clusters, profiles, runtimes, workloads, prunings and routers',
     )
     .addArgument(new Argument('[what]', 'only these').choices(Object.keys(lists)))
     .action((what) => {

@@ -9,6 +9,7 @@ import {
   policyOf,
 } from '../../balancing/index.js';
 import { readJson } from '../../files/index.js';
+import { planPrecision, sensitivitySchema } from '../../model/index.js';
 import { parseInput, parsePolicy, show } from '../../scenario/index.js';
 import { firstPlacements } from '../../simulation/index.js';
 import { UsageError } from '../input-error.js';
@@ -17,9 +18,17 @@ import { collect, openFile } from '../scenario-file.js';
 
 export function planCommand() {
   return new Command('plan')
-    .description("one layer's plan for given loads, or a policy's placement as an engine loads it")
+    .description(
+      "one layer's plan for given loads, a policy's placement as an engine loads it, or the bits of each expert",
+    )
     .argument('[scenario]', 'with --emit: place the layers of this scenario')
-    .requiredOption('--policy <policy>', 'llep, llep:alpha=1.1, or JSON')
+    .option('--policy <policy>', 'llep, llep:alpha=1.1, or JSON')
+    .option('--precision <file>', "a sensitivity file (.json): plan every expert's bits")
+    .option(
+      '--average-bits <bits>',
+      'with --precision: mean bits per weight that a layer may spend',
+      positive,
+    )
     .option('--set <path=value>', 'change one value of the scenario (repeatable)', collect, [])
     .option('--gpus <n>', 'number of GPUs', whole('--gpus'))
     .option('--gpus-per-node <n>', 'GPUs of a node', whole('--gpus-per-node'))
@@ -33,7 +42,14 @@ export function planCommand() {
     .addOption(
       new Option('--format <format>', 'how to print the plan').choices(['table', 'json']).default('table'),
     )
-    .action(async (scenario, options) => {
+    .action(async (scenario, given) => {
+      if (given.precision !== undefined) {
+        process.stdout.write(
+          await precisionPlanOf(scenario, given.precision, given.averageBits, given.policy),
+        );
+        return;
+      }
+      const options = { ...given, policy: givenPolicy(given.policy) };
       const policy = parsePolicy(parsePolicyArgument(options.policy), '--policy');
       const format = mapFormats.find(({ name }) => name === options.emit);
       if (scenario !== undefined) {
@@ -53,6 +69,40 @@ export function planCommand() {
         `${options.format === 'json' ? JSON.stringify(plan, null, 2) : planTable(plan)}\n`,
       );
     });
+}
+
+/** @throws UsageError */
+function givenPolicy(policy: string | undefined): string {
+  if (policy !== undefined) return policy;
+  throw new UsageError(
+    'plan: found neither --policy nor --precision, allowed: --policy llep, or --precision sensitivity.json',
+  );
+}
+
+/** The bits of every expert, as the text of a file. */
+async function precisionPlanOf(
+  scenario: string | undefined,
+  path: string,
+  averageBits: number | undefined,
+  policy: string | undefined,
+): Promise<string> {
+  if (averageBits === undefined) {
+    throw new UsageError('plan: found --precision alone, allowed: --average-bits 2.5 beside it');
+  }
+  const beside = policy === undefined ? scenario : '--policy';
+  if (beside !== undefined) {
+    throw new UsageError(`plan: found ${beside} beside --precision, allowed: one of them`);
+  }
+  const sensitivity = parseInput(sensitivitySchema, await readJson(path), path);
+  const plan = attempt(`--average-bits ${averageBits}`, () => planPrecision(sensitivity, averageBits));
+  return `${JSON.stringify(plan)}\n`;
+}
+
+/** Reads the value of --average-bits. */
+function positive(text: string): number {
+  const value = Number(text);
+  if (Number.isFinite(value) && value > 0) return value;
+  throw new UsageError(`--average-bits: found '${text}', allowed: a number above 0`);
 }
 
 /** The placement of a policy in the first step of a scenario, as the text of a file. */

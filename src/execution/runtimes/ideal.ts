@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { bitsOf } from '../../hardware/index.js';
+import { bitsOf, expertWeights } from '../../hardware/index.js';
 import { Executor, TaskGraphBuilder } from '../../engine/index.js';
 import { BackgroundMovement } from '../background-movement.js';
 import { LeadingWork } from '../leading-work.js';
@@ -57,11 +57,7 @@ function idealProgram(machine: Machine, { network, ledger, traits, leads }: Prog
     allocates: [...activations, ...received],
     label: labelOf('dispatch'),
   });
-  const messages = new WeightMessages(
-    experts + gpus,
-    expertBytes(machine, bitsOf(machine.shape.weightDtype)),
-    true,
-  );
+  const messages = new WeightMessages(experts + gpus, expertWeights(machine.shape), true);
   const weights = traits.movesWeights
     ? each((gpu) => {
         const borrowed = graph.addBuffer(accountOf(gpu, 'borrowedWeights'));
@@ -129,11 +125,11 @@ function idealProgram(machine: Machine, { network, ledger, traits, leads }: Prog
         messages.take(plan);
         for (let gpu = 0; gpu < gpus; gpu++) {
           network.setMessages(weights[gpu].transfer, messages, gpu);
-          bufferBytes[weights[gpu].borrowed] = work.borrowed[gpu] * weightBytes;
+          bufferBytes[weights[gpu].borrowed] = Math.ceil(work.borrowedWeights[gpu] * weightBytes);
         }
       }
       for (let gpu = 0; gpu < gpus; gpu++) {
-        const rows = work.rows[gpu] + work.rows[gpus + gpu];
+        const rows = work.rowsOn(gpu);
         duration[stage[gpu]] = timer.seconds(work, gpu);
         bufferBytes[activations[gpu]] = Math.ceil(tokensBySource[gpu] * activationBytes);
         bufferBytes[received[gpu]] = Math.ceil(rows * toExpert);

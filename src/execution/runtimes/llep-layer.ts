@@ -1,5 +1,5 @@
 import { Executor, TaskGraphBuilder } from '../../engine/index.js';
-import { bitsOf, type ExpertLayout, type ExpertStage } from '../../hardware/index.js';
+import { bitsOf, expertWeights, type ExpertLayout, type ExpertStage } from '../../hardware/index.js';
 import { BackgroundMovement } from '../background-movement.js';
 import { LeadingWork } from '../leading-work.js';
 import { combineBytes, ExpertTimer, type Machine } from '../machine.js';
@@ -163,7 +163,11 @@ export class LlepLayer {
     const intermediate = INTERMEDIATE_WIDTHS * machine.shape.expertHiddenSize * element;
     const perExpert = traits.movesWeights ? costs.perExpert.borrowing : costs.perExpert.others;
     const weightBytes = expertBytes(machine, bitsOf(machine.shape.weightDtype));
-    const messages = new WeightMessages(experts + gpus, weightBytes, costs.distinctTransfers);
+    const messages = new WeightMessages(
+      experts + gpus,
+      expertWeights(machine.shape),
+      costs.distinctTransfers,
+    );
     const everyone = uniformExchange(gpus, machine.cluster.gpusPerNode);
 
     for (let gpu = 0; gpu < gpus; gpu++) {
@@ -196,7 +200,7 @@ export class LlepLayer {
         background?.fill(decided.background, duration);
         messages.take(decided);
         for (let gpu = 0; gpu < gpus; gpu++) {
-          const rows = work.rows[gpu] + work.rows[gpus + gpu];
+          const rows = work.rowsOn(gpu);
           const own = ports.sentBy(gpu);
           const tokens = tokensBySource[gpu];
           if (plan) {
@@ -207,7 +211,7 @@ export class LlepLayer {
           }
           if (weights) {
             network.setMessages(weights[gpu].transfer, messages, gpu);
-            bufferBytes[borrowed![gpu]] = work.borrowed[gpu] * weightBytes;
+            bufferBytes[borrowed![gpu]] = Math.ceil(work.borrowedWeights[gpu] * weightBytes);
           }
           duration[count[gpu]] = (own * COUNT_BYTES) / profile.copyBytesPerSecond;
           // Replicating reads and writes every copy, sorting does so again.

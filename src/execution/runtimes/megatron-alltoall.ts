@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { Executor } from '../../engine/index.js';
-import type { Range } from '../../hardware/index.js';
+import { expertWeights, type Range } from '../../hardware/index.js';
 import { BackgroundMovement } from '../background-movement.js';
 import { LeadingWork } from '../leading-work.js';
 import { ExpertTimer, type Machine } from '../machine.js';
@@ -99,8 +99,7 @@ function megatronProgram(costs: MegatronCosts, machine: Machine, context: Progra
     : null;
   const executor = new Executor(graph.builder.compile(), network.fabric, ledger);
   const timer = new ExpertTimer(machine, 'fused', megatronAlltoall.stack);
-  const { weight } = new MegatronSizes(machine);
-  const messages = new WeightMessages(machine.shape.experts + gpus, weight, true);
+  const messages = new WeightMessages(machine.shape.experts + gpus, expertWeights(machine.shape), true);
   const rows = new Float64Array(gpus);
   return {
     executor,
@@ -116,7 +115,7 @@ function megatronProgram(costs: MegatronCosts, machine: Machine, context: Progra
       timer.usePlacement(plan.placement);
       background?.fill(plan.background, executor.duration);
       messages.take(plan);
-      for (let gpu = 0; gpu < gpus; gpu++) rows[gpu] = work.rows[gpu] + work.rows[gpus + gpu];
+      for (let gpu = 0; gpu < gpus; gpu++) rows[gpu] = work.rowsOn(gpu);
       const moved = {
         sent: { copies: work.send, ports },
         messages,

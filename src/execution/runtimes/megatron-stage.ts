@@ -2,6 +2,7 @@ import type { Placement } from '../../balancing/index.js';
 import { Executor } from '../../engine/index.js';
 import {
   bitsOf,
+  expertWeights,
   findStage,
   gradientStageCost,
   stageAccuracy,
@@ -131,7 +132,7 @@ export class MegatronStage implements StageProgram {
 
   newAmounts(): LayerAmounts {
     const { cluster, shape } = this.machine;
-    return new LayerAmounts(cluster.gpus, cluster.gpusPerNode, shape.experts, this.sizes.weight);
+    return new LayerAmounts(cluster.gpus, cluster.gpusPerNode, shape.experts, expertWeights(shape));
   }
 
   fillForward(amounts: readonly LayerAmounts[]): void {

@@ -164,15 +164,14 @@ export class ServingFiller {
   }
 
   private fillBack(part: Part, { plan, work }: LayerPart, gpu: number): void {
-    const { costs, load, executor, machine } = this;
-    const { gpus } = machine.cluster;
+    const { costs, load, executor } = this;
     const { firstSlot } = plan.placement;
     const received = part.traffic.received[gpu];
     const entering = costs.entering === 'tokens' ? received : undefined;
     executor.duration[part.experts[gpu]] = this.slowed(this.timer.seconds(work, gpu, entering));
     load.received = received;
-    load.rows = work.rows[gpu] + work.rows[gpus + gpu];
-    load.rounded = work.roundedRows[gpu] + work.roundedRows[gpus + gpu];
+    load.rows = work.rowsOn(gpu);
+    load.rounded = work.roundedRowsOn(gpu);
     load.largest = work.largestExpert[gpu];
     load.most = (firstSlot[gpu + 1] - firstSlot[gpu] + work.borrowed[gpu]) * costs.mostRowsPerSlot;
     const { bufferBytes } = executor;

@@ -1,5 +1,5 @@
 import { Executor, TaskGraphBuilder } from '../../engine/index.js';
-import { bitsOf } from '../../hardware/index.js';
+import { bitsOf, expertWeights } from '../../hardware/index.js';
 import { BackgroundMovement } from '../background-movement.js';
 import { LeadingWork } from '../leading-work.js';
 import type { Machine } from '../machine.js';
@@ -43,7 +43,7 @@ export class ServingLayer {
     const background = traits.movesInBackground ? new BackgroundMovement(graph, machine, network) : null;
     const executor = new Executor(graph.compile(), network.fabric, ledger);
     const weightBytes = expertBytes(machine, bitsOf(shape.weightDtype));
-    const messages = new WeightMessages(shape.experts + gpus, weightBytes, true);
+    const messages = new WeightMessages(shape.experts + gpus, expertWeights(shape), true);
     const filler = new ServingFiller(costs, machine, traits.plansEachBatch, executor, network, parts);
     const everyone = uniformExchange(gpus, cluster.gpusPerNode);
     for (const { planning } of parts) {
@@ -69,8 +69,11 @@ export class ServingLayer {
           messages.take(plan);
           for (let gpu = 0; gpu < gpus; gpu++) {
             network.setMessages(borrowing.transfer[gpu], messages, gpu);
-            const borrowed = Math.max(work.borrowed[gpu], input.halves?.[1].work.borrowed[gpu] ?? 0);
-            executor.bufferBytes[borrowing.buffer[gpu]] = borrowed * weightBytes;
+            const borrowed = Math.max(
+              work.borrowedWeights[gpu],
+              input.halves?.[1].work.borrowedWeights[gpu] ?? 0,
+            );
+            executor.bufferBytes[borrowing.buffer[gpu]] = Math.ceil(borrowed * weightBytes);
           }
         }
         filler.fill(input, borrowing && messages);

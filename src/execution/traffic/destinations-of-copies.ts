@@ -1,5 +1,5 @@
 import type { LayerPlan } from '../../balancing/index.js';
-import type { TokenTable } from '../../routing/index.js';
+import { NO_EXPERT, type TokenTable } from '../../routing/index.js';
 import type { TrafficInput } from './traffic.js';
 
 /**
@@ -16,17 +16,25 @@ export class DestinationsOfCopies {
 
   constructor(private readonly gpus: number) {}
 
-  /** @returns GPU of every copy, [token · topK + choice]; −1 where it is dropped. The array is reused. */
+  /** @returns GPU of every copy, [token · topK + choice]; −1 where it is dropped or pruned. The array is reused. */
   of({ plan, base }: TrafficInput, tokens: TokenTable): Int32Array {
     const copies = tokens.count * tokens.topK;
     if (this.gpuOfCopy.length < copies) this.gpuOfCopy = new Int32Array(copies);
     const into = this.gpuOfCopy;
     if (plan.slotCopies !== null) this.fromSlots(into, plan, tokens);
     else if (plan.slices !== null) this.fromSlices(into, plan, tokens, base.counts);
-    else for (let copy = 0; copy < copies; copy++) into[copy] = plan.placement.home[tokens.experts[copy]];
+    else this.fromHomes(into, plan, tokens);
     const kept = plan.drop?.keptCopies;
     if (kept) for (let copy = 0; copy < copies; copy++) if (kept[copy] === 0) into[copy] = -1;
     return into;
+  }
+
+  private fromHomes(into: Int32Array, { placement }: LayerPlan, { count, topK, experts }: TokenTable): void {
+    const { home } = placement;
+    for (let copy = 0; copy < count * topK; copy++) {
+      const expert = experts[copy];
+      into[copy] = expert === NO_EXPERT ? -1 : home[expert];
+    }
   }
 
   private fromSlots(into: Int32Array, { placement, slotCopies }: LayerPlan, table: TokenTable): void {
@@ -37,6 +45,10 @@ export class DestinationsOfCopies {
       const source = table.source[token];
       for (let choice = 0; choice < table.topK; choice++, copy++) {
         const expert = table.experts[copy];
+        if (expert === NO_EXPERT) {
+          into[copy] = -1;
+          continue;
+        }
         let before = next[source * experts + expert]++;
         let at = firstInstance[expert];
         while (before >= copies[source * slots + instance[at]])
@@ -59,6 +71,10 @@ export class DestinationsOfCopies {
       const source = table.source[token];
       for (let choice = 0; choice < table.topK; choice++, copy++) {
         const expert = table.experts[copy];
+        if (expert === NO_EXPERT) {
+          into[copy] = -1;
+          continue;
+        }
         let slice = firstSlice[expert];
         if (slice < 0) {
           into[copy] = home[expert];

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { CandidateTable } from '../candidates.js';
 import type { Random } from '../random.js';
 
 /** What a generator knows of the model and the batch. */
@@ -33,6 +34,8 @@ export interface LayerDraw {
   counts: ((source: number, random: Random, into: Int32Array) => void) | null;
   /** Draws the experts of all tokens, source by source, [token · topK + choice]. */
   tokens(random: Random, into: Uint16Array): void;
+  /** Where the scores of more experts than the chosen ones are drawn: the same with weights, and all candidates. */
+  gates?(random: Random, picks: Uint16Array, weights: Float32Array, candidates: CandidateTable): void;
 }
 
 /** A family of synthetic routing: its options, and how it draws one layer. */

@@ -1,6 +1,7 @@
 import { balanced } from './balanced.js';
 import { dirichlet } from './dirichlet.js';
 import { domains } from './domains.js';
+import { gate } from './gate.js';
 import type { Generator } from './generator.js';
 import { hotExperts } from './hot-experts.js';
 import { logNormal } from './log-normal.js';
@@ -19,6 +20,7 @@ export const generators = [
   dirichlet,
   domains,
   workload,
+  gate,
   lprBaseline,
   lprRouted,
 ] as const;

@@ -1,0 +1,12 @@
+export { precisionSchema, type PrecisionOptions } from './options.js';
+export {
+  expertPrecision,
+  modelBytes,
+  planPrecision,
+  precisionPlanSchema,
+  rowsOfLayers,
+  uniformProxies,
+  type ExpertPrecision,
+  type PrecisionPlan,
+} from './plan.js';
+export { sensitivitySchema, type Sensitivity } from './sensitivity.js';
