@@ -52,7 +52,10 @@ describe('parts of a model', () => {
     expect(flopPerPair(model, 'decode')).toBe(2 * 128 * (512 + 64 + 512));
     // Absorbing uses the same weights: what is up-projected in prefill is split in two.
     const weights = (phase: 'prefill' | 'decode') =>
-      attentionProducts(model, phase).perToken.reduce((sum, { k, n }) => sum + k * n, 0);
+      attentionProducts(model, phase).perToken.reduce(
+        (sum, { k, n, matrices = 1 }) => sum + matrices * k * n,
+        0,
+      );
     expect(weights('decode')).toBe(weights('prefill'));
   });
 
