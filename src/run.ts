@@ -15,7 +15,9 @@ import {
 } from './scenario/index.js';
 import {
   BalanceObserver,
+  checkOffload,
   checkPolicies,
+  offloadOf,
   RefusalError,
   simulateScenario,
   withoutSchema,
@@ -61,6 +63,8 @@ export async function openScenario(input: unknown, options: RunOptions = {}): Pr
   const { contents, hashes } = await openFiles(scenario, file, baseDir, options.files, options.placementMaps);
   const resolved = resolveScenario(scenario, file, contents, draws && ((spec) => draws.source(spec)));
   inFile(file, () => checkPolicies(resolved));
+  const offload = offloadOf(resolved);
+  if (offload !== null) inFile(file, () => checkOffload(offload));
   return {
     file,
     scenario,

@@ -11,6 +11,7 @@ import {
   settingLines,
   speedupCell,
 } from './cells.js';
+import { offloadLines, offloadTables } from './offload.js';
 import { plainTable } from './plain-table.js';
 import { predictionLines } from './prediction-lines.js';
 import { trainingTables } from './training.js';
@@ -56,10 +57,11 @@ export function comparisonTables(result: Result): ComparisonTable[] {
     ['Exact policies', true],
     ['Inexact policies (they change the output)', false],
   ] as const;
-  return groups.flatMap(([title, exact]) => {
+  const compared = groups.flatMap(([title, exact]) => {
     const policies = result.policies.filter((p) => p.exact === exact);
     return policies.length === 0 ? [] : [table(title, policies, result)];
   });
+  return [...offloadTables(result), ...compared];
 }
 
 function table(title: string, policies: readonly PolicyResult[], result: Result): ComparisonTable {
@@ -134,5 +136,6 @@ export function legendLines(result: Result): string[] {
       'does not compare rows.',
     ...predictionLines(result),
     ...score,
+    ...offloadLines(result),
   ];
 }

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { policies, type PolicyInput, type PolicyOptions } from '../balancing/index.js';
-import { runtimes, trainingSchema, type RuntimeOptions } from '../execution/index.js';
+import { offloadSchema, runtimes, trainingSchema, type RuntimeOptions } from '../execution/index.js';
 import { clusterPresets, clusterSchema } from '../hardware/index.js';
 import { modelPresets, shapeOverridesSchema, shapeSchema } from '../model/index.js';
 import {
@@ -187,6 +187,9 @@ export const scenarioSchema = z.strictObject({
   training: trainingSchema
     .optional()
     .describe('How a step is trained; only with workload.phase "training", where every key has a default.'),
+  offload: offloadSchema
+    .optional()
+    .describe('Experts that do not fit the GPUs are loaded when they are wanted; scope model, decode.'),
   policies: z.array(policySchema).min(1).max(100),
   scope: z
     .enum(['layer', 'model'])

@@ -3,6 +3,7 @@ import type { GradientBytes, LayerCategory, MemoryCategory, Pass, Phase } from '
 import type { LatencySummary, ShareInterval, Skew } from '../metrics/index.js';
 import type { BalanceReport } from './balance-observer.js';
 import type { Basis, ErrorSource } from './clock-errors.js';
+import type { OffloadResult } from './offload-result.js';
 import type { PassBytes } from './training-totals.js';
 
 /** Whether a policy's peak fits: also with what a caching allocator holds, or only just. */
@@ -222,6 +223,8 @@ export interface Result {
   routing: RoutingSummary;
   policies: PolicyResult[];
   fastest: Fastest | null;
+  /** Experts that do not fit the GPUs; where the scenario has `offload`. */
+  offload?: OffloadResult;
   /** Every definition of balance, where asked for. */
   balance?: BalanceReport;
 }

@@ -1,5 +1,6 @@
 import type { ResolvedScenario, Scenario } from '../scenario/index.js';
 import type { Result } from './result.js';
+import { offloadOf, simulateOffload } from './offload-run.js';
 import { simulate, type SimulationSpec } from './simulate.js';
 
 /**
@@ -29,6 +30,7 @@ export function simulateScenario(
     solver,
   } = resolved;
   const { cluster, shape } = machine;
+  const offload = offloadOf(resolved);
   const { routing, latencies, ...simulated } = simulate({
     source,
     policies,
@@ -62,6 +64,7 @@ export function simulateScenario(
     routing: { ...routing, notes: [...routing.notes, ...resolved.notes] },
     policies: simulated.policies,
     fastest: simulated.fastest,
+    ...(offload === null ? {} : { offload: simulateOffload(offload) }),
   };
   return { result, latencies };
 }

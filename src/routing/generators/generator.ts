@@ -33,6 +33,10 @@ export interface LayerDraw {
   counts: ((source: number, random: Random, into: Int32Array) => void) | null;
   /** Draws the experts of all tokens, source by source, [token · topK + choice]. */
   tokens(random: Random, into: Uint16Array): void;
+  /** Writes the gate weights of the tokens drawn last, in their order; default: weights that no choice hangs on. */
+  weights?(into: Float32Array): void;
+  /** True where a step goes on from the one before, so that every stream of steps needs a draw of its own. */
+  continues?: boolean;
 }
 
 /** A family of synthetic routing: its options, and how it draws one layer. */
@@ -43,6 +47,8 @@ export interface Generator<Options = never> {
   options: z.ZodType<Options>;
   /** Things that a reader of the result must know of a run of so many steps. */
   notes?(options: Options, setting: GeneratorSetting, steps: number): string[];
+  /** Steps after which all sequences are new ones; default: nobody knows. */
+  sequenceSteps?(options: Options): number;
   /**
    * Tokens by source GPU; null: tokensPerGpu of each. @throws RangeError where the options don't fit the setting
    */

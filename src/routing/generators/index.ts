@@ -1,4 +1,5 @@
 import { balanced } from './balanced.js';
+import { decodeReuse } from './decode-reuse.js';
 import { dirichlet } from './dirichlet.js';
 import { domains } from './domains.js';
 import type { Generator } from './generator.js';
@@ -21,6 +22,7 @@ export const generators = [
   workload,
   lprBaseline,
   lprRouted,
+  decodeReuse,
 ] as const;
 
 export type GeneratorOptions = ReturnType<(typeof generators)[number]['options']['parse']>;
