@@ -141,6 +141,11 @@ export interface PolicyResult {
     /** Computed away from the home GPU. */
     moved: number;
   };
+  /**
+   * Shares of the copies (shared experts' and padding included) that go to the GPU, and to the node, that their token is
+   * on; `balanced` spreads them evenly.
+   */
+  locality: { ownGpu: number; ownNode: number };
   /** Quality of an inexact policy; null where the routing does not know. */
   loss: {
     keptCopies: number;

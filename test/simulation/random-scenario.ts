@@ -19,6 +19,7 @@ type PolicyChoice = Exclude<ScenarioInput['policies'][number], string>;
 /** Histories, placements and so on by name, each with options that matter in small scenarios. */
 const placements: fc.Arbitrary<object | string> = fc.oneof(
   fc.constantFrom('contiguous', 'round-robin', 'tensorrt-llm', 'ascend-default', 'ascend-swift', 'flashlb'),
+  fc.record({ kind: fc.constant('locality'), within: fc.constantFrom('node', 'gpu') }),
   fc.record({ kind: fc.constantFrom('contiguous', 'round-robin'), slots: fc.integer({ min: 4, max: 40 }) }),
   fc.record({
     kind: fc.constant('eplb'),
@@ -150,6 +151,7 @@ const routingArbitrary = fc
       { kind: 'power-law' as const, exponent: 1.2 },
       { kind: 'dirichlet' as const, concentration: 0.3 },
       { kind: 'domains' as const, domains: 2, period: 1 },
+      { kind: 'source-topics' as const, gpusPerTopic: 1, sigma: 1, homeShare: 0.5 },
       { kind: 'workload' as const, name: 'W4' as const },
       { kind: 'workload' as const, name: 'W6' as const, period: 1 },
     ),
@@ -177,6 +179,18 @@ const runtimeArbitrary: fc.Arbitrary<ScenarioInput['runtime']> = fc.oneof(
     overlap: fc.constantFrom('none' as const, 'shared-expert' as const, 'two-batch' as const),
     maxTokensPerWave: fc.constantFrom(undefined, 100),
   }),
+  fc
+    .record({
+      preset: fc.constant('groupwise-alltoall' as const),
+      shared: fc.constantFrom(1, 2),
+      groupWise: fc.boolean(),
+      overlap: fc.constantFrom('none' as const, 'two-batch' as const),
+    })
+    .map(({ shared, ...chosen }) => ({
+      ...chosen,
+      expertTensorParallel: shared,
+      attentionTensorParallel: shared,
+    })),
   fc.record({
     preset: fc.constant('deepep-low-latency' as const),
     maxTokensPerGpu: fc.constantFrom(200, 512),
@@ -211,7 +225,7 @@ function fitting(
   const single = gpusPerNode % 2 !== 0;
   const without = [
     ...(single || whole ? ['attentionTensorParallel'] : []),
-    ...(single ? ['expertTensorParallel'] : []),
+    ...(single || (whole && 'groupWise' in (runtime as object)) ? ['expertTensorParallel'] : []),
   ];
   return Object.fromEntries(
     Object.entries(runtime as object).filter(([option]) => !without.includes(option)),

@@ -7,6 +7,7 @@ import { eplbSteps } from './eplb-steps.js';
 import { eplbPlacement } from './eplb.js';
 import { flashlb } from './flashlb.js';
 import { fromFile } from './from-file.js';
+import { locality } from './locality.js';
 import { spareReplicas } from './spare-replicas.js';
 import { tensorrtLlm } from './tensorrt-llm.js';
 import { roundRobin } from './round-robin.js';
@@ -23,6 +24,7 @@ export const placementRules = [
   flashlb,
   spareReplicas,
   affinity,
+  locality,
   fromFile,
 ] as const;
 

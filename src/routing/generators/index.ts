@@ -7,6 +7,7 @@ import { hotExperts } from './hot-experts.js';
 import { logNormal } from './log-normal.js';
 import { lprBaseline, lprRouted } from './lpr-published.js';
 import { powerLaw } from './power-law.js';
+import { sourceTopics } from './source-topics.js';
 import { workload } from './workload.js';
 import { zipf } from './zipf.js';
 
@@ -23,6 +24,7 @@ export const generators = [
   lprBaseline,
   lprRouted,
   decodeReuse,
+  sourceTopics,
 ] as const;
 
 export type GeneratorOptions = ReturnType<(typeof generators)[number]['options']['parse']>;
