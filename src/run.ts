@@ -16,7 +16,9 @@ import {
 import {
   BalanceObserver,
   checkFaults,
+  checkOffload,
   checkPolicies,
+  offloadOf,
   RefusalError,
   simulateScenario,
   withoutSchema,
@@ -64,6 +66,8 @@ export async function openScenario(input: unknown, options: RunOptions = {}): Pr
   const resolved = resolveScenario(scenario, file, contents, draws && ((spec) => draws.source(spec)));
   inFile(file, () => {
     checkPolicies(resolved);
+    const offload = offloadOf(resolved);
+    if (offload !== null) checkOffload(offload);
     checkFaults(resolved, resolved.faults);
   });
   return {

@@ -15,6 +15,22 @@ export {
   type MemoryCategory,
 } from './memory.js';
 export { ModelParts, type Contexts } from './model-parts.js';
+export {
+  cacheSlots,
+  HIGH,
+  LOW,
+  OffloadMachine,
+  offloadSchema,
+  precisionBytes,
+  Prediction,
+  SKIP,
+  strategyLabel,
+  type CacheSlots,
+  type LoadCounts,
+  type OffloadOptions,
+  type OffloadStrategy,
+  type OffloadTotals,
+} from './offload/index.js';
 export { PHASES, SOURCE_OF_PHASE, TIME_SOURCES, type Phase, type TimeSource } from './phases.js';
 export { LayerAmounts } from './layer-amounts.js';
 export { pipelineSteps, warmupOfStage, type PipelineStep } from './pipeline.js';

@@ -15,7 +15,7 @@ const gptOss = {
   vocabulary: 201_088,
 } as const;
 
-/** Shapes from the models' own config.json; OLMoE's is from memory, unconfirmed. */
+/** Shapes from the models' own config.json; OLMoE's and Phi's are from memory, unconfirmed. */
 export const modelPresets: Readonly<Record<string, ShapeInput>> = {
   'gpt-oss-20b': { ...gptOss, experts: 32, moeLayers: 24 },
   'gpt-oss-120b': { ...gptOss, experts: 128, moeLayers: 36 },
@@ -97,6 +97,15 @@ export const modelPresets: Readonly<Record<string, ShapeInput>> = {
     moeLayers: 32,
     attention: gqa(32, 8, 128),
     vocabulary: 32_000,
+  },
+  'phi-3.5-moe': {
+    hiddenSize: 4096,
+    expertHiddenSize: 6400,
+    experts: 16,
+    topK: 2,
+    moeLayers: 32,
+    attention: gqa(32, 8, 128),
+    vocabulary: 32_064,
   },
   'olmoe-1b-7b': {
     hiddenSize: 2048,

@@ -12,10 +12,11 @@ import {
   settingLines,
   speedupCell,
 } from './cells.js';
+import { offloadLines, offloadTables } from './offload.js';
 import { plainTable } from './plain-table.js';
 import { predictionLines } from './prediction-lines.js';
 import { trainingTables } from './training.js';
-import { formatBytes, formatFactor, formatSeconds } from './units.js';
+import { formatBytes, formatFactor, formatSeconds, formatShare } from './units.js';
 import { verdict } from './verdict.js';
 import { servingTable, wholeModelLines } from './whole-model.js';
 
@@ -58,10 +59,11 @@ export function comparisonTables(result: Result): ComparisonTable[] {
     ['Exact policies', true],
     ['Inexact policies (they change the output)', false],
   ] as const;
-  return groups.flatMap(([title, exact]) => {
+  const compared = groups.flatMap(([title, exact]) => {
     const policies = result.policies.filter((p) => p.exact === exact);
     return policies.length === 0 ? [] : [table(title, policies, result)];
   });
+  return [...offloadTables(result), ...compared];
 }
 
 function table(title: string, policies: readonly PolicyResult[], result: Result): ComparisonTable {
@@ -114,6 +116,15 @@ function residentLine({ policies: [{ training }], scenario }: Result): string {
   );
 }
 
+/** How many copies stay on their token's node; nothing where all GPUs are on one. */
+function localityLines({ policies, cluster }: Result): string[] {
+  if (cluster.gpus <= cluster.gpusPerNode) return [];
+  const shares = policies
+    .filter(({ policy }) => policy.kind !== 'balanced')
+    .map(({ policy, locality }) => `${policyLabel(policy)} ${formatShare(locality.ownNode)}`);
+  return [`Copies computed on their own token's node: ${shares.join(', ')}.`];
+}
+
 /** What the columns mean, and how sure they are. */
 export function legendLines(result: Result): string[] {
   const { gpu, expert } = result.policies[0].imbalance;
@@ -132,9 +143,11 @@ export function legendLines(result: Result): string[] {
     ...allLayersLines(result),
     `γ GPU: max/mean copies per GPU, every copy at home → as planned; a uniform router would show ` +
       `${gpu.floor.toFixed(2)} (per expert ${expert.floor.toFixed(2)}, here ${expert.before.maxOverMean.toFixed(2)}).`,
+    ...localityLines(result),
     'vs bound: step over the lower bound of the work that the policy does; looser where weights may move, so that it ' +
       'does not compare rows.',
     ...predictionLines(result),
     ...score,
+    ...offloadLines(result),
   ];
 }

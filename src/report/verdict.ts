@@ -1,5 +1,6 @@
 import { isYardstick, policyLabel } from '../balancing/index.js';
 import type { PolicyResult, Result } from '../simulation/index.js';
+import { offloadVerdict } from './offload.js';
 import { formatBytes, formatFactor, formatSeconds, formatShare } from './units.js';
 
 /** Share of copies that a policy drops, computes at lowered precision or gives to other experts. */
@@ -16,6 +17,7 @@ const WORTH_A_LOSS = 1.02;
 
 /** What to do, in one sentence. */
 export function verdict(result: Result): string {
+  if (result.offload) return offloadVerdict(result.offload);
   const ep = result.policies.find(({ policy }) => policy.kind === 'ep')!;
   const best = chosen(result, ep);
   const inexact = fasterInexact(result, best ?? ep, ep);

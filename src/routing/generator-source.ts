@@ -35,7 +35,9 @@ export function generatorSource(given: GeneratorSpec): RoutingSource {
   const { gpus, experts, topK } = setting;
   const tokens = allTokens(setting);
   const wantsTokens = options.tokens || options.gateWeights;
-  const draws = layerIds.map(() => generator.prepare(options, setting));
+  const newDraws = () => layerIds.map(() => generator.prepare(options, setting));
+  const draws = newDraws();
+  const drawsOfStream = () => (draws.some(({ continues }) => continues) ? newDraws() : draws);
   const isConstant = draws.every((draw) => draw.constant);
 
   const newBatches = () =>
@@ -55,11 +57,12 @@ export function generatorSource(given: GeneratorSpec): RoutingSource {
     hasGateWeights: options.gateWeights,
     ...(draws[0].gates ? { candidates: experts } : {}),
     importance: null,
+    sequenceSteps: generator.sequenceSteps?.(options),
     notes: generator.notes?.(options, setting, steps) ?? [],
     resample: null,
     calibration(): Calibration {
       const batches = newBatches();
-      fillBatches(spec, draws, 'calibration', batches);
+      fillBatches(spec, drawsOfStream(), 'calibration', batches);
       return {
         loads: batches.map((batch) => addLoads(batch.counts, experts, new Float64Array(experts))),
         tokens,
@@ -69,11 +72,12 @@ export function generatorSource(given: GeneratorSpec): RoutingSource {
     },
     start() {
       const batches = newBatches();
+      const own = drawsOfStream();
       let step = 0;
       return {
         next() {
           if (step >= steps) return null;
-          if (step === 0 || !isConstant) fillBatches(spec, draws, step, batches);
+          if (step === 0 || !isConstant) fillBatches(spec, own, step, batches);
           return { step: step++, tokens, tokensBySource, layers: batches };
         },
       };
@@ -152,8 +156,9 @@ function fillBatches(
         counts[source * experts + picks[copy]]++;
       }
     }
-    if (tokens?.weights && !draw.gates)
-      drawGateWeights(tokens.weights, topK, randomStream(seed, `gates/${step}/${layerIds[layer]}`));
+    if (!tokens?.weights || draw.gates) return;
+    if (draw.weights) draw.weights(tokens.weights);
+    else drawGateWeights(tokens.weights, topK, randomStream(seed, `gates/${step}/${layerIds[layer]}`));
   });
 }
 

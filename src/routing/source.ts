@@ -85,6 +85,8 @@ export interface RoutingSource {
   prunes?: boolean;
   /** Importance of every expert by layer, where the source knows it; larger is more important. */
   importance: readonly (readonly number[])[] | null;
+  /** Steps after which all sequences are new ones; left out where nobody knows. */
+  sequenceSteps?: number;
   /** The calibration part for a policy that asks for this share of the tokens. */
   calibration(share: number): Calibration;
   /** Things that a reader of the result must know about the routing. */

@@ -12,6 +12,7 @@ import {
   trainingSchema,
   type Contexts,
   type Machine,
+  type OffloadOptions,
   type RuntimeOptions,
   type TrainingOptions,
 } from '../execution/index.js';
@@ -92,6 +93,8 @@ export interface ResolvedScenario {
   runtime: RuntimeOptions;
   /** Null: the steps are inference. */
   training: TrainingOptions | null;
+  /** Null: all experts are in the GPUs' memory. */
+  offload: OffloadOptions | null;
   source: RoutingSource;
   policies: { options: PolicyOptions; anchor: boolean }[];
   warmup: number | null;
@@ -282,6 +285,7 @@ export function resolveScenario(
     machine,
     runtime,
     training,
+    offload: scenario.offload ?? null,
     source,
     policies,
     warmup: scenario.workload.warmupSteps ?? null,

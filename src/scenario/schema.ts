@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { policies, type PolicyInput, type PolicyOptions } from '../balancing/index.js';
-import { runtimes, trainingSchema, type RuntimeOptions } from '../execution/index.js';
+import { offloadSchema, runtimes, trainingSchema, type RuntimeOptions } from '../execution/index.js';
 import { clusterPresets, clusterSchema } from '../hardware/index.js';
 import { modelPresets, precisionSchema, shapeOverridesSchema, shapeSchema } from '../model/index.js';
 import {
@@ -211,6 +211,9 @@ export const scenarioSchema = z.strictObject({
       'Bits of the routed experts, where they are not all those of model.weightDtype; or one block for each phase, of ' +
         'which workload.phase chooses.',
     ),
+  offload: offloadSchema
+    .optional()
+    .describe('Experts that do not fit the GPUs are loaded when they are wanted; scope model, decode.'),
   policies: z.array(policySchema).min(1).max(100),
   scope: z
     .enum(['layer', 'model'])

@@ -21,6 +21,7 @@ export function addLayer(
   totals.layers += layers;
   totals.routed += layers * base.total;
   totals.moved += layers * work.moved;
+  addLocality(totals, work, ports, layers);
   totals.portSkew += layers * ports.skew();
   totals.quantised += layers * work.quantised;
   if (gated) totals.gatedLayers += layers;
@@ -31,6 +32,24 @@ export function addLayer(
   totals.gpuSkew.maxOverMean += layers * skew.maxOverMean;
   totals.gpuSkew.coefficientOfVariation += layers * skew.coefficientOfVariation;
   return skew;
+}
+
+/** @param ports says which GPUs are on one node */
+function addLocality(
+  totals: Totals,
+  { send }: LayerWork,
+  { gpus, gpusPerNode }: PortLoads,
+  layers: number,
+): void {
+  for (let source = 0; source < gpus; source++) {
+    const first = source - (source % gpusPerNode);
+    for (let gpu = 0; gpu < gpus; gpu++) {
+      const copies = layers * send[source * gpus + gpu];
+      totals.placed += copies;
+      if (gpu === source) totals.onOwnGpu += copies;
+      if (gpu >= first && gpu < first + gpusPerNode) totals.onOwnNode += copies;
+    }
+  }
 }
 
 /** Copies by GPU, those of shared experts included where they are part of the layer. */

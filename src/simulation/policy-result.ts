@@ -92,6 +92,10 @@ export function policyResult(
       ...(contexts === null ? {} : { attention: attentionImbalance(totals) }),
     },
     copies: { routed: totals.routed, dropped: totals.dropped, moved: totals.moved },
+    locality: {
+      ownGpu: share(totals.onOwnGpu, totals.placed),
+      ownNode: share(totals.onOwnNode, totals.placed),
+    },
     loss: policy.exact(options) ? null : lossOf(totals, source),
     bytes: {
       dispatch: totals.dispatchBytes,
@@ -142,6 +146,10 @@ function layerLatencyOf(
   const summary = summariseLatency(series, layerIds.length);
   const share = step.mean > 0 ? summary.mean / step.mean : 0;
   return { ...summary, low: share * step.low, high: share * step.high };
+}
+
+function share(part: number, of: number): number {
+  return of > 0 ? part / of : 0;
 }
 
 function attentionImbalance({ leadingLargest, leadingMean }: Totals): number {

@@ -5,6 +5,7 @@ import type { PrecisionSummary } from '../scenario/index.js';
 import type { BalanceReport } from './balance-observer.js';
 import type { Basis, ErrorSource } from './clock-errors.js';
 import type { FaultReport } from './faults/index.js';
+import type { OffloadResult } from './offload-result.js';
 import type { PassBytes } from './training-totals.js';
 
 /** Whether a policy's peak fits: also with what a caching allocator holds, or only just. */
@@ -142,6 +143,11 @@ export interface PolicyResult {
     /** Computed away from the home GPU. */
     moved: number;
   };
+  /**
+   * Shares of the copies (shared experts' and padding included) that go to the GPU, and to the node, that their token is
+   * on; `balanced` spreads them evenly.
+   */
+  locality: { ownGpu: number; ownNode: number };
   /** Quality of an inexact policy; null where the routing does not know. */
   loss: {
     keptCopies: number;
@@ -230,6 +236,8 @@ export interface Result {
   fastest: Fastest | null;
   /** At which bits the experts were held, where the scenario says so. */
   precision?: PrecisionSummary;
+  /** Experts that do not fit the GPUs; where the scenario has `offload`. */
+  offload?: OffloadResult;
   /** Every definition of balance, where asked for. */
   balance?: BalanceReport;
   /** What every fault leaves, where the cluster has any; `policies` are then of the steps before the first. */

@@ -1,6 +1,7 @@
 import type { ResolvedScenario, Scenario } from '../scenario/index.js';
 import type { Result } from './result.js';
 import { simulateFaults } from './faults/index.js';
+import { offloadOf, simulateOffload } from './offload-run.js';
 import { simulate, type SimulationSpec } from './simulate.js';
 
 /**
@@ -31,6 +32,7 @@ export function simulateScenario(
     faults,
   } = resolved;
   const { cluster, shape } = machine;
+  const offload = offloadOf(resolved);
   const spec: SimulationSpec = {
     source,
     policies,
@@ -68,6 +70,7 @@ export function simulateScenario(
     fastest: simulated.fastest,
     ...(broken === null ? {} : { faults: broken.faults }),
     ...(resolved.precision === null ? {} : { precision: resolved.precision }),
+    ...(offload === null ? {} : { offload: simulateOffload(offload) }),
   };
   return { result, latencies };
 }

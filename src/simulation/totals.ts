@@ -7,6 +7,10 @@ export class Totals {
   routed = 0;
   dropped = 0;
   moved = 0;
+  /** Copies that go somewhere, shared experts' and padding included; those of their own GPU, and of their own node. */
+  placed = 0;
+  onOwnGpu = 0;
+  onOwnNode = 0;
   dispatchBytes = 0;
   combineBytes = 0;
   weightBytes = 0;

@@ -27,6 +27,7 @@ const placements: fc.Arbitrary<object | string> = fc.oneof(
     'flashlb',
     'balance-bytes',
   ),
+  fc.record({ kind: fc.constant('locality'), within: fc.constantFrom('node', 'gpu') }),
   fc.record({ kind: fc.constantFrom('contiguous', 'round-robin'), slots: fc.integer({ min: 4, max: 40 }) }),
   fc.record({
     kind: fc.constant('eplb'),
@@ -166,6 +167,7 @@ const routingArbitrary = fc
       { kind: 'power-law' as const, exponent: 1.2 },
       { kind: 'dirichlet' as const, concentration: 0.3 },
       { kind: 'domains' as const, domains: 2, period: 1 },
+      { kind: 'source-topics' as const, gpusPerTopic: 1, sigma: 1, homeShare: 0.5 },
       { kind: 'workload' as const, name: 'W4' as const },
       { kind: 'workload' as const, name: 'W6' as const, period: 1 },
       { kind: 'gate' as const, spread: 0.5, gateWeights: true as const },
@@ -195,6 +197,18 @@ const runtimeArbitrary: fc.Arbitrary<ScenarioInput['runtime']> = fc.oneof(
     overlap: fc.constantFrom('none' as const, 'shared-expert' as const, 'two-batch' as const),
     maxTokensPerWave: fc.constantFrom(undefined, 100),
   }),
+  fc
+    .record({
+      preset: fc.constant('groupwise-alltoall' as const),
+      shared: fc.constantFrom(1, 2),
+      groupWise: fc.boolean(),
+      overlap: fc.constantFrom('none' as const, 'two-batch' as const),
+    })
+    .map(({ shared, ...chosen }) => ({
+      ...chosen,
+      expertTensorParallel: shared,
+      attentionTensorParallel: shared,
+    })),
   fc.record({
     preset: fc.constant('deepep-low-latency' as const),
     maxTokensPerGpu: fc.constantFrom(200, 512),

@@ -8,6 +8,7 @@ import { eplbSteps } from './eplb-steps.js';
 import { eplbPlacement } from './eplb.js';
 import { flashlb } from './flashlb.js';
 import { fromFile } from './from-file.js';
+import { locality } from './locality.js';
 import { spareReplicas } from './spare-replicas.js';
 import { tensorrtLlm } from './tensorrt-llm.js';
 import { roundRobin } from './round-robin.js';
@@ -25,6 +26,7 @@ export const placementRules = [
   spareReplicas,
   affinity,
   balanceBytes,
+  locality,
   fromFile,
 ] as const;
 

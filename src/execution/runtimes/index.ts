@@ -4,6 +4,7 @@ import type { Runtime, RuntimeDefinition } from '../runtime.js';
 import { allgatherReducescatter } from './allgather-reducescatter.js';
 import { deepepLowLatency } from './deepep-low-latency.js';
 import { deepepNormal } from './deepep-normal.js';
+import { groupwiseAlltoall } from './groupwise-alltoall.js';
 import { ideal } from './ideal.js';
 import { llepEngineered } from './llep-engineered.js';
 import { llepReference } from './llep-reference.js';
@@ -18,6 +19,7 @@ export const runtimes = [
   deepepNormal,
   deepepLowLatency,
   megatronAlltoall,
+  groupwiseAlltoall,
 ] as const;
 
 export type RuntimeOptions = z.output<(typeof runtimes)[number]['options']>;

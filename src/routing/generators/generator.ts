@@ -36,6 +36,10 @@ export interface LayerDraw {
   tokens(random: Random, into: Uint16Array): void;
   /** Where the scores of more experts than the chosen ones are drawn: the same with weights, and all candidates. */
   gates?(random: Random, picks: Uint16Array, weights: Float32Array, candidates: CandidateTable): void;
+  /** Writes the gate weights of the tokens drawn last, in their order; default: weights that no choice hangs on. */
+  weights?(into: Float32Array): void;
+  /** True where a step goes on from the one before, so that every stream of steps needs a draw of its own. */
+  continues?: boolean;
 }
 
 /** A family of synthetic routing: its options, and how it draws one layer. */
@@ -46,6 +50,8 @@ export interface Generator<Options = never> {
   options: z.ZodType<Options>;
   /** Things that a reader of the result must know of a run of so many steps. */
   notes?(options: Options, setting: GeneratorSetting, steps: number): string[];
+  /** Steps after which all sequences are new ones; default: nobody knows. */
+  sequenceSteps?(options: Options): number;
   /**
    * Tokens by source GPU; null: tokensPerGpu of each. @throws RangeError where the options don't fit the setting
    */

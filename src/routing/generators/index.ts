@@ -1,4 +1,5 @@
 import { balanced } from './balanced.js';
+import { decodeReuse } from './decode-reuse.js';
 import { dirichlet } from './dirichlet.js';
 import { domains } from './domains.js';
 import { gate } from './gate.js';
@@ -7,6 +8,7 @@ import { hotExperts } from './hot-experts.js';
 import { logNormal } from './log-normal.js';
 import { lprBaseline, lprRouted } from './lpr-published.js';
 import { powerLaw } from './power-law.js';
+import { sourceTopics } from './source-topics.js';
 import { workload } from './workload.js';
 import { zipf } from './zipf.js';
 
@@ -23,6 +25,8 @@ export const generators = [
   gate,
   lprBaseline,
   lprRouted,
+  decodeReuse,
+  sourceTopics,
 ] as const;
 
 export type GeneratorOptions = ReturnType<(typeof generators)[number]['options']['parse']>;
