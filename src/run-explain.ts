@@ -8,8 +8,19 @@ import { VERSION } from './version.js';
  * @throws ScenarioError for a training
  */
 export function explainOpened(opened: OpenedScenario, onStep?: RunOptions['onStep']): Explanation {
-  const { machine, runtime, source, policies, warmup, seed, contexts, placementMaps, solver, notes } =
-    opened.resolved;
+  const {
+    machine,
+    runtime,
+    source,
+    policies,
+    warmup,
+    seed,
+    contexts,
+    placementMaps,
+    sensitivities,
+    solver,
+    notes,
+  } = opened.resolved;
   const { cluster, shape } = machine;
   const { phase } = opened.scenario.workload;
   if (phase === 'training') {
@@ -40,6 +51,7 @@ export function explainOpened(opened: OpenedScenario, onStep?: RunOptions['onSte
       resamples: 0,
       contexts,
       placementMaps,
+      sensitivities,
       solver,
       onStep,
       onLayer: explainer.onLayer,

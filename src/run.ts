@@ -129,6 +129,13 @@ export async function openFiles(
     hashes.push(sha256);
   }
   contents.placements = placements;
+  const sensitivities = new Map<string, unknown>();
+  for (const path of named.sensitivities) {
+    const { content, sha256 } = await files.json(path, baseDir);
+    sensitivities.set(path, content);
+    hashes.push(sha256);
+  }
+  contents.sensitivities = sensitivities;
   if (named.needsSolver) contents.solver = await loadMilpSolver();
   return { contents, hashes };
 }

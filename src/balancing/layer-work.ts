@@ -110,24 +110,21 @@ function consecutiveBlocks(home: Int32Array, gpus: number): Int32Array | null {
   return blocks;
 }
 
-/** Groups of slots that a GPU may run, one product each: as shipped, and quantised by the policy. */
-const GROUPS = 2;
-
 /**
  * A plan in numbers: what every GPU computes and what travels between GPUs. Reused from layer to layer;
  * `expand` fills it.
  */
 export class LayerWork {
   /** Copies that each GPU computes, kept ones only. */
-  readonly copies: Float64Array;
+  copies!: Float64Array;
   /** Rows that each GPU computes, by index of `placement.widths`: [group · gpus + gpu]; padding included. */
-  readonly rows: Float64Array;
+  rows!: Float64Array;
   /** The same, every expert's rows rounded up. */
-  readonly roundedRows: Float64Array;
+  roundedRows!: Float64Array;
   /** Instances of experts with rows. */
-  readonly activeExperts: Float64Array;
+  activeExperts!: Float64Array;
   /** Rows of the GPU's largest expert. */
-  readonly largestExpert: Float64Array;
+  largestExpert!: Float64Array;
   /** Copies (and padding) from each source to each GPU, [source · gpus + gpu]. */
   send: Float64Array;
   /** The largest load of one instance of an expert. */
@@ -143,13 +140,15 @@ export class LayerWork {
   /** Copies computed at a precision that the policy lowered. */
   quantised = 0;
   /** Copies of shared experts that each GPU computes; they are in no other sum of copies. */
-  readonly shared: Float64Array;
+  shared!: Float64Array;
   /** Experts that a GPU computes without a slot for them, and their weights in experts as shipped. */
-  readonly borrowed: Float64Array;
-  readonly borrowedWeights: Float64Array;
+  borrowed!: Float64Array;
+  borrowedWeights!: Float64Array;
 
   /** All sums per GPU in one block, cleared at once. */
-  private readonly sums: Float64Array;
+  private sums!: Float64Array;
+  /** Widths that they have room for. */
+  private groups = 0;
   private readonly ownSend: Float64Array;
   private readonly keptLoads: Float64Array;
   private readonly sentLoads: Float64Array;
@@ -161,26 +160,14 @@ export class LayerWork {
   /**
    * @param rounding rows of an expert are rounded up to a multiple of this
    * @param weightBits bits per weight of a slot that the policy left as shipped
-   * @param groups most different bits of a placement
    */
   constructor(
     private readonly gpus: number,
     private readonly experts: number,
     private readonly rounding: number,
     private readonly weightBits: number,
-    readonly groups = GROUPS,
   ) {
-    this.sums = new Float64Array((5 + 3 * groups) * gpus);
-    let next = 0;
-    const take = (times: number) => this.sums.subarray(next, (next += times * gpus));
-    this.copies = take(1);
-    this.rows = take(groups);
-    this.roundedRows = take(groups);
-    this.activeExperts = take(groups);
-    this.largestExpert = take(1);
-    this.borrowed = take(1);
-    this.borrowedWeights = take(1);
-    this.shared = take(1);
+    this.makeRoom(1);
     this.ownSend = this.send = new Float64Array(gpus * gpus);
     this.keptLoads = new Float64Array(experts);
     this.sentLoads = new Float64Array(experts);
@@ -189,8 +176,27 @@ export class LayerWork {
     this.sliced = new Uint8Array(experts);
   }
 
+  /** @param groups products that a GPU may run, one for every width of a placement */
+  private makeRoom(groups: number): void {
+    const { gpus } = this;
+    this.groups = groups;
+    const sums = (this.sums = new Float64Array((5 + 3 * groups) * gpus));
+    let next = 0;
+    const take = (times: number) => sums.subarray(next, (next += times * gpus));
+    this.copies = take(1);
+    this.rows = take(groups);
+    this.roundedRows = take(groups);
+    this.activeExperts = take(groups);
+    this.largestExpert = take(1);
+    this.borrowed = take(1);
+    this.borrowedWeights = take(1);
+    this.shared = take(1);
+  }
+
   expand(plan: LayerPlan, base: LayerLoads): this {
-    this.sums.fill(0);
+    const groups = plan.placement.widths.length;
+    if (groups > this.groups) this.makeRoom(groups);
+    else this.sums.fill(0);
     this.largestInstance = 0;
     this.instanceSquares = 0;
     this.instances = plan.placement.slotExpert.length;

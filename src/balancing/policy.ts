@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import type { Sensitivity } from '../model/index.js';
 import type { LayerBatch, Phase, TokenTable } from '../routing/index.js';
 import type { MilpSolver } from './milp-solver.js';
 import type { PlacementMap } from './maps/placement-map.js';
@@ -54,6 +55,8 @@ export interface PolicySetting {
   importance: readonly (readonly number[])[] | null;
   /** Placement maps by the paths that policies name. */
   placementMaps: ReadonlyMap<string, PlacementMap>;
+  /** What precisions cost the experts, by the paths that policies name; absent: no policy names any. */
+  sensitivities?: ReadonlyMap<string, Sensitivity>;
   seed: number | string;
 }
 

@@ -25,6 +25,12 @@ export class Executor {
   readonly start: Float64Array;
   /** Seconds at which each task ended in the last run. */
   readonly end: Float64Array;
+  /**
+   * Which round of starts, and of ends, each task's were in, in the last run: all starts of a round come before its ends,
+   * and these before the next round. Several rounds may share an instant, where tasks take no time.
+   */
+  readonly startRound: Int32Array;
+  readonly endRound: Int32Array;
   private readonly queue: EventQueue;
   /** What each task still waits for and each buffer's readers to come; at 0 set back for the next run. */
   private readonly blockers: Int32Array;
@@ -44,6 +50,8 @@ export class Executor {
     this.bufferBytes = new Float64Array(graph.buffers);
     this.start = new Float64Array(graph.tasks);
     this.end = new Float64Array(graph.tasks);
+    this.startRound = new Int32Array(graph.tasks);
+    this.endRound = new Int32Array(graph.tasks);
     this.queue = new EventQueue(Math.max(16, graph.tasks));
     this.blockers = Int32Array.from(graph.blockers);
     this.readersLeft = Int32Array.from(graph.readers);
@@ -69,11 +77,11 @@ export class Executor {
     let last = from;
     let done = 0;
     let completion = Infinity;
-    for (;;) {
+    for (let round = 0; ; round++) {
       let transfers = 0;
       for (let i = 0; i < readyCount; i++) {
         const task = ready[i];
-        this.startTask(task, now);
+        this.startTask(task, now, round);
         if (transferOf[task] >= 0) {
           fabric.begin(transferOf[task], now);
           transfers++;
@@ -90,13 +98,13 @@ export class Executor {
       last = now;
       while (queue.nextTime() === now) {
         queue.pop();
-        readyCount = this.endTask(queue.payload, now, readyCount);
+        readyCount = this.endTask(queue.payload, now, round, readyCount);
         done++;
       }
       while (completion === now) {
         const count = fabric.complete(now, this.finished);
         for (let i = 0; i < count; i++) {
-          readyCount = this.endTask(this.taskOfTransfer[this.finished[i]], now, readyCount);
+          readyCount = this.endTask(this.taskOfTransfer[this.finished[i]], now, round, readyCount);
         }
         done += count;
         completion = fabric.nextCompletion();
@@ -106,18 +114,20 @@ export class Executor {
     return last;
   }
 
-  private startTask(task: number, now: number): void {
+  private startTask(task: number, now: number, round: number): void {
     const { allocationFirst, allocations, accounts } = this.graph;
     this.start[task] = now;
+    this.startRound[task] = round;
     const from = allocationFirst[task];
     const to = allocationFirst[task + 1];
     if (to > from) this.ledger.allocateAll(allocations, from, to, accounts, this.bufferBytes, now);
   }
 
-  private endTask(task: number, now: number, readyCount: number): number {
+  private endTask(task: number, now: number, round: number, readyCount: number): number {
     const { graph, blockers, ready, readersLeft } = this;
     const { freeFirst, frees, readFirst, reads, successorFirst, successors } = graph;
     this.end[task] = now;
+    this.endRound[task] = round;
     const first = freeFirst[task];
     const until = freeFirst[task + 1];
     if (until > first) this.ledger.freeAll(frees, first, until, graph.accounts, this.bufferBytes);

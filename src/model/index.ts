@@ -18,9 +18,11 @@ export {
 export { modelPresets } from './presets.js';
 export { completeShape, shapeOverridesSchema, shapeSchema, type MoeShape, type ShapeInput } from './shape.js';
 export {
+  assignBits,
   expertPrecision,
   modelBytes,
   planPrecision,
+  precisionCosts,
   precisionPlanSchema,
   precisionSchema,
   rowsOfLayers,

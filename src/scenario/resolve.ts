@@ -30,11 +30,13 @@ import {
 import {
   completeShape,
   modelPresets,
+  sensitivitySchema,
   shapeFromConfig,
   shapeSchema,
   slicedModel,
   wholeModel,
   type MoeShape,
+  type Sensitivity,
 } from '../model/index.js';
 import {
   countTraceSource,
@@ -69,6 +71,8 @@ export interface ScenarioFiles {
   precisionPlan?: string;
   /** Placement maps. */
   placements: string[];
+  /** What precisions cost, as policies name it. */
+  sensitivities: string[];
   /** A policy has integer programs to solve. */
   needsSolver: boolean;
 }
@@ -84,6 +88,8 @@ export interface ScenarioContents {
   precisionPlan?: unknown;
   /** By path. */
   placements?: ReadonlyMap<string, PlacementMap>;
+  /** By path. */
+  sensitivities?: ReadonlyMap<string, unknown>;
   solver?: MilpSolver;
 }
 
@@ -107,6 +113,7 @@ export interface ResolvedScenario {
   /** What is said of the experts' precision; null: they are as the shape says. */
   precision: PrecisionSummary | null;
   placementMaps: ReadonlyMap<string, PlacementMap>;
+  sensitivities: ReadonlyMap<string, Sensitivity>;
   /** For placements that are integer programs. */
   solver: MilpSolver | null;
   /** Things that a reader of the result must know. */
@@ -127,6 +134,7 @@ export function filesOf(scenario: Scenario): ScenarioFiles {
     sensitivity: precision?.sensitivity,
     precisionPlan: typeof precision?.bits === 'string' ? precision.bits : undefined,
     placements: [...new Set(policies.flatMap(placementPath))],
+    sensitivities: [...new Set(policies.flatMap(sensitivityPath))],
     needsSolver: policies.some(
       (policy) =>
         typeof policy !== 'string' && 'placement' in policy && kindOf(policy.placement) === 'affinity',
@@ -136,6 +144,12 @@ export function filesOf(scenario: Scenario): ScenarioFiles {
 
 function kindOf(choice: string | { kind: string }): string {
   return typeof choice === 'string' ? choice : choice.kind;
+}
+
+/** The losses that a policy names. */
+function sensitivityPath(policy: Scenario['policies'][number]): string[] {
+  if (typeof policy === 'string' || !('sensitivity' in policy)) return [];
+  return policy.sensitivity === undefined ? [] : [policy.sensitivity];
 }
 
 /** The placement map that a policy names. */
@@ -295,6 +309,12 @@ export function resolveScenario(
     contexts,
     precision: precise?.summary ?? null,
     placementMaps: contents.placements ?? new Map<string, PlacementMap>(),
+    sensitivities: new Map(
+      [...(contents.sensitivities ?? [])].map(([path, content]) => [
+        path,
+        parseInput(sensitivitySchema, content, path),
+      ]),
+    ),
     solver: contents.solver ?? null,
     notes,
   };

@@ -5,11 +5,6 @@ import { bitsOf, PortLoads } from '../hardware/index.js';
 /** Parts that are alive at once: of a wave that runs in two halves, both. */
 const MOST_HALVES = 2;
 
-/** Most different bits that slots of a placement have: those of the model's experts, and those of a policy. */
-function groupsOf({ precision }: Machine): number {
-  return 1 + new Set(precision?.bits.flatMap((own) => [...own]) ?? [0]).size;
-}
-
 /**
  * Runs planned batches through a runtime's program: at once, or in waves where a GPU has more tokens than the runtime
  * takes at once; each in one piece or, where the program asks for it, in two halves.
@@ -31,8 +26,7 @@ export class BatchRun {
   ) {
     const { cluster, shape } = machine;
     const { gpus, gpusPerNode } = cluster;
-    const work = () =>
-      new LayerWork(gpus, shape.experts, program.rowRounding, bitsOf(shape.weightDtype), groupsOf(machine));
+    const work = () => new LayerWork(gpus, shape.experts, program.rowRounding, bitsOf(shape.weightDtype));
     const ports = () => new PortLoads(gpus, gpusPerNode);
     this.work = work();
     this.ports = ports();

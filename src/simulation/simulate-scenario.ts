@@ -28,6 +28,7 @@ export function simulateScenario(
     contexts,
     training,
     placementMaps,
+    sensitivities,
     solver,
     faults,
   } = resolved;
@@ -44,6 +45,7 @@ export function simulateScenario(
     contexts,
     training,
     placementMaps,
+    sensitivities,
     solver,
     ...watch,
   };

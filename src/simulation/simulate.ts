@@ -21,6 +21,7 @@ import {
 } from '../execution/index.js';
 import { bitsOf } from '../hardware/index.js';
 import { floorOfSkew, variesBetweenSteps } from '../metrics/index.js';
+import type { Sensitivity } from '../model/index.js';
 import type { Calibration, Pruned, RoutingSource } from '../routing/index.js';
 import { partsOf } from '../scenario/index.js';
 import { checkTraining } from './check-training.js';
@@ -62,6 +63,8 @@ export interface SimulationSpec {
   resamples: number | null;
   /** Placement maps by the paths that policies name. */
   placementMaps?: ReadonlyMap<string, PlacementMap>;
+  /** What precisions cost the experts, by the paths that policies name. */
+  sensitivities?: ReadonlyMap<string, Sensitivity>;
   /** For placements that are integer programs. */
   solver?: MilpSolver | null;
   /** Where experts are without a policy's doing; default: in order, as standard EP has them. */
@@ -91,7 +94,7 @@ export interface SimulationResult {
 export function checkPolicies(
   spec: Pick<
     SimulationSpec,
-    'source' | 'policies' | 'machine' | 'seed' | 'warmup' | 'placementMaps' | 'solver'
+    'source' | 'policies' | 'machine' | 'seed' | 'warmup' | 'placementMaps' | 'sensitivities' | 'solver'
   > &
     Partial<Pick<SimulationSpec, 'runtime' | 'training' | 'standard'>>,
 ): void {
@@ -241,7 +244,7 @@ export function simulate(spec: SimulationSpec): SimulationResult {
  * @throws RefusalError where the policy can't work with this model, cluster or routing
  */
 export function firstPlacements(
-  spec: Pick<SimulationSpec, 'source' | 'machine' | 'seed' | 'placementMaps' | 'solver'>,
+  spec: Pick<SimulationSpec, 'source' | 'machine' | 'seed' | 'placementMaps' | 'sensitivities' | 'solver'>,
   options: PolicyOptions,
 ): PlacementMap {
   checkPolicies({ ...spec, policies: [{ options, anchor: false }], warmup: 0 });
@@ -266,9 +269,13 @@ function policySetting({
   machine,
   seed,
   placementMaps,
+  sensitivities,
   solver,
   standard,
-}: Pick<SimulationSpec, 'source' | 'machine' | 'seed' | 'placementMaps' | 'solver' | 'standard'>): {
+}: Pick<
+  SimulationSpec,
+  'source' | 'machine' | 'seed' | 'placementMaps' | 'sensitivities' | 'solver' | 'standard'
+>): {
   setting: PolicySetting;
   calibration: () => string | null;
 } {
@@ -300,6 +307,7 @@ function policySetting({
     topK: source.topK,
     importance: source.importance,
     placementMaps: placementMaps ?? new Map(),
+    sensitivities,
     solver: solver ?? null,
     seed,
     calibration: (share) => calibrationOf(share).loads,

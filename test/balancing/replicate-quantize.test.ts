@@ -59,6 +59,65 @@ describe('replicate-quantize', () => {
     expect([...placement.slotBits]).toEqual([16, 16, 16, 16, 16, 16, 16, 8, 8]);
   });
 
+  it('donors by their losses: the widths that cost least together, not the least important experts', () => {
+    // Two replicas of expert 0 at 8 bits: the seven others must save 16 of their 16 bits each.
+    const base = contiguous(4, 8, 16);
+    const loads = [60, 10, 8, 4, 15, 5, 6, 2];
+    const importance = [9, 8, 7, 6, 5, 4, 3, 2];
+    // At 8 bits 3 each; at 4 bits 100, but for experts 2 and 5, which hardly mind.
+    const costs = loads.map((_, expert) => [expert === 2 ? 1 : expert === 5 ? 2 : 100, 3]);
+    const planned = (least: number[][]) =>
+      replicateQuantize(base, loads, importance, 16, {
+        replicas: 2,
+        bits: 8,
+        donors: 'global',
+        losses: { bits: [4, 8], costs: least },
+      });
+    // 12 + 8 bits by expert 2 at 4 and another at 8 cost 4; experts 2 and 5 at 4 cost 3.
+    const two = planned(costs);
+    expect(slotsByGpu(two)).toEqual([
+      [0, 1],
+      [2, 3, 0],
+      [4, 5],
+      [6, 7, 0],
+    ]);
+    expect([...two.slotBits]).toEqual([16, 16, 4, 16, 8, 16, 4, 16, 16, 8]);
+    // Where 4 bits are dear for all, two at 8 pay: the cheapest two.
+    const dear = loads.map((_, expert) => [100, expert === 3 ? 1 : expert === 6 ? 2 : 3]);
+    expect([...planned(dear).slotBits]).toEqual([16, 16, 16, 8, 8, 16, 16, 8, 16, 8]);
+  });
+
+  test.prop([
+    fc.array(fc.tuple(fc.nat(1000), fc.nat(1000)), { minLength: 8, maxLength: 8 }),
+    fc.integer({ min: 1, max: 4 }),
+  ])('donors by their losses: no other choice that pays costs less', (drawn, replicas) => {
+    const base = contiguous(4, 8, 16);
+    const loads = [8, 7, 6, 5, 4, 3, 2, 1];
+    const costs = drawn.map(([a, b]) => [Math.max(a, b), Math.min(a, b)]);
+    const widths = [4, 8];
+    const placement = replicateQuantize(base, loads, loads, 16, {
+      replicas,
+      bits: 8,
+      donors: 'global',
+      losses: { bits: widths, costs },
+    });
+    expect(sum(placement.slotBits)).toBeLessThanOrEqual(8 * 16);
+    const slots = slotsByGpu(placement);
+    const held = slots.flatMap((own, gpu) => own.map((expert) => ({ expert, gpu })));
+    const count = (expert: number) => held.filter((slot) => slot.expert === expert).length;
+    const free = loads.map((_, e) => e).filter((e) => count(e) === 1);
+    const bitsOf = (e: number) => placement.slotBits[held.findIndex((slot) => slot.expert === e)];
+    const costOf = (e: number, bits: number) => (bits === 16 ? 0 : costs[e][widths.indexOf(bits)]);
+    const found = sum(free.map((e) => costOf(e, bitsOf(e))));
+    let best = Infinity;
+    for (let code = 0; code < 3 ** free.length; code++) {
+      const bits = free.map((_, i) => [4, 8, 16][Math.floor(code / 3 ** i) % 3]);
+      if (sum(bits) > free.length * 16 - replicas * 8) continue;
+      best = Math.min(best, sum(free.map((e, i) => costOf(e, bits[i]))));
+    }
+    expect(found).toBe(best);
+  });
+
   test.prop([
     fc.array(fc.nat(1000), { minLength: 16, maxLength: 16 }),
     fc.integer({ min: 1, max: 5 }),

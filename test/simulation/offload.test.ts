@@ -217,7 +217,7 @@ describe('an offload that cannot be run', () => {
     ],
     [
       'faults',
-      { cluster: { ...small.cluster, faults: [{ kind: 'link', atStep: 60, gpu: 0, factor: 0.5 }] } },
+      { cluster: { gpu: 'h100', gpus: 1, faults: [{ kind: 'link', atStep: 60, gpu: 0, factor: 0.5 }] } },
       {},
       'cluster.faults: found faults',
     ],

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { defaultProfile, findStage, gpuPresets, stageCost, stageSeconds } from '../../src/hardware/index.js';
-import { run } from '../../src/run.js';
+import { openScenario, run, runOpened } from '../../src/run.js';
 import type { ScenarioInput } from '../../src/scenario/index.js';
 import type { PolicyResult } from '../../src/simulation/index.js';
 import { simulateScenario } from './random-scenario.js';
@@ -211,5 +211,48 @@ describe('the precision block', () => {
     } finally {
       rmSync(folder, { recursive: true });
     }
+  });
+});
+
+describe('replicas whose donors a solver chooses', () => {
+  const file = new URL('../../scenarios/systems/precision-placement.json', import.meta.url).pathname;
+  const sensitivity = '../../traces/precision/sensitivity-64-experts.json';
+  const scenario = (policies: ScenarioInput['policies']): ScenarioInput => ({
+    ...decode,
+    model: { ...(decode.model as object), experts: 64 } as ScenarioInput['model'],
+    policies,
+  });
+  const planned = { kind: 'replicate-quantize' as const, replicas: 4, bits: 4, sensitivity };
+
+  it('take no more bits than experts as shipped, at widths that the file knows', async () => {
+    const seen: number[][] = [];
+    const opened = await openScenario(scenario(['ep', planned]), { file });
+    const { result } = runOpened(opened, undefined, {
+      onLayer: ({ plan }, _base, _seconds, { policy: index }) => {
+        if (index === 1) seen.push([...plan!.placement.slotBits]);
+      },
+    });
+    expect(seen).toHaveLength(3);
+    for (const bits of seen) {
+      expect(bits).toHaveLength(64 + 4);
+      expect(bits.reduce((sum, own) => sum + own, 0)).toBeLessThanOrEqual(64 * 16);
+      // Replicas have 4 bits; one donor pays at most 16 − 1, so that four replicas need two.
+      expect(bits.filter((own) => own === 4)).toHaveLength(4);
+      expect(bits.filter((own) => own < 4)).toHaveLength(2);
+    }
+    expect(policy(result, 'replicate-quantize').loss!.quantisedCopies).toBeGreaterThan(0);
+  });
+
+  it.each<[string, ScenarioInput['policies'], string]>([
+    ['another model', [planned], "of 64 experts, allowed: one of the model's 16"],
+    [
+      'donors of a GPU',
+      [{ ...planned, donors: 'per-gpu' }],
+      'donors: found per-gpu beside sensitivity, allowed: global',
+    ],
+    ['a bill that nobody can pay', [{ ...planned, replicas: 62, bits: 15 }], 'fewer replicas, or fewer bits'],
+  ])('refuse %s', async (what, policies, message) => {
+    const given = what === 'another model' ? { ...decode, policies } : scenario(policies);
+    await expect(run(given, { file })).rejects.toThrow(message);
   });
 });

@@ -1,3 +1,4 @@
+import { assignBits } from '../../model/index.js';
 import { placementOf, slotsByGpu, type Placement } from '../placement.js';
 
 export interface ReplicateQuantizeRule {
@@ -7,6 +8,16 @@ export interface ReplicateQuantizeRule {
   bits: number;
   /** Which experts pay for the replicas: the least important of all, or of the GPU that gets the replica. */
   donors: 'global' | 'per-gpu';
+  /** Instead of importance: what each precision costs each expert, of which a solver chooses; null: importance. */
+  losses?: DonorLosses | null;
+}
+
+/** What lower precisions cost the experts of a layer. */
+export interface DonorLosses {
+  /** Whole bits per weight below those shipped, rising. */
+  bits: readonly number[];
+  /** [expert][width]. */
+  costs: readonly (readonly number[])[];
 }
 
 /** Experts that must be quantised to pay for a number of replicas: ⌈c · ρ / (1 − ρ)⌉ (spec: r(1 − ρ) ≥ cρ). */
@@ -23,7 +34,8 @@ export function donorsNeeded(replicas: number, bits: number, weightBits: number)
  * Replicas one by one: the expert with the largest load per instance gets one more, on the GPU with the
  * least load that does not hold it yet (ties: the lowest number); the load is then split evenly over its
  * instances. The replica is the last slot of its GPU. Donors are the least important experts that were not
- * replicated (ties: the lowest number).
+ * replicated (ties: the lowest number); or, with losses, the experts and widths that cost least among all that
+ * leave the weights as many bits as shipped (MC's integer program, arXiv 2410.06270, §3.2).
  *
  * @throws RangeError where too few experts are left to pay
  * @param base one slot per expert
@@ -67,7 +79,15 @@ export function replicateQuantize(
       bits[gpu][slots[gpu].indexOf(expert)] = rule.bits;
     }
   };
-  if (rule.donors === 'global') {
+  if (rule.losses) {
+    const free = Array.from({ length: experts }, (_, e) => e).filter((expert) => !replicated.has(expert));
+    const budget = free.length * weightBits - rule.replicas * rule.bits;
+    const planned = planDonors(free, rule.losses, weightBits, budget);
+    free.forEach((expert, i) => {
+      const gpu = base.home[expert];
+      bits[gpu][slots[gpu].indexOf(expert)] = planned[i];
+    });
+  } else if (rule.donors === 'global') {
     quantise(
       Array.from({ length: experts }, (_, e) => e),
       donorsNeeded(rule.replicas, rule.bits, weightBits),
@@ -79,6 +99,18 @@ export function replicateQuantize(
     });
   }
   return placementOf(slots, experts, bits, base.home);
+}
+
+/** Bits of the experts that may pay, within a budget for all of them. */
+function planDonors(
+  free: readonly number[],
+  { bits, costs }: DonorLosses,
+  weightBits: number,
+  budget: number,
+): number[] {
+  const asShipped = 0;
+  const own = free.map((expert) => [...costs[expert], asShipped]);
+  return assignBits(own, [...bits, weightBits], budget, false).bits;
 }
 
 /** The expert with the largest load per instance that some GPU does not hold yet; ties: the lowest number. */

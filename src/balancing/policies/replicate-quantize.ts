@@ -1,9 +1,14 @@
 import { z } from 'zod';
+import { precisionCosts, rowsOfLayers, type Sensitivity } from '../../model/index.js';
 import { randomStream, shuffle } from '../../routing/index.js';
 import { replicatedExperts, splitOverReplicas, splits } from '../dispatch/split-over-replicas.js';
 import type { Placement } from '../placement.js';
 import { planningFields } from '../movement/rule.js';
-import { donorsNeeded, replicateQuantize } from '../placements/replicate-quantize.js';
+import {
+  donorsNeeded,
+  replicateQuantize,
+  type ReplicateQuantizeRule,
+} from '../placements/replicate-quantize.js';
 import { homePlan, Slices, type LayerPlan, type PlacementMove, type Planning } from '../plan.js';
 import { drawSeed, plainTraits, type Policy, type PolicySetting, type Refusal } from '../policy.js';
 
@@ -21,6 +26,14 @@ const options = z.strictObject({
     .default('global')
     .describe(
       'Who pays for replicas: the least important experts of all, or of the GPU that gets the replica.',
+    ),
+  sensitivity: z
+    .string()
+    .regex(/\.json$/, 'the path of a .json file')
+    .optional()
+    .describe(
+      'Instead of importance: a file with what each precision costs each expert (epsim/sensitivity@1). Who pays, and at ' +
+        'which of its widths, is then what costs least in all.',
     ),
   split: z.enum(splits).default('random').describe('How copies are divided over the instances of an expert.'),
   calibrationShare: z
@@ -51,6 +64,8 @@ interface LayerState {
 export interface State {
   options: Options;
   setting: PolicySetting;
+  /** Rules of every layer. */
+  rules: readonly ReplicateQuantizeRule[];
   importance: readonly (readonly number[])[];
   slices: Slices;
   layers: LayerState[];
@@ -76,8 +91,8 @@ export const replicateAndQuantize: Policy<Options, State, z.input<typeof options
           found: `${replicas}, at a precision that has no gradient`,
           allowed: '0 in training (or workload.phase: "prefill")',
         },
-  notes({ replicas }, { importance }) {
-    return importance === null && replicas > 0
+  notes({ replicas, sensitivity }, { importance }) {
+    return importance === null && replicas > 0 && sensitivity === undefined
       ? [
           'replicate-quantize: the routing knows no importance of experts; donors follow a seeded random ranking',
         ]
@@ -85,6 +100,7 @@ export const replicateAndQuantize: Policy<Options, State, z.input<typeof options
   },
   start(chosen, setting) {
     const importance = setting.importance ?? randomImportance(setting);
+    const rules = rulesOf(chosen, setting);
     const calibrated = setting.calibration(chosen.calibrationShare);
     const slices = new Slices(setting.gpus * 4);
     const layers = calibrated.map((loads, layer) => {
@@ -93,11 +109,11 @@ export const replicateAndQuantize: Policy<Options, State, z.input<typeof options
         loads,
         importance[layer],
         setting.weightBits,
-        chosen,
+        rules[layer],
       );
       return newLayer(placement, slices, setting.experts);
     });
-    return { options: chosen, setting, importance, slices, layers };
+    return { options: chosen, setting, rules, importance, slices, layers };
   },
   decide(state, view) {
     const { step, layer, counts, loads } = view;
@@ -107,17 +123,17 @@ export const replicateAndQuantize: Policy<Options, State, z.input<typeof options
     let planning: Planning | null = null;
     if (replanEvery !== null) {
       if (step > 0 && step % replanEvery === 0) {
-        const { setting, importance, options: rule } = state;
+        const { setting, importance, rules } = state;
         const next = replicateQuantize(
           setting.placement,
           own.window,
           importance[layer],
           setting.weightBits,
-          rule,
+          rules[layer],
         );
         move = movesBetween(own.placement, next);
         own = state.layers[layer] = newLayer(next, state.slices, setting.experts);
-        const seconds = rule.planSecondsPerExpert * setting.experts;
+        const seconds = state.options.planSecondsPerExpert * setting.experts;
         planning = { seconds, stalls: true, expected: null };
       }
       for (let e = 0; e < loads.length; e++) own.window[e] += loads[e];
@@ -131,6 +147,20 @@ export const replicateAndQuantize: Policy<Options, State, z.input<typeof options
   },
 };
 
+/** The rule of every layer, with what the file says of its experts. */
+function rulesOf(options: Options, { sensitivities, layers, layerIds, weightBits }: PolicySetting) {
+  const { sensitivity: path, replicas, bits, donors } = options;
+  const rule: ReplicateQuantizeRule = { replicas, bits, donors };
+  if (path === undefined) return new Array<ReplicateQuantizeRule>(layers).fill(rule);
+  const { counts, gateWeights, losses, ...table } = sensitivities!.get(path)!;
+  const lower = table.bits.filter((own) => own < weightBits);
+  return rowsOfLayers([...counts.keys()], table.layerIds, layerIds).map((row) => {
+    const costs = precisionCosts({ counts: counts[row], gateWeights: gateWeights[row], losses: losses[row] });
+    // Widths rise, so that those below the shipped one come first.
+    return { ...rule, losses: { bits: lower, costs: costs.map((own) => own.slice(0, lower.length)) } };
+  });
+}
+
 function newLayer(placement: Placement, slices: Slices, experts: number): LayerState {
   const replicated = replicatedExperts(placement);
   return {
@@ -141,10 +171,9 @@ function newLayer(placement: Placement, slices: Slices, experts: number): LayerS
   };
 }
 
-function refusal(
-  { replicas, bits, donors }: Options,
-  { gpus, experts, weightBits }: PolicySetting,
-): Refusal | null {
+function refusal(options: Options, setting: PolicySetting): Refusal | null {
+  const { replicas, bits, donors, sensitivity } = options;
+  const { gpus, experts, weightBits } = setting;
   if (replicas === 0) return null;
   if (bits >= weightBits) {
     const most = Math.ceil(weightBits) - 1;
@@ -172,6 +201,7 @@ function refusal(
       allowed: `at most ${most} (every expert once per GPU)`,
     };
   }
+  if (sensitivity !== undefined) return sensitivityRefusal(options, setting);
   const needed = donorsNeeded(replicas, bits, weightBits);
   const available = experts - Math.min(experts, replicas);
   if (needed > available) {
@@ -190,6 +220,50 @@ function refusal(
     };
   }
   return null;
+}
+
+/** What is wrong with the file, or with what it can pay. */
+function sensitivityRefusal(
+  { replicas, bits, donors, sensitivity: path }: Options,
+  { experts, weightBits, layerIds, sensitivities }: PolicySetting,
+): Refusal | null {
+  if (donors === 'per-gpu') {
+    return { option: 'donors', found: 'per-gpu beside sensitivity', allowed: 'global' };
+  }
+  const refuse = (found: string, allowed: string): Refusal => ({
+    option: 'sensitivity',
+    found: `${path!}, ${found}`,
+    allowed,
+  });
+  const table = sensitivities?.get(path!);
+  if (table === undefined) return refuse('which was not opened', 'a file of a scenario (epsim run)');
+  if (table.counts[0].length !== experts) {
+    return refuse(`of ${table.counts[0].length} experts`, `one of the model's ${experts}`);
+  }
+  const lower = table.bits.filter((own) => own < weightBits);
+  if (lower.length === 0 || !Number.isInteger(weightBits)) {
+    return refuse(
+      `widths of ${table.bits.join(', ')} bits beside ${weightBits} as shipped`,
+      'whole bits, some of them below those shipped (model.weightDtype: bf16)',
+    );
+  }
+  const missing = layerIds.find((id) => !hasLayer(table, id));
+  if (missing !== undefined) {
+    return refuse(`without layer ${missing}`, 'a row for every layer, or one for all');
+  }
+  const available = experts - Math.min(experts, replicas);
+  if (available * (weightBits - lower[0]) < replicas * bits) {
+    return {
+      option: 'replicas',
+      found: `${replicas} at ${bits} bits, more than the ${available} other experts can pay at ${lower[0]} of ${weightBits}`,
+      allowed: 'fewer replicas, or fewer bits',
+    };
+  }
+  return null;
+}
+
+function hasLayer({ counts, layerIds }: Sensitivity, id: number): boolean {
+  return counts.length === 1 || (layerIds ? layerIds.includes(id) : id < counts.length);
 }
 
 function randomImportance({ layers, experts, seed }: PolicySetting): number[][] {

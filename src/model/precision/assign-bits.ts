@@ -46,31 +46,35 @@ export interface AssignedBits {
 
 /**
  * The bits of every expert that cost least, within a budget for all of them together (MC's integer program, solved
- * exactly by dynamic programming over the bits used). Every width but the lowest is given to at least one expert, as
- * MC asks for.
+ * exactly by dynamic programming over the bits used).
  *
  * @param costs [expert][width], widths in the order of `bits`
  * @param bits that an expert may have, rising whole numbers
  * @param budget most bits of all experts together
+ * @param everyWidth whether every width but the lowest is given to at least one expert, as MC asks for
  * @throws RangeError where no plan keeps within the budget
  */
 export function assignBits(
   costs: readonly (readonly number[])[],
   bits: readonly number[],
   budget: number,
+  everyWidth = true,
 ): AssignedBits {
   const experts = costs.length;
   const widths = bits.length;
-  const needed = widths - 1;
+  const needed = everyWidth ? widths - 1 : 0;
+  /** The set of a width alone; one that need not be given is in none. */
+  const given = (width: number) => (everyWidth && width > 0 ? 1 << (width - 1) : 0);
   if (experts < needed) {
     throw new RangeError(
       `found ${widths} widths for ${experts} experts, allowed: at most one more than experts`,
     );
   }
-  const least = experts * bits[0] + bits.slice(1).reduce((sum, own) => sum + own - bits[0], 0);
+  const least =
+    experts * bits[0] + (everyWidth ? bits.slice(1).reduce((sum, own) => sum + own - bits[0], 0) : 0);
   if (!(budget >= least)) {
     throw new RangeError(
-      `found ${budget} bits for ${experts} experts, allowed: at least ${least} (the lowest width for all, the others once each)`,
+      `found ${budget} bits for ${experts} experts, allowed: at least ${least} (the lowest width for all${everyWidth ? ', the others once each' : ''})`,
     );
   }
   const most = Math.min(Math.floor(budget), experts * bits[widths - 1]);
@@ -116,11 +120,6 @@ export function assignBits(
     at = (Math.floor(at / sets) - bits[width]) * sets + (wasGiven ? set : set & ~given(width));
   }
   return { bits: assigned, cost };
-}
-
-/** The set of a width alone; the lowest need not be given. */
-function given(width: number): number {
-  return width === 0 ? 0 : 1 << (width - 1);
 }
 
 function sum(values: ArrayLike<number>): number {

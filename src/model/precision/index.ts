@@ -1,3 +1,4 @@
+export { assignBits, precisionCosts } from './assign-bits.js';
 export { precisionSchema, type PrecisionOptions } from './options.js';
 export {
   expertPrecision,

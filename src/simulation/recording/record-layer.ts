@@ -138,8 +138,7 @@ function expertFacts(
   seconds: number,
 ): RecordedSlice['facts'] {
   const { gpus } = machine.cluster;
-  const both = (values: Float64Array) => values[gpu] + values[gpus + gpu];
-  const [rows, rounded, active] = [both(work.rows), both(work.roundedRows), both(work.activeExperts)];
+  const [rows, rounded, active] = [work.rowsOn(gpu), work.roundedRowsOn(gpu), work.activeOn(gpu)];
   const counted = {
     copies: work.copies[gpu],
     rows,
@@ -150,7 +149,7 @@ function expertFacts(
   const { firstSlot } = plan!.placement;
   const slots = firstSlot[gpu + 1] - firstSlot[gpu];
   const whole = stageSeconds(cost, rounded, active, rows, slots);
-  // Two precisions are two products, and a runtime may split the stage.
+  // Several precisions are as many products, and a runtime may split the stage.
   if (Math.abs(whole - seconds) > SAME * seconds) return counted;
   const { launch, product, weights, activations, factor } = stageTerms(cost, rounded, active, rows, slots);
   return {
@@ -163,40 +162,51 @@ function expertFacts(
   };
 }
 
-/** Bytes in use by category after every change; at one moment, frees come before allocations. */
+/** Bytes in use by category after every change, as the run made them, and what is most in use at every moment. */
 function memoryOf({ machine, ledger, program }: PolicyRun, from: number): MemorySample[] {
-  const { graph, start, end, bufferBytes } = program.executor;
+  const { graph, start, end, startRound, endRound, bufferBytes } = program.executor;
   const categories = MEMORY_CATEGORIES.length;
-  const freed = new Float64Array(graph.buffers);
-  const changes: { time: number; account: number; bytes: number }[] = [];
+  const freed = new Int32Array(graph.buffers).fill(-1);
+  /** Starts of a round come before its ends. */
+  const changes: { time: number; order: number; account: number; bytes: number }[] = [];
   for (let task = 0; task < graph.tasks; task++) {
     for (const [first, list] of [
       [graph.freeFirst, graph.frees],
       [graph.readFirst, graph.reads],
     ] as const) {
-      for (let i = first[task]; i < first[task + 1]; i++)
-        freed[list[i]] = Math.max(freed[list[i]], end[task]);
+      for (let i = first[task]; i < first[task + 1]; i++) {
+        const last = freed[list[i]];
+        if (last < 0 || endRound[task] >= endRound[last]) freed[list[i]] = task;
+      }
     }
     for (let i = graph.allocationFirst[task]; i < graph.allocationFirst[task + 1]; i++) {
       const buffer = graph.allocations[i];
-      changes.push({ time: start[task], account: graph.accounts[buffer], bytes: bufferBytes[buffer] });
+      const order = 2 * startRound[task];
+      changes.push({ time: start[task], order, account: graph.accounts[buffer], bytes: bufferBytes[buffer] });
     }
   }
   for (let buffer = 0; buffer < graph.buffers; buffer++) {
-    changes.push({ time: freed[buffer], account: graph.accounts[buffer], bytes: -bufferBytes[buffer] });
+    const task = freed[buffer];
+    if (task < 0) continue;
+    const order = 2 * endRound[task] + 1;
+    changes.push({ time: end[task], order, account: graph.accounts[buffer], bytes: -bufferBytes[buffer] });
   }
-  changes.sort((a, b) => a.time - b.time || a.bytes - b.bytes);
+  changes.sort((a, b) => a.order - b.order);
   const samples: MemorySample[] = [];
   for (let gpu = 0; gpu < machine.cluster.gpus; gpu++) {
     // After a layer nothing is in use but what is resident.
     const bytes = MEMORY_CATEGORIES.map((category) => ledger.usedBy(accountOf(gpu, category)));
     samples.push({ gpu, time: from, bytes: [...bytes] });
+    let rose = false;
     for (const { time, account, bytes: change } of changes) {
       if (Math.floor(account / categories) !== gpu || change === 0) continue;
       bytes[account % categories] += change;
       const before = samples[samples.length - 1];
-      if (before.gpu === gpu && before.time === from + time) before.bytes = [...bytes];
+      // Of one moment all that stays is where use rose to before it fell, and what is left.
+      const same = before.time === from + time && !(rose && change < 0);
+      if (same) before.bytes = [...bytes];
       else samples.push({ gpu, time: from + time, bytes: [...bytes] });
+      rose = change > 0;
     }
   }
   return samples;
