@@ -33,6 +33,8 @@ const BESIDE = [
   'run-advise',
   'run-stress',
   'record-trace',
+  'open-sweep',
+  'compute-sweep',
   'run-sweep',
   'run-tune',
   'run-routers',

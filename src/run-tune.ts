@@ -3,7 +3,8 @@ import { resolve } from 'node:path';
 import { readTable } from './files/index.js';
 import { bitsOf } from './hardware/index.js';
 import { meanInterval, type Interval } from './metrics/index.js';
-import { prepareSweep, runSweep, startSweep } from './run-sweep.js';
+import { prepareSweep, startSweep } from './open-sweep.js';
+import { runSweep } from './run-sweep.js';
 import { openScenario } from './run.js';
 import { parsePolicy, ScenarioError } from './scenario/index.js';
 import {

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { FileError, writeWhole } from './files/index.js';
-import { missingShards, type StartedSweep } from './run-sweep.js';
+import { missingShards, type StartedSweep } from './open-sweep.js';
 import {
   arrayExpression,
   maxArraySize,

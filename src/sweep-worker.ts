@@ -3,7 +3,8 @@ import { FileCache, FileError, SweepFolder } from './files/index.js';
 import { pointRecord, type PointRecord } from './report/index.js';
 import { openScenario, runOpened } from './run.js';
 import { KeptDraws } from './routing/index.js';
-import { pointHash, recordLine, type PointOutcome, type PointTask, type WorkerSetting } from './run-sweep.js';
+import { recordLine, type PointOutcome, type PointTask, type WorkerSetting } from './compute-sweep.js';
+import { pointHash } from './open-sweep.js';
 import { SweepPoints } from './sweep/index.js';
 
 const { folder: path, manifest, files: shared } = Tinypool.workerData as WorkerSetting;

@@ -1,12 +1,7 @@
 import { availableParallelism } from 'node:os';
-import {
-  computeSweep,
-  mergeSweep,
-  runSweep,
-  type MergedSweep,
-  type StartedSweep,
-  type SweepOptions,
-} from '../../../run-sweep.js';
+import { computeSweep, type SweepOptions } from '../../../compute-sweep.js';
+import { type StartedSweep } from '../../../open-sweep.js';
+import { mergeSweep, runSweep, type MergedSweep } from '../../../run-sweep.js';
 import { Interrupted } from '../../input-error.js';
 import { sweepProgress } from '../../progress.js';
 

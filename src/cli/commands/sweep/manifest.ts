@@ -1,5 +1,5 @@
 import { Command } from '@commander-js/extra-typings';
-import { openSweep, startSweep } from '../../../run-sweep.js';
+import { openSweep, startSweep } from '../../../open-sweep.js';
 import { shardCount } from '../../../sweep/index.js';
 import { outOption, pointsPerShardOption } from './options.js';
 

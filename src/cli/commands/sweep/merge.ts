@@ -1,5 +1,5 @@
 import { Command } from '@commander-js/extra-typings';
-import { missingShards, openSweepFolder } from '../../../run-sweep.js';
+import { missingShards, openSweepFolder } from '../../../open-sweep.js';
 import { arrayExpression } from '../../../sweep/index.js';
 import { UsageError } from '../../input-error.js';
 import { merge } from './compute.js';

@@ -1,7 +1,7 @@
 import { Command, Option } from '@commander-js/extra-typings';
 import { readTable, writeWhole } from '../../../files/index.js';
 import { chartKinds, chartPage, chartSvg, groupRows, type TableRow } from '../../../report/index.js';
-import { describeSweep } from '../../../run-sweep.js';
+import { describeSweep } from '../../../open-sweep.js';
 import { UsageError } from '../../input-error.js';
 
 const collect = (value: string, before: string[]) => [...before, value];

@@ -2,7 +2,7 @@ import { Command, Option } from '@commander-js/extra-typings';
 import Table from 'cli-table3';
 import { stringify } from 'csv-stringify/sync';
 import { queryTable, type QueryResult } from '../../../files/index.js';
-import { describeSweep } from '../../../run-sweep.js';
+import { describeSweep } from '../../../open-sweep.js';
 
 export function queryCommand() {
   return new Command('query')

@@ -1,5 +1,5 @@
 import { Command } from '@commander-js/extra-typings';
-import { openSweepFolder } from '../../../run-sweep.js';
+import { openSweepFolder } from '../../../open-sweep.js';
 import { shardAt, shardCount } from '../../../sweep/index.js';
 import { UsageError } from '../../input-error.js';
 import { compute } from './compute.js';

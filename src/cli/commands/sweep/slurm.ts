@@ -1,4 +1,4 @@
-import { missingShards, type StartedSweep } from '../../../run-sweep.js';
+import { missingShards, type StartedSweep } from '../../../open-sweep.js';
 import { arrayExpression, shardCount, type SlurmOptions } from '../../../sweep/index.js';
 import { jobName, queuedShards, submitMissing, waitForShards } from '../../../submit-sweep.js';
 import { merge, untilSignal } from './compute.js';

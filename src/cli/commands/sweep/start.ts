@@ -1,5 +1,5 @@
 import { Command, Option } from '@commander-js/extra-typings';
-import { openSweep, startSweep } from '../../../run-sweep.js';
+import { openSweep, startSweep } from '../../../open-sweep.js';
 import { UsageError } from '../../input-error.js';
 import { computeAndMerge } from './compute.js';
 import { jobsOption, outOption, pointsPerShardOption, wholeNumber } from './options.js';

@@ -1,5 +1,6 @@
 import { Command, Option } from '@commander-js/extra-typings';
-import { openSweepFolder, sweepStatus } from '../../../run-sweep.js';
+import { openSweepFolder } from '../../../open-sweep.js';
+import { sweepStatus } from '../../../run-sweep.js';
 
 export function statusCommand() {
   return new Command('status')
