@@ -1,9 +1,9 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { FileError } from './file-error.js';
-import { ASIDE, makeFolders, writeAside, writeWhole } from './write.js';
+import { ASIDE, makeFolders, writeAside, writeWholeAtOnce } from './write.js';
 
 /** Milliseconds after which nobody is still writing a file. */
 const ABANDONED = 3_600_000;
@@ -66,12 +66,13 @@ export class SweepFolder {
     const path = join(this.pointsOf(shard), `${hash}.json`);
     for (let tries = 1; ; tries++) {
       try {
-        await this.inFolder(() => makeFolders(this.pointsOf(shard)));
-        return await writeWhole(path, line);
+        writeWholeAtOnce(path, line);
+        return;
       } catch (error) {
-        // Another process has packed the shard meanwhile, and cleared the folder away.
+        // The folder is not there yet; or another process has packed the shard meanwhile, and cleared it away.
         if (this.hasShard(shard)) return;
-        if (tries > 1) throw error;
+        if (tries > 2) throw error;
+        await this.inFolder(() => makeFolders(this.pointsOf(shard)));
       }
     }
   }
@@ -88,10 +89,10 @@ export class SweepFolder {
       const lines: string[] = [];
       for (const [i, hash] of hashes.entries()) {
         const path = join(this.pointsOf(shard), `${hash}.json`);
-        const line = await readFile(path, 'utf8').catch(() => '');
+        const line = textOf(path);
         if (isRecordOf(hash, line)) lines.push(line);
         else {
-          await rm(path, { force: true });
+          rmSync(path, { force: true });
           missing.push(i);
         }
       }
@@ -157,6 +158,15 @@ export class SweepFolder {
         `${this.path}: found ${(error as Error).message}, allowed: a folder that can be written`,
       );
     }
+  }
+}
+
+/** What a file holds; nothing where it can't be read. */
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
   }
 }
 

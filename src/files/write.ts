@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { closeSync, existsSync, openSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, openSync, renameSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { mkdir, open, rename, rm, rmdir, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { ByteSink } from '../routing/index.js';
@@ -16,6 +16,21 @@ export async function writeWhole(path: string, content: string | Uint8Array): Pr
     await rename(aside, path);
   } catch (error) {
     await rm(aside, { force: true });
+    throw new FileError(`${path}: found ${reasonOf(error)}, allowed: a file that can be written`);
+  }
+}
+
+/**
+ * The same at once: of files this small, handing each call to another thread costs more than the call.
+ * @throws FileError
+ */
+export function writeWholeAtOnce(path: string, content: string): void {
+  const aside = asideOf(path);
+  try {
+    writeFileSync(aside, content);
+    renameSync(aside, path);
+  } catch (error) {
+    rmSync(aside, { force: true });
     throw new FileError(`${path}: found ${reasonOf(error)}, allowed: a file that can be written`);
   }
 }
