@@ -21,7 +21,7 @@ export function addLayer(
   totals.layers += layers;
   totals.routed += layers * base.total;
   totals.moved += layers * work.moved;
-  addLocality(totals, work, ports, layers);
+  addLocality(totals, work, ports, base, layers);
   totals.portSkew += layers * ports.skew();
   totals.quantised += layers * work.quantised;
   if (gated) totals.gatedLayers += layers;
@@ -39,22 +39,33 @@ function addLocality(
   totals: Totals,
   { send }: LayerWork,
   { gpus, gpusPerNode }: PortLoads,
+  { homeSend, total }: LayerLoads,
   layers: number,
 ): void {
+  let onOwnGpu = 0;
+  let onOwnNode = 0;
   for (let source = 0; source < gpus; source++) {
+    const row = source * gpus;
     const first = source - (source % gpusPerNode);
-    for (let gpu = 0; gpu < gpus; gpu++) {
-      const copies = layers * send[source * gpus + gpu];
-      totals.placed += copies;
-      if (gpu === source) totals.onOwnGpu += copies;
-      if (gpu >= first && gpu < first + gpusPerNode) totals.onOwnNode += copies;
-    }
+    const end = Math.min(first + gpusPerNode, gpus);
+    onOwnGpu += send[row + source];
+    for (let gpu = first; gpu < end; gpu++) onOwnNode += send[row + gpu];
   }
+  let placed = total;
+  if (send !== homeSend) {
+    placed = 0;
+    for (let cell = 0; cell < send.length; cell++) placed += send[cell];
+  }
+  totals.placed += layers * placed;
+  totals.onOwnGpu += layers * onOwnGpu;
+  totals.onOwnNode += layers * onOwnNode;
 }
 
 /** Copies by GPU, those of shared experts included where they are part of the layer. */
 function computedBy({ copies, shared }: LayerWork): ArrayLike<number> {
-  return shared.some((own) => own > 0) ? copies.map((routed, gpu) => routed + shared[gpu]) : copies;
+  let sum = 0;
+  for (let gpu = 0; gpu < shared.length; gpu++) sum += shared[gpu];
+  return sum === 0 ? copies : copies.map((routed, gpu) => routed + shared[gpu]);
 }
 
 /** Adds what a plan rewrites of a layer. @param tokens of the batch */
