@@ -1,6 +1,7 @@
 import { NO_EXPERT, randomStream, shuffle, type TokenTable } from '../../routing/index.js';
 import type { Placement } from '../placement.js';
 import type { Drop } from '../plan.js';
+import { kthSmallest } from './kth-smallest.js';
 
 /** What the capacity counts over: copies of one expert from one source GPU, of one expert, or of one GPU. */
 export const budgets = ['expert-per-source-gpu', 'expert', 'gpu'] as const;
@@ -150,47 +151,46 @@ function keepFirst(groups: Int32Array, order: Int32Array, limits: Float64Array):
 /** Keeps the copies with the largest gate weights of every group, the first among equals. */
 function keepBest(groups: Int32Array, weights: Float32Array, limits: Float64Array): Uint8Array {
   const kept = new Uint8Array(groups.length).fill(1);
-  const { members, first } = membersOf(groups, limits.length);
-  const rising = new Float32Array(members.length);
-  for (let group = 0; group < limits.length; group++) {
-    const copies = members.subarray(first[group], first[group + 1]);
-    if (copies.length <= limits[group]) continue;
-    const scratch = rising.subarray(0, copies.length);
-    dropWorst(copies, weights, copies.length - limits[group], kept, scratch);
+  const { members, first, over } = membersOfFull(groups, limits);
+  const scratch = new Float32Array(members.length);
+  for (let i = 0; i < members.length; i++) scratch[i] = weights[members[i]];
+  for (let group = 0; group < over.length; group++) {
+    if (over[group] === 0) continue;
+    const [from, to] = [first[group], first[group + 1]];
+    // The largest weight that is not safe, and how many copies of just that weight must go: the last ones.
+    const edge = kthSmallest(scratch, from, to, over[group] - 1);
+    let atEdge = over[group];
+    for (let i = from; i < to; i++) if (weights[members[i]] < edge) atEdge--;
+    for (let i = to - 1; i >= from; i--) {
+      const weight = weights[members[i]];
+      if (weight < edge || (weight === edge && atEdge-- > 0)) kept[members[i]] = 0;
+    }
   }
   return kept;
 }
 
-/** Clears `kept` for the `over` copies with the smallest weights, the last among equals. */
-function dropWorst(
-  copies: Int32Array,
-  weights: Float32Array,
-  over: number,
-  kept: Uint8Array,
-  rising: Float32Array,
-): void {
-  for (let i = 0; i < copies.length; i++) rising[i] = weights[copies[i]];
-  // Faster than a selection that calls a comparison.
-  rising.sort();
-  // The largest weight that is not safe, and how many copies of just that weight must go.
-  const edge = rising[over - 1];
-  let atEdge = over;
-  for (let i = 0; i < copies.length; i++) if (weights[copies[i]] < edge) atEdge--;
-  for (let i = copies.length - 1; i >= 0; i--) {
-    const weight = weights[copies[i]];
-    if (weight < edge || (weight === edge && atEdge-- > 0)) kept[copies[i]] = 0;
+/**
+ * Copies of the groups that have more than their limit, group by group, in order within each; `first` has the place of
+ * every group's first, and the end, `over` how many each has too many.
+ */
+function membersOfFull(
+  groups: Int32Array,
+  limits: Float64Array,
+): { members: Int32Array; first: Int32Array; over: Int32Array } {
+  const loads = new Int32Array(limits.length);
+  for (let copy = 0; copy < groups.length; copy++) loads[groups[copy]]++;
+  const over = Int32Array.from(loads, (load, group) => Math.max(0, load - Math.floor(limits[group])));
+  const first = new Int32Array(limits.length + 1);
+  for (let group = 0; group < limits.length; group++) {
+    first[group + 1] = first[group] + (over[group] > 0 ? loads[group] : 0);
   }
-}
-
-/** Copies group by group, in order within each; `first` has the place of every group's first, and the end. */
-function membersOf(groups: Int32Array, count: number): { members: Int32Array; first: Int32Array } {
-  const first = new Int32Array(count + 1);
-  for (let copy = 0; copy < groups.length; copy++) first[groups[copy] + 1]++;
-  for (let group = 0; group < count; group++) first[group + 1] += first[group];
-  const next = first.slice(0, count);
-  const members = new Int32Array(groups.length);
-  for (let copy = 0; copy < groups.length; copy++) members[next[groups[copy]]++] = copy;
-  return { members, first };
+  const next = first.slice(0, limits.length);
+  const members = new Int32Array(first[limits.length]);
+  for (let copy = 0; copy < groups.length; copy++) {
+    const group = groups[copy];
+    if (over[group] > 0) members[next[group]++] = copy;
+  }
+  return { members, first, over };
 }
 
 /** Copies (token · topK + choice) in the order in which they claim capacity. */
