@@ -51,6 +51,9 @@ export async function advise(scenario: object, file: string, request: AdviceRequ
   if (phase === 'training') {
     throw new ScenarioError(file, 'workload.phase', phase, 'prefill or decode: advice is about inference');
   }
+  if (opened.resolved.offload !== null) {
+    throw new ScenarioError(file, 'offload', 'offload', 'nothing in advice: epsim run shows it');
+  }
   const office = new Office(input as object, file, request, files, opened);
   const asked = questions.filter(({ name }) => request.only.length === 0 || request.only.includes(name));
   const answered: Advised[] = [];

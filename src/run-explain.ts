@@ -39,6 +39,9 @@ export function explainOpened(opened: OpenedScenario, onStep?: RunOptions['onSte
       'nothing to explain: epsim run shows them',
     );
   }
+  if (opened.resolved.offload !== null) {
+    throw new ScenarioError(opened.file, 'offload', 'offload', 'nothing to explain: epsim run shows it');
+  }
   const explainer = new Explainer(policies, source, machine);
   const { routing } = inFile(opened.file, () =>
     simulate({

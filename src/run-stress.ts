@@ -63,6 +63,9 @@ export async function stressScenario(
   if (resolved.faults.length > 0) {
     throw new ScenarioError(file, 'cluster.faults', 'faults', 'nothing in a stress: epsim run shows them');
   }
+  if (resolved.offload !== null) {
+    throw new ScenarioError(file, 'offload', 'offload', 'nothing in a stress: epsim run shows it');
+  }
   if (routing.kind === 'trace' && routing.part !== undefined) {
     throw new ScenarioError(
       file,

@@ -35,7 +35,8 @@ export class PrecisePlacements {
     if (known) return known;
     const { slotExpert, slotBits } = placement;
     const bits = slotBits.map((own, slot) => this.held(own, slotExpert[slot], layer));
-    const widths = Float64Array.from(new Set(bits)).sort((a, b) => b - a);
+    // Shared experts are as shipped, and counted with the first width.
+    const widths = Float64Array.from(new Set([this.shippedBits, ...bits])).sort((a, b) => b - a);
     const precise: Placement = {
       ...placement,
       slotBits: bits,

@@ -54,6 +54,9 @@ function whereTimeGoes({ policy, seconds, phases }: PolicyExplanation, unit: 'st
 function whoIsSlow({ gpus, layers, experts }: PolicyExplanation): string[] {
   const slowest = gpus.reduce((a, b) => (b.slowest > a.slowest ? b : a));
   if (slowest.slowest === 0) return [];
+  if (gpus.every(({ load }) => Math.abs(load - 1) < 0.005)) {
+    return ['  All GPUs compute equally many copies: none is late by its experts.'];
+  }
   const lines = [
     `  Its layers wait most often for GPU ${slowest.gpu}: its experts are the last in ${formatShare(slowest.slowest)} of them, ` +
       `where an even spread would make it ${formatShare(1 / gpus.length)}; it computes ${formatFactor(slowest.load)} the mean of copies.`,

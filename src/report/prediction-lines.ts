@@ -14,7 +14,9 @@ export function predictionLines({ policies }: Result): string[] {
     if (history === null || history === 'oracle') return [];
     const oracle = oracles.find((one) => planOf(one) === planOf(own));
     if (oracle === undefined) return [];
-    const moving = own.bytes.weights > oracle.bytes.weights ? ', weights it moves included' : '';
+    // Weights from host memory cross no link between GPUs.
+    const moves = own.bytes.weights > oracle.bytes.weights || moveSeconds(own) > moveSeconds(oracle);
+    const moving = moves ? ', weights it moves included' : '';
     const limit =
       balanced === undefined
         ? ''
@@ -23,6 +25,10 @@ export function predictionLines({ policies }: Result): string[] {
       `${policyLabel(own.policy)}: prediction error${moving}: steps ${ratio(own, oracle)} as long as with oracle load${limit}.`,
     ];
   });
+}
+
+function moveSeconds({ time }: PolicyResult): number {
+  return time.phases.move ?? 0;
 }
 
 function ratio(a: PolicyResult, b: PolicyResult): string {

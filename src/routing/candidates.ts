@@ -35,6 +35,14 @@ export class CandidateTable {
     }
   }
 
+  /** Takes the candidates of a token of another table with as many. */
+  copy(token: number, from: CandidateTable, other: number): void {
+    const { count } = this;
+    const first = other * count;
+    this.experts.set(from.experts.subarray(first, first + count), token * count);
+    this.scores.set(from.scores.subarray(first, first + count), token * count);
+  }
+
   private sort(scores: ArrayLike<number>, first: number): void {
     this.order.sort((a, b) => scores[first + b] - scores[first + a] || a - b);
   }

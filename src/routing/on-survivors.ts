@@ -1,4 +1,5 @@
-import type { LayerBatch, RoutingSource, TokenTable } from './source.js';
+import { CandidateTable } from './candidates.js';
+import { NO_EXPERT, type LayerBatch, type RoutingSource, type TokenTable } from './source.js';
 
 /** What becomes of the tokens of GPUs that are lost: the others take them in turn, or they are gone. */
 export type LostRequests = 'moved' | 'dropped';
@@ -19,6 +20,8 @@ export function onSurvivors(
     gpus: alive.length,
     tokensPerGpu: Math.round(source.tokensPerGpu * kept),
     resample: null,
+    // Which copies of the others are padding is not known of counts.
+    hasPadding: false,
     calibration(share) {
       const { layers, ...known } = source.calibration(share);
       return { ...known, layers: layers.map((batch) => survivors.batch(batch)) };
@@ -61,15 +64,17 @@ class Survivors {
     return own.map((tokens, i) => tokens + dealt(lost, alive.length, i));
   }
 
-  batch({ layer, counts, tokens }: LayerBatch): LayerBatch {
-    if (tokens !== null) {
-      const table = this.table(tokens);
-      return { layer, tokens: table, counts: this.count(table) };
-    }
-    return { layer, tokens: null, counts: this.dealCounts(counts) };
+  batch({ layer, counts, tokens, pruned }: LayerBatch): LayerBatch {
+    const table = tokens && this.table(tokens);
+    return {
+      layer,
+      tokens: table,
+      counts: table === null ? this.dealCounts(counts) : this.count(table),
+      ...(pruned && { pruned }),
+    };
   }
 
-  private table({ count, topK, experts, source, weights }: TokenTable): TokenTable {
+  private table({ count, topK, experts, source, weights, candidates }: TokenTable): TokenTable {
     const { numbers, alive, requests } = this;
     let next = 0;
     const owners = new Int32Array(count);
@@ -86,12 +91,14 @@ class Survivors {
       experts: new Uint16Array(kept * topK),
       source: new Uint16Array(kept),
       weights: weights && new Float32Array(kept * topK),
+      ...(candidates && { candidates: new CandidateTable(kept, candidates.count) }),
     };
     let at = 0;
     for (let token = 0; token < count; token++) {
       if (owners[token] < 0) continue;
       const from = token * topK;
       table.experts.set(experts.subarray(from, from + topK), at * topK);
+      if (candidates) table.candidates!.copy(at, candidates, token);
       if (table.weights !== null) table.weights.set(weights!.subarray(from, from + topK), at * topK);
       table.source[at++] = owners[token];
     }
@@ -102,7 +109,10 @@ class Survivors {
     const counts = new Int32Array(this.alive.length * this.source.experts);
     for (let token = 0; token < count; token++) {
       const row = source[token] * this.source.experts;
-      for (let j = 0; j < topK; j++) counts[row + experts[token * topK + j]]++;
+      for (let j = 0; j < topK; j++) {
+        const expert = experts[token * topK + j];
+        if (expert !== NO_EXPERT) counts[row + expert]++;
+      }
     }
     return counts;
   }

@@ -506,6 +506,9 @@ function tokensOf(
   seed: number | string,
 ): Int32Array | undefined {
   if (tokens === undefined) return undefined;
+  if (Array.isArray(tokens) && tokens.every((own) => own === 0)) {
+    throw new RangeError('found no token on any GPU, allowed: at least one');
+  }
   if (!Array.isArray(tokens)) return perGpu({ mean: tokensPerGpu, cv: tokens.cv }, gpus, seed, 'tokens');
   if (meanOf(tokens) !== tokensPerGpu) {
     throw new RangeError(

@@ -3,12 +3,13 @@ import { predictionLines } from '../../src/report/prediction-lines.js';
 import type { Result } from '../../src/simulation/index.js';
 
 /** A result of policies with mean steps and bytes of weights. */
-function resultOf(...policies: [policy: object, mean: number, weights?: number][]): Result {
+function resultOf(...policies: [policy: object, mean: number, weights?: number, move?: number][]): Result {
   return {
-    policies: policies.map(([policy, mean, weights = 0]) => ({
+    policies: policies.map(([policy, mean, weights = 0, move = 0]) => ({
       policy,
       stepLatency: { mean },
       bytes: { weights },
+      time: { phases: { move } },
     })),
   } as unknown as Result;
 }
@@ -24,6 +25,13 @@ const eplb = (change: object) => ({
 });
 
 describe('prediction error apart from limits', () => {
+  it('says so where weights came from host memory, which are on no link', () => {
+    const [line] = predictionLines(
+      resultOf([eplb({ history: { kind: 'window' } }), 8, 0, 2], [eplb({ history: 'oracle' }), 4]),
+    );
+    expect(line).toMatch(/prediction error, weights it moves included: steps 2.00×/);
+  });
+
   it('sets a policy beside its twin with oracle load, and that beside balanced', () => {
     const lines = predictionLines(
       resultOf(

@@ -214,6 +214,56 @@ describe('a lost GPU', () => {
   });
 });
 
+describe('a lost GPU beside what else a scenario says', () => {
+  const lost = { kind: 'gpu-lost' as const, gpu: 1, atStep: 3 };
+
+  it('experts of few bits are few bytes after it too, and to be recovered', async () => {
+    const scenario = withFaults([lost], { policies: ['ep'], precision: { bits: 4 } });
+    const { resolved } = await openScenario(scenario);
+    const { faults } = await run(scenario);
+    const [{ before, recovery, after }] = faults![0].policies;
+    const bytes = expertBytes(resolved.machine, 4.25);
+    expect(recovery!.bytes.storage).toBe(2 * 3 * bytes);
+    expect(before.experts.bytes).toBe(2 * 3 * bytes);
+    expect(after.experts.bytes).toBe(3 * 3 * bytes);
+  });
+
+  it('candidates go with their tokens', async () => {
+    const routing = { kind: 'gate' as const, gateWeights: true as const };
+    const policies: ScenarioInput['policies'] = [
+      'ep',
+      { kind: 'laser', candidates: 8, peaked: 2, cutoff: 0 },
+    ];
+    const { faults } = await run(withFaults([lost], { policies, workload: { ...base.workload, routing } }));
+    // All experts are candidates, the least loaded gets the token: nothing is left to balance.
+    expect(faults![0].policies[1].after.gamma).toBeLessThan(1.3);
+  });
+
+  it('skipped copies stay skipped', async () => {
+    const routing = { ...base.workload.routing, tokens: true, gateWeights: true };
+    const pruning = { kind: 'keep-share' as const, share: 0.6 };
+    const workload = { ...base.workload, routing, pruning };
+    const { resolved } = await openScenario(withFaults([], { workload }));
+    const source = onSurvivors(resolved.source, [0, 2, 3], 'moved');
+    const [whole, left] = [resolved.source.start().next()!, source.start().next()!];
+    const copies = ({ layers }: RoutingStep) => layers[0].counts.reduce((sum, own) => sum + own, 0);
+    expect(copies(left)).toBe(copies(whole));
+    expect(copies(left)).toBe(Math.round(0.6 * 4 * 64 * 2));
+  });
+
+  it('numbers of nodes stay those of the scenario', async () => {
+    const link = { kind: 'link' as const, node: 1, factor: 0.5, atStep: 4 };
+    await expect(run(withFaults([lost, link]))).rejects.toThrow('cluster.faults[1].node: found 1, allowed');
+  });
+
+  it('comes after the warm-up', async () => {
+    const scenario = withFaults([{ ...lost, atStep: 2 }], { workload: { ...base.workload, warmupSteps: 2 } });
+    await expect(run(scenario)).rejects.toThrow(
+      'cluster.faults[0].atStep: found 2 in the warm-up of 2 steps',
+    );
+  });
+});
+
 describe('routing on survivors', () => {
   const steps = (source: RoutingSource): RoutingStep[] => {
     const stream = source.start();

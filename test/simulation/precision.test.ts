@@ -107,18 +107,28 @@ describe('experts of fewer bits', () => {
     expect(precision!.proxy).toBeNull();
   });
 
-  it('what a policy lowers further counts as its loss, what the plan lowers does not', async () => {
-    const scenario: ScenarioInput = {
-      ...decode,
-      precision: { bits: 4 },
-      policies: [
-        { kind: 'replicate-quantize', bits: 2 },
-        { kind: 'replicate-quantize', bits: 8 },
-      ],
+  it('shared experts stay as shipped: what they add to a step does not hang on the others’ bits', async () => {
+    const added = async (precision: ScenarioInput['precision']) => {
+      const own = { kind: 'combination' as const, sharedExperts: 'own-gpu' as const };
+      const { policies } = await run({
+        ...decode,
+        precision,
+        model: { ...(decode.model as object), sharedExperts: 1 } as ScenarioInput['model'],
+        policies: ['ep', own],
+      });
+      const seconds = (kind: string) => policy({ policies }, kind).time.phases.experts!;
+      return seconds('combination') - seconds('ep');
     };
-    const { policies } = await run(scenario);
-    expect(policies[0].loss!.quantisedCopies).toBeGreaterThan(0);
-    expect(policies[1].loss!.quantisedCopies).toBe(0);
+    const unpackedAtOnce = await added({ bits: 2, dequantisation: 1 });
+    expect(unpackedAtOnce).toBeGreaterThan(0);
+    expect(await added({ bits: 2, dequantisation: 0.05 })).toBeCloseTo(unpackedAtOnce, 12);
+    expect(await added({ bits: 4, dequantisation: 0.27 })).toBeCloseTo(unpackedAtOnce, 12);
+  });
+
+  it('a policy whose donors pay in bits as shipped is refused', async () => {
+    await expect(
+      run({ ...decode, precision: { bits: 4 }, policies: [{ kind: 'replicate-quantize', bits: 2 }] }),
+    ).rejects.toThrow('replicas: found 1 beside precision');
   });
 });
 

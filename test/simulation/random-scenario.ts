@@ -342,7 +342,7 @@ export const scenarioArbitrary: fc.Arbitrary<ScenarioInput> = fc
         ...(bits === null ? {} : { precision: { bits: bits.slice(0, experts) } }),
         ...(whole === null ? {} : { scope: 'model' as const }),
         runtime: withinNodes(runtime, gpusPerNode),
-        policies: [...chosen.filter((policy) => possible(policy, small)), 'ep' as const],
+        policies: [...chosen.filter((policy) => possible(policy, { ...small, bits })), 'ep' as const],
         seed,
       };
     },
@@ -414,7 +414,12 @@ function wholeShape(mla: boolean) {
 /** Leaves out what its policy refuses. */
 export function possible(
   choice: PolicyChoice,
-  { model, cluster, workload }: Pick<SmallScenario, 'model' | 'cluster' | 'workload'>,
+  {
+    model,
+    cluster,
+    workload,
+    bits = null,
+  }: Pick<SmallScenario, 'model' | 'cluster' | 'workload'> & { bits?: readonly number[] | null },
 ): boolean {
   const { gpus, gpusPerNode } = cluster;
   const { experts, topK, moeLayers } = model;
@@ -432,6 +437,7 @@ export function possible(
     moeLayers,
     sharedExperts: model.sharedExperts ?? 0,
     weightBits,
+    expertBits: bits && [Float64Array.from(bits)],
     placement: contiguous(gpus, experts, weightBits),
     copiesPerGpu: workload.tokensPerGpu * topK,
     hasTokens: workload.routing.tokens ?? false,

@@ -17,6 +17,9 @@ interface Layout {
 /** One layout, run. */
 interface Sized extends Layout {
   ep: PolicyResult;
+  /** Bytes of a GPU's experts in all MoE layers, and whether they, or the whole model in its scope, fit. */
+  weightBytes: number;
+  fits: boolean;
   /** ep, or another policy where it is faster beyond doubt. */
   fast: PolicyResult;
   rows: Answer['rows'];
@@ -61,7 +64,7 @@ export const epSize: Question = {
     const slices = whole === null ? null : await sliced(group);
     const all = [...sized, ...(whole && slices ? [whole, slices] : [])];
     const said = [
-      sizeSentence(sized, gpus),
+      sizeSentence(sized, desk),
       slices && whole ? slicedSentence(slices, whole, sized) : 'Tensor parallel can not be compared here.',
       ...(left.length > 0 ? [`Left out: ${left.join('; ')}.`] : []),
     ];
@@ -82,9 +85,13 @@ async function sizedAt(desk: Desk, layout: Layout, set: Variant['set']): Promise
   const ep = policyAt(result, 0);
   const eplb = tensorParallel > 1 ? ep : policyAt(result, 1);
   const policies = tensorParallel > 1 ? [ep] : [ep, eplb];
+  const weightBytes = (desk.expertBytes * desk.shape.moeLayers * desk.shape.experts) / gpus;
+  const { verdict, capacity, nonTensor } = ep.peakMemory;
   return {
     ...layout,
     ep,
+    weightBytes,
+    fits: verdict !== 'does not fit' && weightBytes + nonTensor <= capacity,
     fast: eplb.speedup.low > 1 ? eplb : ep,
     rows: policies.map((policy) => ({
       gpus,
@@ -92,14 +99,21 @@ async function sizedAt(desk: Desk, layout: Layout, set: Variant['set']): Promise
       runtime,
       ...figuresOf(policy),
       tokensPerSecondPerGpu: policy.tokensPerSecondPerGpu,
-      weightBytesPerGpu: (desk.expertBytes * desk.shape.moeLayers * desk.shape.experts) / gpus,
+      weightBytesPerGpu: weightBytes,
     })),
     command,
   };
 }
 
-function sizeSentence(sized: readonly Sized[], gpus: number): string {
-  const best = fastestOf(sized);
+function sizeSentence(sized: readonly Sized[], { gpus, scope }: Pick<Desk, 'gpus' | 'scope'>): string {
+  const fitting = sized.filter(({ fits }) => fits);
+  const others = sized.filter(({ fits }) => !fits);
+  const tooLarge =
+    others.length === 0
+      ? ''
+      : ` Does not fit: ${others.map((one) => `${one.gpus} GPUs (${(one.weightBytes / 2 ** 30).toFixed(1)} GiB of experts each)`).join(', ')}.`;
+  if (fitting.length === 0) return `None of ${sized.map((one) => one.gpus).join(', ')} GPUs.${tooLarge}`;
+  const best = fastestOf(fitting);
   const own = sized.find((one) => one.gpus === gpus);
   const gain =
     own === undefined || best === own
@@ -108,7 +122,7 @@ function sizeSentence(sized: readonly Sized[], gpus: number): string {
   const by = best.fast === best.ep ? 'with ep' : `with eplb, ${speedupText(best.fast)} as fast as ep`;
   return (
     `${best.gpus} GPUs, of ${sized.map((one) => one.gpus).join(', ')}: ${rateOf(best.fast)} tokens per second and GPU ` +
-    `through one MoE layer ${by}${gain}, at the same tokens per GPU.`
+    `${scope === 'model' ? '' : 'through one MoE layer '}${by}${gain}, at the same tokens per GPU.${tooLarge}`
   );
 }
 

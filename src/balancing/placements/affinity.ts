@@ -25,7 +25,7 @@ const options = z.strictObject({
   exactUpTo: z
     .int()
     .min(0)
-    .default(512)
+    .default(128)
     .describe(
       'Layers of at most so many experts × GPUs are solved as an integer program, larger ones by greed.',
     ),

@@ -109,6 +109,13 @@ function refusal(chosen: Options, { candidates, topK }: PolicySetting): Refusal 
         'routing with scores of more experts (workload.routing.kind: gate, or a recording of more choices with candidates: true)',
     };
   }
+  if (chosen.candidates < (topK ?? 1)) {
+    return {
+      option: 'candidates',
+      found: `${chosen.candidates} for ${topK} experts of a token`,
+      allowed: `at least ${topK}`,
+    };
+  }
   if (chosen.candidates > Math.max(candidates, topK ?? 1)) {
     return {
       option: 'candidates',

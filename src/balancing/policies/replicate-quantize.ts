@@ -175,6 +175,13 @@ function refusal(options: Options, setting: PolicySetting): Refusal | null {
   const { replicas, bits, donors, sensitivity } = options;
   const { gpus, experts, weightBits } = setting;
   if (replicas === 0) return null;
+  if (setting.expertBits?.some((layer) => layer.some((own) => own !== weightBits))) {
+    return {
+      option: 'replicas',
+      found: `${replicas} beside precision, whose experts have fewer bits to pay with`,
+      allowed: '0, or no precision in the scenario',
+    };
+  }
   if (bits >= weightBits) {
     const most = Math.ceil(weightBits) - 1;
     const wider = bits < 16 ? '; or model.weightDtype: bf16' : '';

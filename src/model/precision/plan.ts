@@ -36,6 +36,10 @@ export interface ExpertPrecision {
 export function planPrecision(sensitivity: Sensitivity, averageBits: number): PrecisionPlan {
   const { bits, counts, gateWeights, losses } = sensitivity;
   const experts = counts[0].length;
+  const widest = bits[bits.length - 1];
+  if (averageBits > widest) {
+    throw new RangeError(`found ${averageBits}, allowed: at most ${widest}, the widest of the losses`);
+  }
   // The guard keeps 2.3 · 10 from becoming 22 by rounding.
   const budget = Math.floor(averageBits * experts + 1e-9);
   const layers = counts.map((own, layer) =>

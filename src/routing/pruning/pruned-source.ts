@@ -34,6 +34,8 @@ function withPruner(source: RoutingSource, pruner: Pruner, seed: number | string
     into.take(batch, () => randomStream(seed, `pruning/${when}/${layerIds[batch.layer]}`));
   return {
     ...source,
+    // Padding is counted before copies are skipped.
+    hasPadding: false,
     prunes: true,
     calibration(share) {
       const calibration = source.calibration(share);

@@ -18,8 +18,9 @@ export interface Epoch {
   standard: Placement;
   /** Number in the epoch before of every GPU. */
   carried: number[];
-  /** Number in the scenario of every GPU. */
+  /** Number in the scenario of every GPU, and GPUs of a node there. */
   original: number[];
+  originalPerNode: number;
 }
 
 /** What a run without faults has. */
@@ -57,6 +58,7 @@ export function epochsOf(whole: Whole, faults: readonly Fault[]): Epoch[] {
       standard: contiguous(gpus, source.experts, bitsOf(machine.shape.weightDtype)),
       carried: everyGpu,
       original: everyGpu,
+      originalPerNode: machine.cluster.gpusPerNode,
     },
   ];
   steps.forEach((from, i) => {
@@ -118,7 +120,7 @@ function withLoss(epoch: Epoch, fault: Loss, at: number): Epoch {
   const { contexts } = epoch;
   return {
     ...epoch,
-    machine: { shape, cluster: withoutGpus(cluster, alive) },
+    machine: { ...epoch.machine, cluster: withoutGpus(cluster, alive) },
     source: onSurvivors(epoch.source, alive, fault.requests),
     contexts: contexts && { ...contexts, kvTokens: keptTokens(contexts.kvTokens, alive, fault) },
     standard: standardWithout(epoch.standard, alive, bitsOf(shape.weightDtype)),
@@ -134,11 +136,11 @@ function numberOf({ original }: Epoch, gpu: number, path: string): number {
   throw new RefusalError(path, String(gpu), `a GPU that is there then: ${original.join(', ')}`);
 }
 
-function gpusOfNode({ machine, original }: Epoch, node: number, at: number): number[] {
-  const { gpusPerNode } = machine.cluster;
-  const found = [...original.keys()].filter((gpu) => Math.floor(original[gpu] / gpusPerNode) === node);
+function gpusOfNode({ original, originalPerNode }: Epoch, node: number, at: number): number[] {
+  const nodeOf = (gpu: number) => Math.floor(gpu / originalPerNode);
+  const found = [...original.keys()].filter((gpu) => nodeOf(original[gpu]) === node);
   if (found.length > 0) return found;
-  const there = [...new Set(original.map((gpu) => Math.floor(gpu / gpusPerNode)))];
+  const there = [...new Set(original.map(nodeOf))];
   throw new RefusalError(
     `cluster.faults[${at}].node`,
     String(node),

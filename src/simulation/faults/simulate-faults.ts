@@ -1,5 +1,5 @@
 import { policyOf, type Placement } from '../../balancing/index.js';
-import { createRuntime } from '../../execution/index.js';
+import { createRuntime, expertBytes, type Machine } from '../../execution/index.js';
 import type { Fault, Loss } from '../../hardware/index.js';
 import { someSteps } from '../../routing/index.js';
 import type { LayerObserver } from '../pass.js';
@@ -24,6 +24,14 @@ export function checkFaults(spec: SimulationSpec, faults: readonly Fault[]): voi
   if (faults.length === 0) return;
   if (spec.training) {
     throw new RefusalError('cluster.faults', 'faults in a training', 'nothing there, or inference');
+  }
+  const early = faults.findIndex(({ atStep }) => spec.warmup !== null && atStep <= spec.warmup);
+  if (early >= 0) {
+    throw new RefusalError(
+      `cluster.faults[${early}].atStep`,
+      `${faults[early].atStep} in the warm-up of ${spec.warmup} steps`,
+      `more than ${spec.warmup}, so that there are figures before it`,
+    );
   }
   for (const epoch of epochsOf(spec, faults)) inEpoch(epoch, () => checkPolicies(specOf(spec, epoch)));
 }
@@ -74,16 +82,17 @@ export function simulateFaults(
       step: epoch.from,
       gpus,
       policies: spec.policies.map(({ options, anchor }, policy) => {
-        const was = conditionOf(before.policies[policy], before.routing.steps, epochs[i], spec);
+        const [here, there] = [placements[i].last[policy], placements[i + 1].last[policy]];
+        const was = conditionOf(before.policies[policy], before.routing.steps, epochs[i], spec, here);
         return {
           policy: options,
           anchor,
           before: was,
-          without: conditionOf(without.policies[policy], without.routing.steps, epochs[i], spec),
+          without: conditionOf(without.policies[policy], without.routing.steps, epochs[i], spec, here),
           recovery: policyOf(options).anchor
             ? null
-            : recoveryOf(spec, epoch, placements[i].last[policy], placements[i + 1].first[policy], was),
-          after: conditionOf(after.policies[policy], after.routing.steps, epoch, spec),
+            : recoveryOf(spec, epoch, here, placements[i + 1].first[policy], was),
+          after: conditionOf(after.policies[policy], after.routing.steps, epoch, spec, there),
         };
       }),
     };
@@ -112,16 +121,22 @@ function specOf(spec: SimulationSpec, epoch: Epoch): SimulationSpec {
   };
 }
 
+/** @param placements the last of every layer */
 function conditionOf(
   { stepLatency, tokensPerSecondPerGpu, peakMemory, imbalance }: PolicyResult,
   steps: number,
   { machine }: Epoch,
-  { contexts }: SimulationSpec,
+  { contexts, runtime }: SimulationSpec,
+  placements: readonly Placement[],
 ): Condition {
-  const { max, verdict, byCategory, capacity, nonTensor } = peakMemory;
+  const { max, perGpu, verdict, byCategory, capacity, nonTensor } = peakMemory;
   const { moeLayers } = machine.shape;
   // In scope model all of them are resident, and were counted.
-  const bytes = (contexts ? 1 : moeLayers) * (byCategory.weights + byCategory.replicas);
+  const onFullest = (contexts ? 1 : moeLayers) * (byCategory.weights + byCategory.replicas);
+  const holdsAll = createRuntime(runtime, machine).residentExperts === 'all';
+  // The GPU with most memory in use need not be the one with most experts.
+  const more = holdsAll ? 0 : moeLayers * expertsAbove(placements, perGpu.indexOf(max), machine);
+  const bytes = onFullest + more;
   return {
     stepLatency: stepLatency.mean,
     steps,
@@ -130,6 +145,17 @@ function conditionOf(
     peakMemory: { max, verdict },
     experts: { bytes, fit: bytes + nonTensor <= capacity },
   };
+}
+
+/** Bytes of a layer's experts, in the mean of layers, on the GPU that has most of them over those of one GPU. */
+function expertsAbove(placements: readonly Placement[], gpu: number, machine: Machine): number {
+  const own = new Float64Array(machine.cluster.gpus);
+  for (const { slotGpu, slotBits } of placements) {
+    for (let slot = 0; slot < slotGpu.length; slot++) {
+      own[slotGpu[slot]] += expertBytes(machine, slotBits[slot]) / placements.length;
+    }
+  }
+  return own.reduce((most, bytes) => Math.max(most, bytes), 0) - own[gpu];
 }
 
 /** Null where no GPU was lost. */
