@@ -15,6 +15,9 @@ function assumed({ scope, phase, tokensPerGpu }: Desk): Record<string, unknown> 
   };
 }
 
+/** Share of a step that a GPU waits for others below which they count as even. */
+const EVEN = 0.01;
+
 export const expertsOrAttention: Question = {
   name: 'experts-or-attention',
   asks: 'Do I suffer from experts or from attention?',
@@ -28,7 +31,14 @@ export const expertsOrAttention: Question = {
     const attention = share('attention', 'dense', 'shared', 'head');
     const exchange = share('dispatch', 'combine');
     const percent = (part: number) => `${(100 * part).toFixed(1)} %`;
-    const more = experts > attention ? 'Experts' : 'Attention and dense parts';
+    const late = (of: 'experts' | 'source') => (waitingFor?.[of] ?? 0) / ep.stepLatency.mean;
+    const larger = experts > attention ? 'experts' : 'attention and dense parts';
+    const more =
+      Math.max(late('experts'), late('source')) < EVEN
+        ? `Neither is uneven; ${larger} take most`
+        : late('experts') > late('source')
+          ? 'Experts'
+          : 'Attention and dense parts';
     const lookBack =
       desk.scope === 'model'
         ? ''
@@ -37,7 +47,7 @@ export const expertsOrAttention: Question = {
       sentence:
         `${more}: of a step of the whole model${lookBack}, experts take ${percent(experts)}, exchanges ${percent(exchange)}, attention, dense ` +
         `parts and head ${percent(attention)}; a GPU waits ${percent(waiting / ep.stepLatency.mean)} of it for others, ` +
-        `${percent((waitingFor?.experts ?? 0) / ep.stepLatency.mean)} for those late by experts and ${percent((waitingFor?.source ?? 0) / ep.stepLatency.mean)} for those late by their own tokens.`,
+        `${percent(late('experts'))} for those late by experts and ${percent(late('source'))} for those late by their own tokens.`,
       rows: [
         {
           ...figuresOf(ep),

@@ -64,11 +64,15 @@ export const interval: Question = {
     const [name, tail] = tailOf(own);
     const [, epTail] = tailOf(result.policies[0]);
     const stall = (own.time.critical.move ?? 0) + (own.time.critical.replan ?? 0);
+    const whole = desk.scope === 'model';
+    const worth = own.speedup.low > 1 ? '' : 'None gains beyond doubt; the best is this. ';
     return {
       sentence:
-        `Every ${best.interval} steps, ${best.movement}: ${speedupText(own)} as fast as ep, its ${name} step ${micro(tail)} against ` +
-        `${micro(epTail)} of ep; planning and moving stall a layer by ${micro(stall * best.interval)} every time, ${micro(stall)} per step. ` +
-        'Stalls are those of one layer: blocking, a step of the whole model waits for those of all its layers.',
+        `${worth}Every ${best.interval} steps, ${best.movement}: ${speedupText(own)} as fast as ep, its ${name} step ${micro(tail)} against ` +
+        `${micro(epTail)} of ep; planning and moving stall a ${whole ? 'step' : 'layer'} by ${micro(stall * best.interval)} every time, ${micro(stall)} per step.` +
+        (whole
+          ? ''
+          : ' Stalls are those of one layer: blocking, a step of the whole model waits for those of all its layers.'),
       rows: settings.map((setting, i) => {
         const policy = result.policies[i + 1];
         const [which, step] = tailOf(policy);
