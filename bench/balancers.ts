@@ -1,8 +1,9 @@
 /** Placements of a layer, 256 experts on 32 GPUs, and plans of balancers that look at every batch, 64 GPUs × 256 experts. */
-import { contiguous, placementRules, policies, type PolicySetting } from '../src/balancing/index.js';
+import { placementRules, policies, type PolicySetting } from '../src/balancing/index.js';
 import type { PlacementRule } from '../src/balancing/placements/rule.js';
 import { repeated } from '../src/balancing/placements/contiguous-slots.js';
 import type { Policy } from '../src/balancing/policy.js';
+import { policySetting } from '../test/balancing/policy-setting.js';
 import { addLoads } from '../src/routing/index.js';
 import { sourceOf } from './given-routing.js';
 import { medianSeconds, report } from './measure.js';
@@ -11,23 +12,7 @@ const experts = 256;
 const STEPS = 16;
 
 function settingOf(gpus: number): PolicySetting {
-  return {
-    gpus,
-    gpusPerNode: 8,
-    experts,
-    layers: 1,
-    layerIds: [0],
-    moeLayers: 1,
-    weightBits: 16,
-    placement: contiguous(gpus, experts, 16),
-    copiesPerGpu: null,
-    hasTokens: false,
-    hasGateWeights: false,
-    calibration: () => [],
-    importance: null,
-    placementMaps: new Map(),
-    seed: 1,
-  };
+  return policySetting(gpus, experts, { gpusPerNode: 8 });
 }
 
 const site = settingOf(32);

@@ -8,19 +8,7 @@ import { VERSION } from './version.js';
  * @throws ScenarioError for a training
  */
 export function explainOpened(opened: OpenedScenario, onStep?: RunOptions['onStep']): Explanation {
-  const {
-    machine,
-    runtime,
-    source,
-    policies,
-    warmup,
-    seed,
-    contexts,
-    placementMaps,
-    sensitivities,
-    solver,
-    notes,
-  } = opened.resolved;
+  const { machine, runtime, source, policies, notes } = opened.resolved;
   const { cluster, shape } = machine;
   const { phase } = opened.scenario.workload;
   if (phase === 'training') {
@@ -45,17 +33,9 @@ export function explainOpened(opened: OpenedScenario, onStep?: RunOptions['onSte
   const explainer = new Explainer(policies, source, machine);
   const { routing } = inFile(opened.file, () =>
     simulate({
-      source,
+      ...opened.resolved,
       policies: explainer.policies,
-      machine,
-      runtime,
-      seed,
-      warmup,
       resamples: 0,
-      contexts,
-      placementMaps,
-      sensitivities,
-      solver,
       onStep,
       onLayer: explainer.onLayer,
       onTasks: explainer.onTasks,

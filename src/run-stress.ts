@@ -83,8 +83,7 @@ export async function stressScenario(
       : Float64Array.from(segments, ({ share }) => share);
   const largest = largestRadius(given);
   const radii = [...request.radii.filter((radius) => radius < largest), largest];
-  const { machine, runtime, contexts, placementMaps, sensitivities, solver, seed, warmup, policies } =
-    resolved;
+  const { machine, runtime, warmup, policies } = resolved;
   let done = 0;
   const { map, ...found } = inFile(file, () =>
     stress({
@@ -94,7 +93,7 @@ export async function stressScenario(
       policies,
       warmup,
       plan: request.plan,
-      site: { machine, runtime, contexts, placementMaps, sensitivities, solver, seed },
+      site: resolved,
       onSegment: () => request.onSegment?.(++done, segments.length),
     }),
   );

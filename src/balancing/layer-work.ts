@@ -453,8 +453,8 @@ export class LayerWork {
   }
 
   /** Whether the policy lowered a slot's bits. */
-  private isLowered({ mixed, lowered, slotBits }: Placement, slot: number): boolean {
-    return lowered === null ? mixed && slotBits[slot] < this.weightBits : lowered[slot] === 1;
+  private isLowered({ mixed, planned, slotBits }: Placement, slot: number): boolean {
+    return mixed && !planned && slotBits[slot] < this.weightBits;
   }
 }
 

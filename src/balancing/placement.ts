@@ -14,8 +14,8 @@ export interface Placement {
   widths: Float64Array;
   /** Index of every slot's bits among them. */
   slotWidth: Uint8Array;
-  /** 1 for slots whose bits the policy lowered, where the model itself has experts of different bits; null: it has none. */
-  lowered: Uint8Array | null;
+  /** True where the bits are those that the model is given in, so that fewer are no loss of the policy's. */
+  planned: boolean;
   /** GPU to which the copies of each expert go unless a dispatch rule says otherwise. */
   home: Int32Array;
   /** GPU of every slot. */
@@ -63,7 +63,7 @@ export function placementOf(
     mixed,
     widths,
     slotWidth,
-    lowered: null,
+    planned: false,
     home,
     slotGpu,
     ...instances,

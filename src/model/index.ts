@@ -25,6 +25,7 @@ export {
   precisionCosts,
   precisionPlanSchema,
   precisionSchema,
+  rowOfLayer,
   rowsOfLayers,
   sensitivitySchema,
   uniformProxies,

@@ -20,7 +20,7 @@ export function onSurvivors(
     gpus: alive.length,
     tokensPerGpu: Math.round(source.tokensPerGpu * kept),
     resample: null,
-    // Which copies of the others are padding is not known of counts.
+    // Copies are dealt whether they are padding or not.
     hasPadding: false,
     calibration(share) {
       const { layers, ...known } = source.calibration(share);

@@ -78,7 +78,8 @@ export class PolicyRun {
     const { gpus } = machine.cluster;
     this.policy = policyOf(options);
     const { precision, shape } = machine;
-    this.precise = precision ? new PrecisePlacements(precision.bits, bitsOf(shape.weightDtype)) : null;
+    const sharedBits = shape.sharedExperts > 0 ? bitsOf(shape.weightDtype) : null;
+    this.precise = precision ? new PrecisePlacements(precision.bits, sharedBits) : null;
     const traits = traitsOf(options);
     this.network = createNetwork(machine.cluster, runtime.rates);
     this.ledger = newLedger(machine);

@@ -17,38 +17,10 @@ export function simulateScenario(
   by: Pick<Result, 'version' | 'inputs'>,
   watch: Pick<SimulationSpec, 'onStep' | 'onLayer'>,
 ): { result: Result; latencies: Float64Array[] } {
-  const {
-    machine,
-    runtime,
-    source,
-    policies,
-    warmup,
-    resamples,
-    seed,
-    contexts,
-    training,
-    placementMaps,
-    sensitivities,
-    solver,
-    faults,
-  } = resolved;
+  const { machine, runtime, faults } = resolved;
   const { cluster, shape } = machine;
   const offload = offloadOf(resolved);
-  const spec: SimulationSpec = {
-    source,
-    policies,
-    machine,
-    runtime,
-    seed,
-    warmup,
-    resamples,
-    contexts,
-    training,
-    placementMaps,
-    sensitivities,
-    solver,
-    ...watch,
-  };
+  const spec: SimulationSpec = { ...resolved, ...watch };
   const broken = faults.length === 0 ? null : simulateFaults(spec, faults);
   const { routing, latencies, ...simulated } = broken ?? simulate(spec);
   const result: Result = {

@@ -1,6 +1,6 @@
 import { fc, test } from '@fast-check/vitest';
 import { describe, expect, it } from 'vitest';
-import { contiguous, policies, type PolicySetting } from '../../src/balancing/index.js';
+import { policies, type PolicySetting } from '../../src/balancing/index.js';
 import { slotsByGpu } from '../../src/balancing/placement.js';
 import {
   affineLayer,
@@ -11,6 +11,7 @@ import {
 import { affinity } from '../../src/balancing/placements/affinity.js';
 import { loadMilpSolver } from '../../src/files/index.js';
 import type { LayerBatch } from '../../src/routing/index.js';
+import { policySetting } from './policy-setting.js';
 
 const solver = await loadMilpSolver();
 
@@ -116,25 +117,15 @@ describe('placement affinity', () => {
     batchOf(0, [[0], [1], [2], [3], [0]], experts),
     batchOf(1, [[3], [2], [1], [0], [3]], experts),
   ];
-  const setting: PolicySetting = {
-    gpus: 2,
-    gpusPerNode: 2,
-    experts,
+  const setting = policySetting(2, experts, {
     layers: 2,
     layerIds: [4, 5],
     moeLayers: 8,
-    weightBits: 16,
-    placement: contiguous(2, experts, 16),
-    copiesPerGpu: null,
     hasTokens: true,
-    hasGateWeights: false,
     calibration: () => batches.map(loadsOf),
     calibrationLayers: () => batches,
     solver,
-    importance: null,
-    placementMaps: new Map(),
-    seed: 1,
-  };
+  });
   const eplb = policies.find(({ kind }) => kind === 'eplb')!;
   const options = eplb.options.parse({ kind: 'eplb', placement: { kind: 'affinity', balance: 2 } });
   const refused = (change: Partial<PolicySetting>, chosen: object = options) =>

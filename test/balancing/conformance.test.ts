@@ -1,17 +1,11 @@
 /** What every policy must keep, whatever it does. A policy joins by being in `policies`. */
 import { fc, test } from '@fast-check/vitest';
 import { describe, expect } from 'vitest';
-import {
-  contiguous,
-  LayerLoads,
-  LayerWork,
-  policies,
-  policyOf,
-  type PolicyOptions,
-} from '../../src/balancing/index.js';
+import { LayerLoads, LayerWork, policies, policyOf, type PolicyOptions } from '../../src/balancing/index.js';
 import { dispatchRules } from '../../src/balancing/dispatch/index.js';
 import type { LayerView, PolicySetting } from '../../src/balancing/policy.js';
 import { CandidateTable, type TokenTable } from '../../src/routing/index.js';
+import { policySetting } from './policy-setting.js';
 
 const TOP_K = 2;
 
@@ -127,25 +121,14 @@ const batchArbitrary: fc.Arbitrary<Batch> = fc
   );
 
 function settingOf({ gpus, experts }: Batch): PolicySetting {
-  return {
-    gpus,
+  return policySetting(gpus, experts, {
     gpusPerNode: gpus % 2 === 0 ? 2 : gpus,
-    experts,
-    layers: 1,
-    layerIds: [0],
-    moeLayers: 1,
-    weightBits: 16,
-    placement: contiguous(gpus, experts, 16),
-    copiesPerGpu: null,
     hasTokens: true,
     hasGateWeights: true,
     candidates: experts,
     topK: TOP_K,
     calibration: () => [Float64Array.from({ length: experts }, (_, e) => (e * 5) % experts)],
-    importance: null,
-    placementMaps: new Map(),
-    seed: 1,
-  };
+  });
 }
 
 function viewsOf({ gpus, experts, steps }: Batch): LayerView[] {

@@ -5,35 +5,18 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { z } from 'zod';
 import { laser } from '../../src/balancing/policies/laser.js';
-import { contiguous } from '../../src/balancing/placements/contiguous.js';
 import type { LayerView, PolicySetting } from '../../src/balancing/policy.js';
 import { CandidateTable, generatorSource, KeptDraws, type TokenTable } from '../../src/routing/index.js';
 import { writeInPieces } from '../../src/files/index.js';
 import { recordTrace } from '../../src/record-trace.js';
 import { openScenario, run } from '../../src/run.js';
 import type { ScenarioInput } from '../../src/scenario/index.js';
+import { policySetting } from './policy-setting.js';
 
 type Changes = Omit<z.input<typeof laser.options>, 'kind'>;
 
-const settingOf = (gpus: number, experts: number, topK: number): PolicySetting => ({
-  gpus,
-  gpusPerNode: gpus,
-  experts,
-  layers: 1,
-  layerIds: [0],
-  moeLayers: 1,
-  weightBits: 16,
-  placement: contiguous(gpus, experts, 16),
-  copiesPerGpu: null,
-  hasTokens: true,
-  hasGateWeights: true,
-  candidates: experts,
-  topK,
-  calibration: () => [],
-  importance: null,
-  placementMaps: new Map(),
-  seed: 1,
-});
+const settingOf = (gpus: number, experts: number, topK: number): PolicySetting =>
+  policySetting(gpus, experts, { hasTokens: true, hasGateWeights: true, candidates: experts, topK });
 
 function rewrite(setting: PolicySetting, table: TokenTable, counts: Int32Array, changes: Changes) {
   const options = laser.options.parse({ kind: 'laser', ...changes });

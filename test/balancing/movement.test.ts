@@ -4,9 +4,8 @@ import { policies, policyLabel, policyOf } from '../../src/balancing/index.js';
 import { alignSlots } from '../../src/balancing/movement/align-slots.js';
 import { changedSlots } from '../../src/balancing/movement/changed-slots.js';
 import { placementOf, slotsByGpu } from '../../src/balancing/placement.js';
-import { contiguous } from '../../src/balancing/placements/contiguous.js';
 import type { Planning } from '../../src/balancing/plan.js';
-import type { PolicySetting } from '../../src/balancing/policy.js';
+import { policySetting } from './policy-setting.js';
 
 describe('slot alignment', () => {
   it('keeps what stays in its slot and fills the holes in order', () => {
@@ -107,23 +106,12 @@ function run(change: object, steps: number, layers = 2) {
   const eplb = policies.find(({ kind }) => kind === 'eplb')!;
   const options = eplb.options.parse({ kind: 'eplb', ...change });
   const policy = policyOf(options);
-  const setting: PolicySetting = {
-    gpus: 4,
-    gpusPerNode: 4,
-    experts: 8,
+  const setting = policySetting(4, 8, {
     layers,
     layerIds: [0, 1].slice(0, layers),
     moeLayers: 4,
-    weightBits: 16,
-    placement: contiguous(4, 8, 16),
-    copiesPerGpu: null,
-    hasTokens: false,
-    hasGateWeights: false,
     calibration: () => Array.from({ length: layers }, () => new Float64Array(8).fill(1)),
-    importance: null,
-    placementMaps: new Map(),
-    seed: 1,
-  };
+  });
   expect(policy.refusal(options, setting)).toBeNull();
   let state = policy.start(options, setting);
   const seen: { hottest: number; moved: number; beside: number; planning: Planning | null }[][] = [];

@@ -1,12 +1,12 @@
 /** FEPLB, MoonEP and PROBE, worked out by hand; what every policy must keep is in conformance.test.ts. */
 import { fc, test } from '@fast-check/vitest';
 import { describe, expect, it } from 'vitest';
-import { contiguous, planLayer } from '../../src/balancing/index.js';
+import { planLayer } from '../../src/balancing/index.js';
 import { predicted } from '../../src/balancing/history/predicted.js';
 import { placementOf, slotsByGpu } from '../../src/balancing/placement.js';
 import { spareReplicas } from '../../src/balancing/placements/spare-replicas.js';
-import type { PolicySetting } from '../../src/balancing/policy.js';
 import { simulateScenario } from '../simulation/random-scenario.js';
+import { policySetting } from './policy-setting.js';
 
 const sum = (values: ArrayLike<number>) => Array.from(values).reduce((total, value) => total + value, 0);
 
@@ -71,28 +71,8 @@ describe('MoonEP', () => {
   );
 });
 
-function setting(gpus: number, experts: number): PolicySetting {
-  return {
-    gpus,
-    gpusPerNode: gpus,
-    experts,
-    layers: 1,
-    layerIds: [0],
-    moeLayers: 1,
-    weightBits: 16,
-    placement: contiguous(gpus, experts, 16),
-    copiesPerGpu: null,
-    hasTokens: false,
-    hasGateWeights: false,
-    calibration: () => [],
-    importance: null,
-    placementMaps: new Map(),
-    seed: 1,
-  };
-}
-
 describe('placement spare-replicas', () => {
-  const site = setting(2, 4);
+  const site = policySetting(2, 4);
   const place = (
     options: object,
     loads: number[],
@@ -124,7 +104,7 @@ describe('placement spare-replicas', () => {
 
   it('receives no more at once than arrivals says', () => {
     const hotter = [30, 25, 25, 0, 0, 0, 0, 0];
-    const three = setting(2, 8);
+    const three = policySetting(2, 8);
     const before = placementOf(
       [
         [0, 1, 2, 3, 4, 5],
@@ -149,7 +129,7 @@ describe('placement spare-replicas', () => {
 describe('history predicted', () => {
   const estimate = (error: number, loads: number[]) => {
     const options = predicted.options.parse({ kind: 'predicted', error });
-    const [estimator] = predicted.start(options, setting(2, loads.length));
+    const [estimator] = predicted.start(options, policySetting(2, loads.length));
     estimator.add(Float64Array.from(loads));
     return [...estimator.known().sum];
   };

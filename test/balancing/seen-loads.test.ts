@@ -2,9 +2,9 @@
 import { describe, expect, it } from 'vitest';
 import { policies, policyOf } from '../../src/balancing/index.js';
 import { slotsByGpu } from '../../src/balancing/placement.js';
-import { contiguous } from '../../src/balancing/placements/contiguous.js';
 import type { LayerPlan } from '../../src/balancing/plan.js';
 import type { LayerView, PolicySetting } from '../../src/balancing/policy.js';
+import { policySetting } from './policy-setting.js';
 
 const EXPERTS = 4;
 const eplb = policies.find(({ kind }) => kind === 'eplb')!;
@@ -17,26 +17,8 @@ const optionsOf = (history: object) =>
     history: { kind: 'window', steps: 8, interval: 2, ...history },
   });
 
-const setting = (changes: Partial<PolicySetting> = {}): PolicySetting => ({
-  gpus: 2,
-  gpusPerNode: 2,
-  experts: EXPERTS,
-  layers: 1,
-  layerIds: [0],
-  moeLayers: 1,
-  weightBits: 16,
-  placement: contiguous(2, EXPERTS, 16),
-  copiesPerGpu: 16,
-  hasTokens: false,
-  hasGateWeights: false,
-  hasPhases: true,
-  hasPadding: true,
-  calibration: () => [],
-  importance: null,
-  placementMaps: new Map(),
-  seed: 1,
-  ...changes,
-});
+const setting = (changes: Partial<PolicySetting> = {}): PolicySetting =>
+  policySetting(2, EXPERTS, { copiesPerGpu: 16, hasPhases: true, hasPadding: true, ...changes });
 
 /** The experts that share a GPU once these steps have been seen. */
 function partnersAfter(steps: Partial<LayerView>[], history: object): number[][] {

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { precisionCosts, rowsOfLayers, type Sensitivity } from '../../model/index.js';
+import { precisionCosts, rowOfLayer, rowsOfLayers } from '../../model/index.js';
 import { randomStream, shuffle } from '../../routing/index.js';
 import { replicatedExperts, splitOverReplicas, splits } from '../dispatch/split-over-replicas.js';
 import type { Placement } from '../placement.js';
@@ -254,7 +254,7 @@ function sensitivityRefusal(
       'whole bits, some of them below those shipped (model.weightDtype: bf16)',
     );
   }
-  const missing = layerIds.find((id) => !hasLayer(table, id));
+  const missing = layerIds.find((id) => rowOfLayer(table.counts, table.layerIds, id) === undefined);
   if (missing !== undefined) {
     return refuse(`without layer ${missing}`, 'a row for every layer, or one for all');
   }
@@ -267,10 +267,6 @@ function sensitivityRefusal(
     };
   }
   return null;
-}
-
-function hasLayer({ counts, layerIds }: Sensitivity, id: number): boolean {
-  return counts.length === 1 || (layerIds ? layerIds.includes(id) : id < counts.length);
 }
 
 function randomImportance({ layers, experts, seed }: PolicySetting): number[][] {

@@ -8,8 +8,8 @@ import { lowLatencyBufferBytes } from './deepep-buffers.js';
 import { graphOptions, hostNotes, servingHost } from './serving-host.js';
 import { attentionOptions, checkGroups } from './group-exchange.js';
 import { overlapOptions } from './overlap.js';
-import { partsOf, type ServingCosts, type ServingLoad } from './serving-costs.js';
-import { ServingLayer } from './serving-layer.js';
+import type { ServingCosts, ServingLoad } from './serving-costs.js';
+import { servingRuntime } from './serving-runtime.js';
 import { partNotes } from './waves.js';
 
 /** Token, source and slot in front of every dispatched copy (an int4). */
@@ -29,9 +29,6 @@ const options = z.strictObject({
   ...graphOptions,
   overlap: overlapOptions.overlap,
 });
-
-/** Host and small kernels are first guesses: half to twice. */
-const HOST_RANGE: [number, number] = [0.5, 2];
 
 /** Router, top-k, dispatch; experts (two products, activation with quantising) and combine. */
 const FRONT_KERNELS = 3;
@@ -91,11 +88,10 @@ export const deepepLowLatency: RuntimeDefinition<z.infer<typeof options>, z.inpu
     };
     return {
       name: 'deepep-low-latency',
-      residentExperts: 'home',
+      ...servingRuntime(costs, machine),
       buffers: 'static',
       dispatchBytes: dispatch.bytes,
       combineBytes: combine.bytes,
-      hostAccuracy: { range: HOST_RANGE, basis: 'assumed' },
       floor: PER_COPY,
       rates,
       exchangeRange: range,
@@ -106,10 +102,6 @@ export const deepepLowLatency: RuntimeDefinition<z.infer<typeof options>, z.inpu
         ...hostNotes('deepep-low-latency', costs.host, cluster.profile, traits),
         ...partNotes('deepep-low-latency', maxTokensPerGpu, overlap, routing),
       ],
-      computesShared: true,
-      parts: partsOf(overlap),
-      attentionTensorParallel,
-      program: (context) => new ServingLayer(costs, machine, context).program(),
     };
   },
 };

@@ -8,8 +8,8 @@ import { normalBufferBytes } from './deepep-buffers.js';
 import { attentionOptions, checkGroups } from './group-exchange.js';
 import { overlapNotes, overlapOptions, slowdownBeside } from './overlap.js';
 import { hostNotes, planOptions, servingHost } from './serving-host.js';
-import { partsOf, type ServingCosts } from './serving-costs.js';
-import { ServingLayer } from './serving-layer.js';
+import type { ServingCosts } from './serving-costs.js';
+import { servingRuntime } from './serving-runtime.js';
 import { partNotes, waveOptions } from './waves.js';
 
 const options = z.strictObject({
@@ -26,9 +26,6 @@ const options = z.strictObject({
   ...overlapOptions,
   ...waveOptions,
 });
-
-/** Host and small kernels are first guesses: half to twice. */
-const HOST_RANGE: [number, number] = [0.5, 2];
 
 /** Multiprocessors of the exchange kernels: with 24 the measured ones were fastest (DeepEP's default is 20). */
 const EXCHANGE_SMS = 24;
@@ -96,11 +93,10 @@ export const deepepNormal: RuntimeDefinition<z.infer<typeof options>, z.input<ty
     const { gpus, gpusPerNode, profile } = cluster;
     return {
       name: 'deepep-normal',
-      residentExperts: 'home',
+      ...servingRuntime(costs, machine),
       buffers: 'dynamic',
       dispatchBytes: dispatch.bytes,
       combineBytes: combine.bytes,
-      hostAccuracy: { range: HOST_RANGE, basis: 'assumed' },
       floor: oncePerGpuFloor(machine),
       rates,
       exchangeRange: range,
@@ -113,10 +109,6 @@ export const deepepNormal: RuntimeDefinition<z.infer<typeof options>, z.input<ty
         ...partNotes('deepep-normal', maxTokensPerWave, overlap, routing),
         ...overlapNotes('deepep-normal', overlap, slower),
       ],
-      computesShared: true,
-      parts: partsOf(overlap),
-      attentionTensorParallel,
-      program: (context) => new ServingLayer(costs, machine, context).program(),
     };
   },
 };

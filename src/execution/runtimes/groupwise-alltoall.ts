@@ -3,10 +3,10 @@ import { bitsOf } from '../../hardware/index.js';
 import type { RuntimeDefinition } from '../runtime.js';
 import { GROUP_WISE, GroupWise, PER_COPY } from '../traffic/index.js';
 import { attentionOptions, checkGroups } from './group-exchange.js';
-import { overlapNotes, overlapOptions, slowdownBeside } from './overlap.js';
+import { NCCL_SMS, overlapNotes, overlapOptions, slowdownBeside } from './overlap.js';
 import { graphOptions, hostNotes, servingHost } from './serving-host.js';
-import { partsOf, type ServingCosts } from './serving-costs.js';
-import { ServingLayer } from './serving-layer.js';
+import type { ServingCosts } from './serving-costs.js';
+import { servingRuntime, slicedNotes } from './serving-runtime.js';
 import { partNotes, waveOptions } from './waves.js';
 
 const options = z.strictObject({
@@ -31,12 +31,6 @@ const options = z.strictObject({
   ...overlapOptions,
   ...waveOptions,
 });
-
-/** Host and small kernels are first guesses: half to twice. */
-const HOST_RANGE: [number, number] = [0.5, 2];
-
-/** Multiprocessors that NCCL's channels hold; a first guess. */
-const NCCL_SMS = 24;
 
 /** Router, top-k, permutation, exchange; sort, experts (two products, activation), exchange, sum. */
 const FRONT_KERNELS = 4;
@@ -115,28 +109,18 @@ export const groupwiseAlltoall: RuntimeDefinition<z.infer<typeof options>, z.inp
     const name = 'groupwise-alltoall';
     return {
       name,
-      residentExperts: 'home',
+      ...servingRuntime(costs, machine),
       buffers: 'dynamic',
       dispatchBytes: copy,
       combineBytes: result,
-      hostAccuracy: { range: HOST_RANGE, basis: 'assumed' },
       floor: expertTensorParallel === 1 ? PER_COPY : GROUP_WISE,
       maxTokensPerWave: chosen.maxTokensPerWave,
       notes: (traits, routing) => [
-        ...(expertTensorParallel > 1
-          ? [
-              `${name}: ${expertTensorParallel} GPUs share each expert; γ of GPUs counts the copies of a GPU's slots, of which it ` +
-                'computes a slice, with those of its group',
-            ]
-          : []),
+        ...slicedNotes(name, expertTensorParallel),
         ...hostNotes(name, costs.host, cluster.profile, traits),
         ...partNotes(name, chosen.maxTokensPerWave, overlap, routing),
         ...overlapNotes(name, overlap, slower),
       ],
-      computesShared: true,
-      parts: partsOf(overlap),
-      attentionTensorParallel,
-      program: (context) => new ServingLayer(costs, machine, context).program(),
     };
   },
 };

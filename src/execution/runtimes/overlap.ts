@@ -2,6 +2,9 @@ import { z } from 'zod';
 import { linkRates } from '../../hardware/index.js';
 import type { Machine } from '../machine.js';
 
+/** Multiprocessors that NCCL's channels hold; a first guess. */
+export const NCCL_SMS = 24;
+
 /** Options of runtimes whose exchanges run beside kernels. */
 export const overlapOptions = {
   overlap: z

@@ -5,6 +5,7 @@ export {
   modelBytes,
   planPrecision,
   precisionPlanSchema,
+  rowOfLayer,
   rowsOfLayers,
   uniformProxies,
   type ExpertPrecision,

@@ -81,12 +81,21 @@ export function rowsOfLayers<Row>(
   rowIds: readonly number[] | undefined,
   layerIds: readonly number[],
 ): Row[] {
-  if (rows.length === 1) return layerIds.map(() => rows[0]);
   return layerIds.map((id) => {
-    const at = rowIds === undefined ? id : rowIds.indexOf(id);
-    if (at >= 0 && at < rows.length) return rows[at];
+    const row = rowOfLayer(rows, rowIds, id);
+    if (row !== undefined) return row;
     throw new RangeError(`found nothing for layer ${id}, allowed: a row for every layer, or one for all`);
   });
+}
+
+/** The same for one layer; undefined where it has none. */
+export function rowOfLayer<Row>(
+  rows: readonly Row[],
+  rowIds: readonly number[] | undefined,
+  id: number,
+): Row | undefined {
+  if (rows.length === 1) return rows[0];
+  return rows[rowIds === undefined ? id : rowIds.indexOf(id)];
 }
 
 /**
