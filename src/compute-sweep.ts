@@ -1,9 +1,18 @@
-import { EventEmitter, once } from 'node:events';
 import { Tinypool } from 'tinypool';
-import { FileError, type SharedFiles } from './files/index.js';
+import { FileError, packageFile, type SharedFiles } from './files/index.js';
 import { pointHash, shardName, type StartedSweep } from './open-sweep.js';
 import type { PointRecord } from './report/index.js';
-import { shardAt, shardCount, WaitingPoints, type Manifest, type Shard } from './sweep/index.js';
+import {
+  shardAt,
+  shardCount,
+  ThreadQueue,
+  type Manifest,
+  type PointThread,
+  type Shard,
+} from './sweep/index.js';
+
+/** The bundle of sweep-worker.ts, made by tools/build-program.js. */
+const WORKER = packageFile('dist/bin/sweep-worker.js');
 
 /** What a worker thread starts from. */
 export interface WorkerSetting {
@@ -12,18 +21,16 @@ export interface WorkerSetting {
   files: SharedFiles;
 }
 
-/** What a worker thread is asked for: to simulate a point and to keep its record. */
+/** A point, and the shard that its record is kept for. */
 export interface PointTask {
   shard: string;
   point: number;
 }
 
-/** What became of it; `stop` where no other point can be kept either, with the reason. */
-export type PointOutcome = { failed: boolean } | { stop: string };
-
-/** How a record is kept: a line of JSON. */
-export function recordLine(record: PointRecord): string {
-  return `${JSON.stringify(record)}\n`;
+/** What became of a batch; `stop` where no other point can be kept either, with the reason. */
+export interface BatchOutcome {
+  seconds: number;
+  stop: string | null;
 }
 
 /** How to work on a sweep. */
@@ -49,138 +56,41 @@ export async function computeSweep(sweep: StartedSweep, options: SweepOptions): 
   const workerData: WorkerSetting = { folder: folder.path, manifest, files: await files.share() };
   const stop = new AbortController();
   const signal = options.signal ? AbortSignal.any([stop.signal, options.signal]) : stop.signal;
-  const threads = new SweepThreads(sweep, options.jobs, workerData, signal);
+  const pools = Array.from({ length: options.jobs }, () => newPool(workerData));
+  const threads = pools.map((pool): PointThread<PointTask> => ({
+    async run(points) {
+      const { seconds, stop: reason } = (await pool.run(points)) as BatchOutcome;
+      if (reason !== null) stop.abort(new FileError(reason));
+      signal.throwIfAborted();
+      return seconds;
+    },
+  }));
   try {
-    await new SweepWork(sweep, threads, stop, options).run();
+    await new SweepWork(sweep, new ThreadQueue(threads, signal), stop, signal, options).run();
   } finally {
-    await threads.end();
+    await Promise.all(pools.map((pool) => pool.destroy()));
     if (signal.aborted) await folder.clearUnfinished();
   }
 }
 
-/** Points that a thread has at a time, so that it need not wait for the next one. */
-const QUEUED = 2;
-
-/** Points that are looked over for one that suits a thread: at least, and for every thread. */
-const LOOKED_OVER = 256;
-const LOOKED_OVER_PER_THREAD = 64;
-
-/** A point that waits for a thread. */
-interface Handed {
-  task: PointTask;
-  hash: string;
-  resolve: () => void;
-  reject: (error: unknown) => void;
-}
-
-/** Worker threads, and the points that wait for them. */
-class SweepThreads {
-  private readonly pools: Tinypool[];
-  private readonly busy: number[];
-  private readonly waiting: WaitingPoints<Handed>;
-  private readonly events = new EventEmitter();
-  private more = true;
-
-  constructor(
-    private readonly sweep: StartedSweep,
-    jobs: number,
-    workerData: WorkerSetting,
-    private readonly signal: AbortSignal,
-  ) {
-    this.pools = Array.from(
-      { length: jobs },
-      () =>
-        new Tinypool({
-          filename: new URL('./sweep-worker.js', import.meta.url).href,
-          minThreads: 1,
-          maxThreads: 1,
-          concurrentTasksPerWorker: QUEUED,
-          workerData,
-        }),
-    );
-    this.busy = this.pools.map(() => 0);
-    this.waiting = new WaitingPoints(Math.max(LOOKED_OVER, LOOKED_OVER_PER_THREAD * jobs));
-    signal.addEventListener('abort', () => this.giveUp());
-  }
-
-  /** Waits until another point may be handed out. */
-  async room(): Promise<void> {
-    while (this.waiting.full) await once(this.events, 'taken', { signal: this.signal });
-    this.signal.throwIfAborted();
-  }
-
-  /**
-   * @param key of what the point shares with others
-   * @returns what ends when its record is kept
-   */
-  handOut(task: PointTask, hash: string, key: string): Promise<void> {
-    const done = new Promise<void>((resolve, reject) => {
-      this.waiting.add({ task, hash, resolve, reject }, key);
-    });
-    if (this.signal.aborted) this.giveUp();
-    else this.fill();
-    return done;
-  }
-
-  /** No other points come, but those whose records turn out damaged. */
-  handedOutAll(): void {
-    this.more = false;
-    this.fill();
-  }
-
-  async end(): Promise<void> {
-    await Promise.all(this.pools.map((pool) => pool.destroy()));
-  }
-
-  private fill(): void {
-    for (let round = 0; round < QUEUED; round++) {
-      this.pools.forEach((pool, thread) => {
-        if (this.busy[thread] > round) return;
-        const next = this.waiting.takeFor(thread, this.more);
-        if (next !== null) void this.simulate(pool, thread, next);
-      });
-    }
-  }
-
-  private async simulate(pool: Tinypool, thread: number, handed: Handed): Promise<void> {
-    this.busy[thread]++;
-    this.events.emit('taken');
-    try {
-      const outcome = await (pool.run(handed.task) as Promise<PointOutcome>).catch((error: unknown) => {
-        this.signal.throwIfAborted();
-        return this.keepCrash(handed, error as Error);
-      });
-      if ('stop' in outcome) throw new FileError(outcome.stop);
-      handed.resolve();
-    } catch (error) {
-      handed.reject(error);
-    } finally {
-      this.busy[thread]--;
-      if (!this.signal.aborted) this.fill();
-    }
-  }
-
-  /** Records a point that took its thread with it, as one does that runs out of memory. */
-  private async keepCrash({ task, hash }: Handed, error: Error): Promise<PointOutcome> {
-    const { points, folder } = this.sweep;
-    const scenario = points.scenarioAt(task.point);
-    const message = `the thread that simulated it ended: ${error.message}`;
-    const record: PointRecord = { hash, inputs: null, scenario, policies: [], error: message };
-    await folder.keepPoint(task.shard, hash, recordLine(record));
-    return { failed: true };
-  }
-
-  private giveUp(): void {
-    for (const { reject } of this.waiting.clear()) reject(this.signal.reason);
-  }
+/** One thread each, so that points can be given to a thread of choice; the queue of it is ThreadQueue's. */
+function newPool(workerData: WorkerSetting): Tinypool {
+  return new Tinypool({
+    filename: WORKER,
+    minThreads: 1,
+    maxThreads: 1,
+    concurrentTasksPerWorker: Infinity,
+    workerData,
+  });
 }
 
 /** Hands out what is missing, shard by shard, and packs every shard that is whole. */
 class SweepWork {
   constructor(
     private readonly sweep: StartedSweep,
-    private readonly threads: SweepThreads,
+    private readonly threads: ThreadQueue<PointTask>,
     private readonly stop: AbortController,
+    private readonly signal: AbortSignal,
     private readonly options: SweepOptions,
   ) {}
 
@@ -224,8 +134,11 @@ class SweepWork {
       for (const i of indices) {
         await this.threads.room();
         const { hash, key } = listed[i];
-        const kept = this.threads.handOut({ shard: name, point: shard.from + i }, hash, key);
-        const done = kept.then(() => this.options.onPoints?.(1, false));
+        const task = { shard: name, point: shard.from + i };
+        const done = this.threads
+          .handOut(task, key)
+          .catch((error: unknown) => this.keepCrash(task, hash, error as Error))
+          .then(() => this.options.onPoints?.(1, false));
         done.catch(() => undefined);
         tasks.push(done);
       }
@@ -241,6 +154,16 @@ class SweepWork {
         tasks = await compute(damaged);
       }
     };
+  }
+
+  /** Records a point that took its thread with it, as one does that runs out of memory. */
+  private async keepCrash({ shard, point }: PointTask, hash: string, error: Error): Promise<void> {
+    this.signal.throwIfAborted();
+    const { points, folder } = this.sweep;
+    const scenario = points.scenarioAt(point);
+    const message = `the thread that simulated it ended: ${error.message}`;
+    const record: PointRecord = { hash, inputs: null, scenario, policies: [], error: message };
+    await folder.keepPoint(shard, hash, JSON.stringify(record));
   }
 }
 

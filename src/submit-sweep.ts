@@ -1,9 +1,8 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { FileError, writeWhole } from './files/index.js';
+import { FileError, packageFile, writeWhole } from './files/index.js';
 import { missingShards, type StartedSweep } from './open-sweep.js';
 import {
   arrayExpression,
@@ -14,7 +13,7 @@ import {
   type SlurmOptions,
 } from './sweep/index.js';
 
-const MAIN = fileURLToPath(new URL('./cli/main.js', import.meta.url));
+const MAIN = packageFile('dist/bin/epsim.js');
 
 /** Slurm is not there, or refuses. */
 export class SchedulerError extends Error {

@@ -3,7 +3,7 @@ import { FileCache, FileError, SweepFolder } from './files/index.js';
 import { pointRecord, type PointRecord } from './report/index.js';
 import { openScenario, runOpened } from './run.js';
 import { KeptDraws } from './routing/index.js';
-import { recordLine, type PointOutcome, type PointTask, type WorkerSetting } from './compute-sweep.js';
+import type { BatchOutcome, PointTask, WorkerSetting } from './compute-sweep.js';
 import { pointHash } from './open-sweep.js';
 import { SweepPoints } from './sweep/index.js';
 
@@ -13,18 +13,30 @@ const folder = new SweepFolder(path);
 const points = new SweepPoints(sweep, sweep.scenario, file);
 const files = new FileCache(shared);
 const draws = new KeptDraws(64 * 2 ** 20);
+/** Ends when the batches handed over so far are done: one is worked on after the other. */
+let before: Promise<unknown> = Promise.resolve();
 
 /**
- * Simulates a point and keeps its record; one that fails is kept with its error. Runs on a worker thread, which
+ * Simulates points and keeps their records; one that fails is kept with its error. Runs on a worker thread, which
  * keeps what it has opened.
  */
-export default async function simulatePoint({ shard, point }: PointTask): Promise<PointOutcome> {
+export default function simulatePoints(tasks: readonly PointTask[]): Promise<BatchOutcome> {
+  const outcome = before.then(() => simulateAll(tasks));
+  before = outcome.catch(() => undefined);
+  return outcome;
+}
+
+async function simulateAll(tasks: readonly PointTask[]): Promise<BatchOutcome> {
+  const started = performance.now();
+  const secondsSince = () => (performance.now() - started) / 1000;
   try {
-    const record = await simulate(point);
-    await folder.keepPoint(shard, record.hash, recordLine(record));
-    return { failed: record.error !== null };
+    for (const { shard, point } of tasks) {
+      const record = await simulate(point);
+      await folder.keepPoint(shard, record.hash, JSON.stringify(record));
+    }
+    return { seconds: secondsSince(), stop: null };
   } catch (error) {
-    if (error instanceof FileError) return { stop: error.message };
+    if (error instanceof FileError) return { seconds: secondsSince(), stop: error.message };
     throw error;
   }
 }

@@ -12,7 +12,7 @@ import { clearTimeout, setTimeout } from 'node:timers';
 import { fileURLToPath } from 'node:url';
 
 const KILLS = 10;
-const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
+const main = fileURLToPath(new URL('../dist/bin/epsim.js', import.meta.url));
 const place = mkdtempSync(join(tmpdir(), 'epsim-kill-'));
 
 /** Runs the sweep; resolves with seconds where it came to its end, with null where it was killed. */

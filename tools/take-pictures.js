@@ -12,7 +12,7 @@ import { chromium } from 'playwright-core';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'epsim-pictures-'));
 const report = join(folder, 'report.html');
-const run = ['dist/cli/main.js', 'run', 'scenarios/gpt-oss-120b-hot.json', '--report', report];
+const run = ['dist/bin/epsim.js', 'run', 'scenarios/gpt-oss-120b-hot.json', '--report', report];
 execFileSync(process.execPath, run, { cwd: root, stdio: ['ignore', 'ignore', 'inherit'] });
 
 const browser = await chromium.launch({

@@ -6,6 +6,7 @@ export { exists, listFiles, locate, parseJson, readBytes, readJson, readText } f
 export { loadMilpSolver } from './milp-solver.js';
 export { openBytes, type OpenFile } from './open-bytes.js';
 export { readTrace, type OpenedTrace } from './read-trace.js';
+export { packageFile } from './package-file.js';
 export { SweepFolder } from './sweep-folder.js';
 export { checkFolder, hashOf, writeFolder, writeInPieces, writeWhole } from './write.js';
 export { writeTable } from './write-table.js';

@@ -1,24 +1,29 @@
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { gunzipSync, gzipSync } from 'node:zlib';
+import { crc32, gunzipSync, gzipSync } from 'node:zlib';
 import { FileError } from './file-error.js';
-import { ASIDE, makeFolders, writeAside, writeWholeAtOnce } from './write.js';
+import { appendLine, ASIDE, makeFolders, writeAside } from './write.js';
 
 /** Milliseconds after which nobody is still writing a file. */
 const ABANDONED = 3_600_000;
 
 /**
  * The folder of one sweep. Any number of processes, on any number of machines, may work in it: every file is
- * written aside and renamed, and whoever writes it writes the same bytes.
+ * written aside and renamed, and whoever writes it writes the same bytes; but for journals, each of which has one
+ * writer, and whose lines hold a sum by which one that was cut off is told.
  *
  * - `manifest.json`: what is to be done
- * - `points/<shard>/<hash>.json`: finished points of shards that are not yet whole
- * - `shards/<shard>.jsonl.gz`: whole shards, a line per point in their order; their points' files are gone
+ * - `points/<shard>/<writer>.journal`: finished points of a shard that is not yet whole, a line each
+ * - `shards/<shard>.jsonl.gz`: whole shards, a line per point in their order; their journals are gone
  * - `points.parquet`, `points.csv`: the result
  * - `slurm/`: what tasks of a cluster print
  */
 export class SweepFolder {
+  /** Names the journals of this writer alone. */
+  private writer = randomUUID();
+
   constructor(readonly path: string) {}
 
   get manifest(): string {
@@ -55,20 +60,24 @@ export class SweepFolder {
 
   /** Hashes of the points of a shard that is not whole yet. */
   async finishedPoints(shard: string): Promise<Set<string>> {
-    const names = await readdir(this.pointsOf(shard)).catch(() => []);
-    return new Set(
-      names.filter((name) => name.endsWith('.json')).map((name) => name.slice(0, -'.json'.length)),
-    );
+    return new Set((await this.readJournals(shard)).keys());
   }
 
-  /** Keeps a finished point. @throws FileError */
-  async keepPoint(shard: string, hash: string, line: string): Promise<void> {
-    const path = join(this.pointsOf(shard), `${hash}.json`);
+  /**
+   * Keeps a finished point.
+   * @param record a line of text, without its end
+   * @throws FileError
+   */
+  async keepPoint(shard: string, hash: string, record: string): Promise<void> {
+    const entry = `${hash} ${record}`;
+    const line = `${sumOf(entry)} ${entry}\n`;
     for (let tries = 1; ; tries++) {
       try {
-        writeWholeAtOnce(path, line);
+        appendLine(join(this.pointsOf(shard), `${this.writer}${JOURNAL}`), line);
         return;
       } catch (error) {
+        // Half a line may be there now, which would spoil the next one.
+        this.writer = randomUUID();
         // The folder is not there yet; or another process has packed the shard meanwhile, and cleared it away.
         if (this.hasShard(shard)) return;
         if (tries > 2) throw error;
@@ -78,28 +87,19 @@ export class SweepFolder {
   }
 
   /**
-   * Puts the points of a shard into one file, and clears theirs away.
+   * Puts the points of a shard into one file, and clears their journals away.
    * @param hashes of its points, in their order
    * @returns numbers within the shard of points that are missing or damaged; the shard is whole where there are none
    * @throws FileError
    */
   async packShard(shard: string, hashes: readonly string[]): Promise<number[]> {
     if (!this.hasShard(shard)) {
-      const missing: number[] = [];
-      const lines: string[] = [];
-      for (const [i, hash] of hashes.entries()) {
-        const path = join(this.pointsOf(shard), `${hash}.json`);
-        const line = textOf(path);
-        if (isRecordOf(hash, line)) lines.push(line);
-        else {
-          rmSync(path, { force: true });
-          missing.push(i);
-        }
-      }
+      const records = await this.readJournals(shard);
+      const missing = hashes.flatMap((hash, i) => (records.has(hash) ? [] : [i]));
       // Another process may have packed it while its points were read.
       if (missing.length > 0 && !this.hasShard(shard)) return missing;
       if (missing.length === 0) {
-        const packed = gzipSync(lines.join(''));
+        const packed = gzipSync(hashes.map((hash) => `${records.get(hash)}\n`).join(''));
         await writeAside(this.shardFile(shard), (aside) => writeFile(aside, packed));
       }
     }
@@ -137,9 +137,24 @@ export class SweepFolder {
 
   /** Clears away files that this process was writing when it was told to stop. */
   async clearUnfinished(): Promise<void> {
-    const shards = await readdir(join(this.path, 'points')).catch(() => []);
-    const isOurs = (path: string) => path.includes(`.${process.pid}.`);
-    for (const shard of shards) await removeAsides(this.pointsOf(shard), isOurs);
+    await removeAsides(join(this.path, 'shards'), (path) => path.includes(`.${process.pid}.`));
+  }
+
+  /** Records of a shard that is not whole yet, by the hash of their point. */
+  private async readJournals(shard: string): Promise<Map<string, string>> {
+    const folder = this.pointsOf(shard);
+    const names = await readdir(folder).catch(() => []);
+    const records = new Map<string, string>();
+    for (const name of names.filter((name) => name.endsWith(JOURNAL))) {
+      const text = await readFile(join(folder, name), 'utf8').catch(() => '');
+      for (const line of text.split('\n')) {
+        const entry = line.slice(SUM_LENGTH + 1);
+        if (line.slice(0, SUM_LENGTH) !== sumOf(entry)) continue;
+        const end = entry.indexOf(' ');
+        records.set(entry.slice(0, end), entry.slice(end + 1));
+      }
+    }
+    return records;
   }
 
   private pointsOf(shard: string): string {
@@ -161,18 +176,15 @@ export class SweepFolder {
   }
 }
 
-/** What a file holds; nothing where it can't be read. */
-function textOf(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return '';
-  }
-}
+/** How the names of journals end. */
+const JOURNAL = '.journal';
 
-/** Whether a line is whole: a loss of power can leave an empty file. */
-function isRecordOf(hash: string, line: string): boolean {
-  return line.endsWith('}\n') && line.includes(`"hash":"${hash}"`);
+/** Characters of a line's sum. */
+const SUM_LENGTH = 8;
+
+/** A sum by which a line tells that it is whole: a killed process or a full disk can cut one off, a loss of power spoil it. */
+function sumOf(text: string): string {
+  return crc32(text).toString(16).padStart(SUM_LENGTH, '0');
 }
 
 /** Removes a folder; where another process puts something into it meanwhile, that process will. */

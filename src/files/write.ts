@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { closeSync, existsSync, openSync, renameSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { appendFileSync, closeSync, existsSync, openSync, writeSync } from 'node:fs';
 import { mkdir, open, rename, rm, rmdir, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { ByteSink } from '../routing/index.js';
@@ -21,16 +21,14 @@ export async function writeWhole(path: string, content: string | Uint8Array): Pr
 }
 
 /**
- * The same at once: of files this small, handing each call to another thread costs more than the call.
+ * Adds a line to a file of one's own, at once: of lines this small, handing each call to another thread costs more
+ * than the call. What is cut off in the middle is for the reader to find out.
  * @throws FileError
  */
-export function writeWholeAtOnce(path: string, content: string): void {
-  const aside = asideOf(path);
+export function appendLine(path: string, line: string): void {
   try {
-    writeFileSync(aside, content);
-    renameSync(aside, path);
+    appendFileSync(path, line);
   } catch (error) {
-    rmSync(aside, { force: true });
     throw new FileError(`${path}: found ${reasonOf(error)}, allowed: a file that can be written`);
   }
 }

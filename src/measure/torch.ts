@@ -1,11 +1,11 @@
-import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { timedSchema, type Case, type Timed } from '../calibration/index.js';
+import { packageFile } from '../files/index.js';
 import { BackendError, CaseRefused, type Backend, type Effort, type OpenDevice } from './backend.js';
 import { LineProcess } from './torch-process.js';
 import { greetingSchema, torchRefusal, type Greeting } from './torch-refusal.js';
 
-const TOOL = fileURLToPath(new URL('../../tools/measure_torch.py', import.meta.url));
+const TOOL = packageFile('tools/measure_torch.py');
 
 const firstLineSchema = z.union([greetingSchema, z.object({ missing: z.string() })]);
 

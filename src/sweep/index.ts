@@ -24,4 +24,4 @@ export {
   type TuneSpace,
 } from './tune-space.js';
 export { objectives, type Finalist, type ObjectiveName, type TuneResult } from './tuning.js';
-export { WaitingPoints } from './waiting-points.js';
+export { ThreadQueue, type PointThread } from './thread-queue.js';

@@ -13,6 +13,10 @@ export class WaitingPoints<Point> {
   /** @param most points that are looked over for a thread */
   constructor(private readonly most: number) {}
 
+  get size(): number {
+    return this.points.length;
+  }
+
   /** Whether as many wait as are looked over. */
   get full(): boolean {
     return this.points.length >= this.most;

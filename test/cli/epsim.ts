@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll } from 'vitest';
 
 export const root = fileURLToPath(new URL('../..', import.meta.url));
-export const main = join(root, 'dist/cli/main.js');
+export const main = join(root, 'dist/bin/epsim.js');
 
 /** Runs the built command line as a user does. */
 export function epsim(args: string[], options: { cwd?: string; env?: NodeJS.ProcessEnv } = {}) {

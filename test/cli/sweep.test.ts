@@ -11,6 +11,7 @@ import {
 } from 'node:fs';
 import { parquetReadObjects } from 'hyparquet';
 import { join } from 'node:path';
+import { crc32 } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { bytesOf } from '../shared.js';
 import { epsim, main, root, small, workFolder, writeJson } from './epsim.js';
@@ -241,11 +242,18 @@ describe('epsim sweep', () => {
     rmSync(join(path, 'shards', shard));
     const points = join(path, 'points', shard.replace('.jsonl.gz', ''));
     mkdirSync(points, { recursive: true });
-    for (const line of kept.trimEnd().split('\n')) {
-      const { hash } = JSON.parse(line) as { hash: string };
-      writeFileSync(join(points, `${hash}.json`), `${line}\n`);
-    }
-    truncateSync(join(points, readdirSync(points)[5]), 40);
+    const entries = kept
+      .trimEnd()
+      .split('\n')
+      .map((record) => `${(JSON.parse(record) as { hash: string }).hash} ${record}`)
+      .map((entry) => `${crc32(entry).toString(16).padStart(8, '0')} ${entry}`);
+    // One line spoilt in its middle, one cut off at the end of its file
+    entries[5] = entries[5].replace('"policies"', '"\0\0licies"');
+    const [spoilt, cut] = [entries.slice(0, 12).join('\n'), entries.slice(12).join('\n').slice(0, -40)];
+    writeFileSync(join(points, 'one.journal'), `${spoilt}\n`);
+    writeFileSync(join(points, 'other.journal'), cut);
+    const begun = epsim(['sweep', 'status', path]).stdout;
+    expect(begun).toContain(`${entries.length - 2} of 24 points are finished`);
     rmSync(join(path, 'points.parquet'));
     expect(run(out).status).toBe(0);
     expect(table(path)).toEqual(expected);
@@ -276,9 +284,8 @@ describe('epsim sweep', () => {
         expect.stringMatching(/: found no space left on the disk, allowed:/),
       ]);
       const left = readdirSync(disk, { recursive: true }) as string[];
-      expect(
-        left.filter((name) => name.includes('points/') && name.endsWith('.json')).length,
-      ).toBeGreaterThan(3);
+      const finished = epsim(['sweep', 'status', sweepFolder(disk)]).stdout;
+      expect(Number(/(\d+) of 24 points/.exec(finished)![1])).toBeGreaterThan(3);
       expect(left.filter((name) => /points\.(csv|parquet)$/.test(name))).toEqual([]);
       spawnSync('mount', ['-o', 'remount,size=8m', disk]);
       expect(epsim(['sweep', file, '--out', disk]).status).toBe(0);

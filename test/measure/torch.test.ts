@@ -17,7 +17,7 @@ const folder = workFolder();
 
 /** Starts the built command line, to be interrupted on the way. */
 function start(args: string[]) {
-  const child = spawn(process.execPath, [join(root, 'dist/cli/main.js'), 'calibrate', 'measure', ...args], {
+  const child = spawn(process.execPath, [join(root, 'dist/bin/epsim.js'), 'calibrate', 'measure', ...args], {
     cwd: root,
   });
   let stderr = '';

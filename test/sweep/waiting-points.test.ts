@@ -1,7 +1,7 @@
 /** Who gets which point of a sweep: points that share draws stay with a thread, and no thread stays without work. */
 import { fc, test } from '@fast-check/vitest';
 import { describe, expect, it } from 'vitest';
-import { WaitingPoints } from '../../src/sweep/index.js';
+import { WaitingPoints } from '../../src/sweep/waiting-points.js';
 
 describe('points that wait for a thread', () => {
   it('go to the thread that had their key before, else to whoever asks first', () => {

@@ -1,11 +1,10 @@
 import { Command } from '@commander-js/extra-typings';
 import { dirname, relative, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { exists, writeWhole } from '../../files/index.js';
+import { exists, packageFile, writeWhole } from '../../files/index.js';
 import type { ScenarioInput } from '../../scenario/index.js';
 import { UsageError } from '../input-error.js';
 
-const SCHEMA = fileURLToPath(new URL('../../../schema/scenario.schema.json', import.meta.url));
+const SCHEMA = packageFile('schema/scenario.schema.json');
 
 const starter: ScenarioInput = {
   name: 'my model under skewed routing',

@@ -1,12 +1,11 @@
 import { Command } from '@commander-js/extra-typings';
 import { createServer } from 'node:http';
-import { fileURLToPath } from 'node:url';
-import { readBytes, writeFolder } from '../../files/index.js';
+import { packageFile, readBytes, writeFolder } from '../../files/index.js';
 import { dirname, basename, resolve } from 'node:path';
 import { UsageError } from '../input-error.js';
 
 /** The playground: one page, made by tools/build-web.js. */
-const PAGE = fileURLToPath(new URL('../../web/index.html', import.meta.url));
+const PAGE = packageFile('dist/web/index.html');
 
 const LARGEST_PORT = 65_535;
 
