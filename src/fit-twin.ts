@@ -3,7 +3,7 @@ import { FileCache, readTrace, writeWhole } from './files/index.js';
 import { twinCloseness } from './inspection/index.js';
 import { modelPresets } from './model/index.js';
 import type { TwinReport } from './report/index.js';
-import { fitTwin, type Trace } from './routing/index.js';
+import { fitTwin, joinTraces, type Trace } from './routing/index.js';
 import { openScenario, runOpened } from './run.js';
 import { parseScenario, type ScenarioInput } from './scenario/index.js';
 import type { Result } from './simulation/index.js';
@@ -27,11 +27,17 @@ const GPUS = 8;
 const STEPS = 8;
 
 /**
- * Fits a twin to a trace, writes it, and says how close it is.
+ * Fits a twin to a trace, or to several of one model, writes it, and says how close it is.
  * @throws FileError, TraceError, ScenarioError; RangeError where an EP size does not fit
  */
-export async function fitTrace(path: string, options: FitOptions): Promise<TwinReport> {
-  const { trace } = await readTrace(path, process.cwd(), options.topK);
+export async function fitTrace(paths: readonly string[], options: FitOptions): Promise<TwinReport> {
+  const recordings = await Promise.all(
+    paths.map(async (path) => {
+      const { trace } = await readTrace(path, process.cwd(), options.topK);
+      return { name: path, trace };
+    }),
+  );
+  const trace = recordings.length === 1 ? recordings[0].trace : joinTraces(recordings);
   const { experts } = trace.header;
   const ep = options.ep ?? EP_SIZES.filter((size) => size < experts && experts % size === 0);
   for (const size of ep) {
@@ -40,7 +46,10 @@ export async function fitTrace(path: string, options: FitOptions): Promise<TwinR
   }
   const { source, licence } = options;
   const twin = { ...fitTwin(trace), ...(source && { source }), ...(licence && { licence }) };
-  const scenario = options.scenario ?? defaultScenario(trace);
+  const scenario =
+    recordings.length > 1
+      ? 'several recordings are not replayed as one'
+      : (options.scenario ?? defaultScenario(trace));
   const files = new FileCache();
   const under = async (routing: object): Promise<Result> => {
     const { input, file } = scenario as { input: ScenarioInput; file: string };
@@ -51,7 +60,7 @@ export async function fitTrace(path: string, options: FitOptions): Promise<TwinR
   };
   const batching = trace.kind === 'tokens' && trace.sequenceStarts ? 'prefill-chunks' : 'shuffled';
   const recorded =
-    typeof scenario === 'string' ? null : await under({ kind: 'trace', path: resolve(path), batching });
+    typeof scenario === 'string' ? null : await under({ kind: 'trace', path: resolve(paths[0]), batching });
   await writeWhole(options.out, `${JSON.stringify(twin)}\n`);
   const drawn =
     recorded === null ? null : await under({ kind: 'twin', path: resolve(options.out), batching });

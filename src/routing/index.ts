@@ -24,6 +24,7 @@ export {
   type TokenTable,
 } from './source.js';
 export { tokenTraceSource, type ReplaySpec } from './token-trace-source.js';
+export { joinTraces } from './trace/join-traces.js';
 export { selectSequences } from './trace/select-sequences.js';
 export { readRecording, RECORDING_PARTS, type RecordingParts } from './trace/npy.js';
 export { prunings, pruningOf, type PruningOptions } from './pruning/index.js';

@@ -89,6 +89,59 @@ describe('epsim trace fit', () => {
   });
 });
 
+describe('epsim trace fit of several recordings', () => {
+  const trace = join(root, 'traces/quickstart.parquet');
+
+  it('fits one twin to all their sequences, and does not replay them', () => {
+    const out = join(folder, 'both.json');
+    const { status, stdout } = epsim(['trace', 'fit', trace, trace, '--out', out]);
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/fitted to 230,400 tokens of 900 sequences/);
+    expect(stdout).toContain('step times: several recordings are not replayed as one');
+  });
+
+  it('refuses a scenario to replay, and other models', () => {
+    const out = join(folder, 'none-of-both.json');
+    const scenario = epsim(['trace', 'fit', trace, trace, '--out', out, '--scenario', 'any.json']);
+    expect([scenario.status, scenario.stderr]).toEqual([
+      2,
+      expect.stringContaining('--scenario: found several'),
+    ]);
+    expect(existsSync(out)).toBe(false);
+  });
+});
+
+describe.skipIf(shared === null)('a twin of what was recorded of a large model', () => {
+  const gpt = ['mmlu_dev', 'mmlu_test', 'mmlu_validation', 'mmlu_pro_validation'];
+  // Of 32 experts, EP 32 is one expert on each GPU.
+  it.each([
+    [
+      gpt.map((name) => `gpt-oss-20b/${name}`),
+      ['γ EP 8', 'γ expert', 'decode-lockstep: γ EP 8', 'decode-lockstep: γ expert'],
+    ],
+    [
+      ['deepseek-v2-lite/intent'],
+      ['γ EP 8', 'γ EP 32', 'decode-lockstep: γ EP 8', 'decode-lockstep: γ EP 32'],
+    ],
+  ])('is within 10 % on the half that it was not fitted to: %s', (names, levels) => {
+    const paths = names.map((name) => `${shared}/traces/${name}`);
+    const out = join(folder, 'large.json');
+    const { stdout } = epsim(['trace', 'fit', ...paths, '--out', out, '--format', 'json']);
+    const { heldOut, traits } = (JSON.parse(stdout) as Fit).closeness;
+    expect(heldOut).toBe(true);
+    const close = traits.filter(({ verdict }) => verdict === 'within 10 %').map(({ name }) => name);
+    for (const name of [
+      ...levels,
+      'Gini expert',
+      'decode-lockstep: variation',
+      'decode-lockstep: autocorrelation',
+    ]) {
+      expect(close, JSON.stringify(traits)).toContain(name);
+    }
+    expect(traits.filter(({ verdict }) => verdict === 'apart')).toEqual([]);
+  });
+});
+
 describe.skipIf(shared === null)('the twin of gpt-oss-20b/mmlu_dev', () => {
   it('is close on sequences that it was not fitted to', () => {
     const out = join(folder, 'dev.json');

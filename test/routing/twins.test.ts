@@ -199,6 +199,39 @@ describe('what is fitted', () => {
     expect(run).toBeGreaterThan(10);
   });
 
+  it('positions beyond the opening at which sequences are alike, without changing the popularity', () => {
+    const { rows, ...rest } = recorded(400, 0);
+    const picks = rows.block(0).experts.slice();
+    // A template of ten tokens that begins at position 20 or 21: at 21 to 29 half of the sequences pick the same.
+    for (let s = 0; s < 400; s++) {
+      for (let t = 0; t < 10; t++) picks.set([t % 2, 2 + (t % 2)], (s * 60 + 20 + (s % 2) + t) * topK);
+    }
+    const trace = { ...rest, rows: rowsInMemory(rest.tokens, picks, null) };
+    const { opening, alike, popularity } = fitTwin(trace);
+    expect(opening).toHaveLength(3);
+    // Positions count from the end of the opening.
+    expect(alike.map(({ position }) => position)).toEqual([17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27]);
+    const drawn = twinTrace(fitTwin(trace), { layers: [0], tokens: 120_000, seed: 2 });
+    const sharesAt = (given: TokenTrace, position: number) => {
+      const { experts: all } = given.rows.block(0);
+      const loads = new Array<number>(experts).fill(0);
+      const count = given.tokens / 60;
+      for (let s = 0; s < count; s++) {
+        for (let j = 0; j < topK; j++) loads[all[(s * 60 + position) * topK + j]] += 1 / count;
+      }
+      return loads;
+    };
+    for (const position of [20, 24, 30]) {
+      const [own, twin] = [trace, drawn].map((given) => sharesAt(given, position));
+      own.forEach((share, e) => expect(Math.abs(twin[e] - share)).toBeLessThan(0.15));
+    }
+    const after = [...drawn.rows.block(0).experts].filter((_, i) => Math.floor(i / topK) % 60 >= 3);
+    popularity[0].forEach((p, e) => {
+      const share = after.filter((expert) => expert === e).length / (after.length / topK);
+      expect(Math.abs(share - p)).toBeLessThan(0.02);
+    });
+  });
+
   it('counts: popularity by step, and that tokens in a row are not known', () => {
     const steps = Array.from({ length: 4 }, (_, i) => ({
       calibration: false,

@@ -1,5 +1,7 @@
 import { Matrix, solve } from 'ml-matrix';
 import type { CountTrace, TokenTrace, Trace } from '../trace/trace.js';
+import { deviationsOf } from './deviations.js';
+import { Positions, type AlikePosition } from './positions.js';
 import { encodePicks, LAGS, type Twin } from './twin.js';
 
 /** Profiles that a twin may hold; of more sequences, as many are taken at even distances. */
@@ -30,7 +32,8 @@ export function fitTwin(trace: Trace, isUsed: (sequence: number) => boolean = ()
   const { experts, topK, layerIds } = header;
   const layers = layerIds.length;
   const notes = [...header.notes];
-  const opening = trace.kind === 'tokens' ? openingOf(trace, isUsed) : [];
+  const positions = trace.kind === 'tokens' ? Positions.of(trace, isUsed) : null;
+  const opening = positions?.opening() ?? [];
   const found =
     trace.kind === 'tokens' ? tokenParts(trace, isUsed, opening.length, notes) : countParts(trace, notes);
   const { parts, sequences } = found;
@@ -38,7 +41,9 @@ export function fitTwin(trace: Trace, isUsed: (sequence: number) => boolean = ()
   const tokens = parts.reduce((sum, part) => sum + part.tokens, 0);
   const popularity = new Float64Array(layers * experts);
   for (const { loads } of parts) for (let i = 0; i < loads.length; i++) popularity[i] += loads[i] / tokens;
+  const alike = positions?.alike(opening.length, popularity, tokens) ?? [];
   const dependence = found.dependence ?? new Dependence(layers);
+  if (positions) dependence.explain(alike, positions.seenFrom(opening.length), experts, popularity);
   const kept = parts.length <= MOST_PROFILES ? parts : evenly(parts);
   if (kept.length < parts.length)
     notes.push(`profiles of ${kept.length} of ${parts.length} sequences are kept`);
@@ -66,6 +71,11 @@ export function fitTwin(trace: Trace, isUsed: (sequence: number) => boolean = ()
       Array.from(popularity.subarray(layer * experts, (layer + 1) * experts), (p) => Number(p.toFixed(7))),
     ),
     opening: opening.map(encodePicks),
+    alike: alike.map(({ position, share, probabilities }) => ({
+      position,
+      share: Number(share.toFixed(7)),
+      picks: encodePicks(probabilities),
+    })),
     memory: Array.from({ length: layers }, (_, layer) => dependence.memory(layer, topK)),
     run: kept.length < 4 ? 1 : runLength(kept, popularity),
     profiles,
@@ -126,54 +136,6 @@ function tokenParts(
   return { tokens, parts, sequences: trace.sequenceStarts === null ? 0 : parts.length, dependence };
 }
 
-/** Positions at the start of sequences that may be alike, sequences that it takes to say so, and by how much. */
-const MOST_OPENING = 32;
-const FEWEST_OPENINGS = 10;
-const ALIKE = 1.25;
-
-/**
- * Probabilities at the first positions, [position][layer · experts + expert], as long as sequences begin alike there:
- * with the same template, most often. Two sequences then share more picks at a position than two tokens do anywhere.
- */
-function openingOf(trace: TokenTrace, isUsed: (sequence: number) => boolean): Float64Array[] {
-  const { header, rows, padding, sequenceStarts } = trace;
-  if (sequenceStarts === null) return [];
-  const { experts, topK, layerIds } = header;
-  const size = layerIds.length * experts;
-  const perToken = layerIds.length * topK;
-  const counts = Array.from({ length: MOST_OPENING }, () => new Float64Array(size));
-  const seen = new Int32Array(MOST_OPENING);
-  const total = new Float64Array(size);
-  let tokens = 0;
-  for (let sequence = 0; sequence + 1 < sequenceStarts.length; sequence++) {
-    if (!isUsed(sequence)) continue;
-    let position = 0;
-    for (let token = sequenceStarts[sequence]; token < sequenceStarts[sequence + 1]; token++) {
-      if (padding?.[token] === 1) continue;
-      const picks = rows.block(Math.floor(token / rows.blockTokens)).experts;
-      const at = (token % rows.blockTokens) * perToken;
-      const own = position < MOST_OPENING ? counts[position] : null;
-      if (own) seen[position]++;
-      for (let i = 0; i < perToken; i++) {
-        const place = Math.floor(i / topK) * experts + picks[at + i];
-        total[place]++;
-        if (own) own[place]++;
-      }
-      tokens++;
-      position++;
-    }
-  }
-  const anywhere = total.reduce((sum, count) => sum + (count / tokens) ** 2, 0);
-  let length = 0;
-  while (length < MOST_OPENING && seen[length] >= FEWEST_OPENINGS) {
-    const own = counts[length];
-    const pairs = seen[length] * (seen[length] - 1);
-    if (own.reduce((sum, count) => sum + count * (count - 1), 0) / pairs < ALIKE * anywhere) break;
-    length++;
-  }
-  return counts.slice(0, length).map((own, position) => own.map((count) => count / seen[position]));
-}
-
 function countParts({ header, steps }: CountTrace, notes: string[]): Found {
   const { experts, topK, layerIds } = header;
   notes.push('fitted to counts: how tokens follow each other in a sequence is not known');
@@ -210,9 +172,45 @@ class Dependence {
   /** Shared picks and compared tokens at distances 1 … LONGEST, and (last) at those that are far. */
   private readonly shared: Float64Array[];
   private readonly compared = new Float64Array(LONGEST + 2);
+  /** Of the shared picks of two tokens, those that their positions explain, by layer and distance (0: a token with itself). */
+  private readonly explained: Float64Array[];
 
   constructor(layers: number) {
     this.shared = Array.from({ length: layers }, () => new Float64Array(LONGEST + 2));
+    this.explained = Array.from({ length: layers }, () => new Float64Array(LONGEST + 2));
+  }
+
+  /**
+   * Takes note of what tokens have in common because sequences are alike where they stand.
+   * @param seen tokens at every position
+   */
+  explain(
+    alike: readonly AlikePosition[],
+    seen: Float64Array,
+    experts: number,
+    popularity: Float64Array,
+  ): void {
+    if (alike.length === 0) return;
+    const apart = deviationsOf(alike, popularity);
+    const at = Array.from(seen, () => apart.elsewhere);
+    for (const [i, { position }] of alike.entries()) at[position] = apart.own[i];
+    this.explained.forEach((explained, layer) => {
+      const first = layer * experts;
+      const mean = (distance: number) => {
+        let [sum, pairs] = [0, 0];
+        for (let position = distance; position < seen.length; position++) {
+          if (seen[position] === 0) break;
+          const [now, before] = [at[position], at[position - distance]];
+          let product = 0;
+          for (let i = first; i < first + experts; i++) product += now[i] * before[i];
+          sum += seen[position] * product;
+          pairs += seen[position];
+        }
+        return pairs === 0 ? 0 : sum / pairs;
+      };
+      for (let distance = 0; distance <= LONGEST; distance++) explained[distance] = mean(distance);
+      explained[LONGEST + 1] = FAR.reduce((sum, distance) => sum + mean(distance), 0) / FAR.length;
+    });
   }
 
   /** @param recent picks of the last tokens in a ring; the newest is token `length` of its sequence */
@@ -248,23 +246,29 @@ class Dependence {
     }
   }
 
-  /** Picks that two tokens far apart in a sequence share on average: Σ_e π_e² of a sequence; null where none are. */
+  /**
+   * Picks that two tokens far apart in a sequence share on average, but for what their positions explain: Σ_e π_e² of
+   * a sequence; null where none are.
+   */
   common(layer: number): number | null {
     const far = LONGEST + 1;
-    return this.compared[far] === 0 ? null : this.shared[layer][far] / this.compared[far];
+    if (this.compared[far] === 0) return null;
+    return this.shared[layer][far] / this.compared[far] - this.explained[layer][far];
   }
 
   /** Weights of the lags: the autocovariances of picks, beyond what a sequence has in common, by Yule and Walker. */
   memory(layer: number, topK: number): number[] {
     const common = this.common(layer);
     const none = LAGS.map(() => 0);
-    if (common === null || topK - common < 1e-9) return none;
+    const explained = this.explained[layer];
+    if (common === null || topK - common - explained[0] < 1e-9) return none;
     const rho = Array.from({ length: LONGEST + 1 }, (_, distance) =>
       distance === 0
         ? 1
         : this.compared[distance] === 0
           ? 0
-          : (this.shared[layer][distance] / this.compared[distance] - common) / (topK - common),
+          : (this.shared[layer][distance] / this.compared[distance] - common - explained[distance]) /
+            (topK - common - explained[0]),
     );
     // Weights must not be negative: those that would be are left out, the worst first.
     let open: number[] = [...LAGS];

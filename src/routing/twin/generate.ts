@@ -2,6 +2,7 @@ import { inclusionProbabilities, systematic, TOKENS_PER_ORDER } from '../inclusi
 import { randomStream, shuffle, type Random } from '../random.js';
 import { rowsInMemory } from '../trace/token-rows.js';
 import type { TokenTrace } from '../trace/trace.js';
+import { deviationsOf } from './deviations.js';
 import { decodePicks, LAGS, type Twin } from './twin.js';
 
 /** Picks that a generated trace may hold. */
@@ -38,11 +39,18 @@ export function twinTrace(twin: Twin, { layers, tokens, sequences = 0, seed }: T
   const opening = twin.opening.map((text) =>
     normalised(decodePicks(text, twin.layerIds.length * experts), twin),
   );
+  const effects = positionEffects(twin);
   layers.forEach((layer, at) => {
     const random = randomStream(seed, `twin/${layerIds[layer]}`);
     const first = layer * experts;
     const ofLayer = (all: Float64Array) => all.subarray(first, first + experts);
-    const draw = new LayerDraw(twin, layer, opening.map(ofLayer), random);
+    const draw = new LayerDraw(
+      twin,
+      layer,
+      opening.map(ofLayer),
+      new LayerPositions(effects, layer, twin),
+      random,
+    );
     for (let sequence = 0; sequence < order.length; sequence++) {
       draw.sequence(
         ofLayer(probabilities[order[sequence]]),
@@ -131,6 +139,66 @@ function profilesOf({ profiles, popularity, experts, topK }: Twin): Float64Array
   return decoded;
 }
 
+/** What positions after the opening change of the probabilities, [layer · experts + expert]. */
+interface PositionEffects {
+  /** By position; undefined where sequences are not alike. */
+  own: (Float64Array | undefined)[];
+  elsewhere: Float64Array;
+}
+
+function positionEffects({ alike, popularity }: Twin): PositionEffects {
+  const all = Float64Array.from(popularity.flat());
+  const decoded = alike.map(({ share, picks }) => ({ share, probabilities: decodePicks(picks, all.length) }));
+  const { own, elsewhere } = deviationsOf(decoded, all);
+  const effects: PositionEffects = { own: [], elsewhere };
+  alike.forEach(({ position }, i) => (effects.own[position] = own[i]));
+  return effects;
+}
+
+/** A profile's probabilities in one layer, position after position. */
+class LayerPositions {
+  /** By position: the effect, and how much of a profile's distance from the popularity is left beside it. */
+  private readonly effects: ({ deviation: Float64Array; left: number } | undefined)[];
+  private readonly popularity: readonly number[];
+  private readonly elsewhere: Float64Array;
+  private readonly topK: number;
+
+  constructor({ own, elsewhere }: PositionEffects, layer: number, { popularity, experts, topK }: Twin) {
+    this.topK = topK;
+    this.popularity = popularity[layer];
+    const ofLayer = (all: Float64Array) => all.subarray(layer * experts, (layer + 1) * experts);
+    this.elsewhere = ofLayer(elsewhere);
+    const anywhere = this.popularity.reduce((sum, p) => sum + p * p, 0);
+    this.effects = own.map((all) => {
+      if (all === undefined) return undefined;
+      const deviation = ofLayer(all);
+      const here = this.popularity.reduce((sum, p, e) => sum + (p + deviation[e]) ** 2, 0);
+      // Where all sequences pick the same, nothing of them is left; where they pick as anywhere, all is.
+      const left = anywhere >= topK ? 1 : Math.min(1, Math.max(0, (topK - here) / (topK - anywhere)));
+      return { deviation, left };
+    });
+  }
+
+  /** Where sequences are not alike. */
+  usual(profile: Float64Array): Float64Array {
+    return this.shifted(profile, this.elsewhere, 1);
+  }
+
+  /** At a position; null where sequences are not alike there. */
+  at(position: number, profile: Float64Array): Float64Array | null {
+    const effect = this.effects[position];
+    return effect === undefined ? null : this.shifted(profile, effect.deviation, effect.left);
+  }
+
+  private shifted(profile: Float64Array, deviation: Float64Array, left: number): Float64Array {
+    const { popularity, topK } = this;
+    return inclusionProbabilities(
+      profile.map((p, e) => Math.max(0, popularity[e] + left * (p - popularity[e]) + deviation[e])),
+      topK,
+    );
+  }
+}
+
 /** Makes every layer's probabilities sum to topK, in place. */
 function normalised(
   probabilities: Float64Array,
@@ -155,6 +223,7 @@ class LayerDraw {
     { experts, topK, memory }: Twin,
     layer: number,
     private readonly opening: readonly Float64Array[],
+    private readonly positions: LayerPositions,
     private readonly random: Random,
   ) {
     this.memory = memory[layer];
@@ -171,13 +240,14 @@ class LayerDraw {
     at: number,
     stride: number,
   ): void {
-    const { topK, inclusion, memory, random, order, opening } = this;
+    const { topK, inclusion, memory, random, order, opening, positions } = this;
     const chosen = new Uint16Array(topK);
+    const usual = positions.usual(profile);
     for (let token = 0; token < tokens; token++) {
       if (this.drawn++ % TOKENS_PER_ORDER === 0) shuffle(order, random);
       // Memory begins after the opening, whose tokens say themselves what follows.
       const past = token - opening.length;
-      const base = past < 0 ? opening[token] : profile;
+      const base = past < 0 ? opening[token] : (positions.at(past, profile) ?? usual);
       let own = 1;
       for (let j = 0; j < LAGS.length && LAGS[j] <= past; j++) own -= memory[j];
       for (let e = 0; e < inclusion.length; e++) inclusion[e] = own * base[e];

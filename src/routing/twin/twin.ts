@@ -9,7 +9,8 @@ export const LAGS = [1, 2, 4, 8, 16] as const;
  *
  * A token of a sequence with profile π picks expert e of a layer with probability
  * Σ_j a_j · [picked by the token lag_j before] + (1 − Σ_j a_j) · π_e, so that in the long run it picks it with
- * probability π_e whatever the memory a.
+ * probability π_e whatever the memory a. At a position where sequences are alike, π is the position's own, and the
+ * profile's distance from popularity counts the less the more alike they are.
  */
 export const twinSchema = z.strictObject({
   schema: z.literal('epsim/twin@1'),
@@ -32,6 +33,19 @@ export const twinSchema = z.strictObject({
     .describe(
       'Probabilities at the first positions of a sequence, where sequences begin alike; each as the picks of a profile. ' +
         'All else describes the tokens after them.',
+    ),
+  alike: z
+    .array(
+      z.strictObject({
+        position: z.int().min(0).max(65_535).describe('Tokens after the opening that come before it.'),
+        share: z.number().min(0).max(1).describe('Share of the tokens after the opening that stand there.'),
+        picks: z.base64(),
+      }),
+    )
+    .default([])
+    .describe(
+      'Later positions at which sequences resemble each other, as within a template whose parts vary in length: the ' +
+        'probabilities there, as the picks of a profile. Those of all tokens after the opening are popularity.',
     ),
   memory: z
     .array(z.array(z.number().min(0).max(1)))
