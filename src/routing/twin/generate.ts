@@ -48,7 +48,7 @@ export function twinTrace(twin: Twin, { layers, tokens, sequences = 0, seed }: T
       twin,
       layer,
       opening.map(ofLayer),
-      new LayerPositions(effects, layer, twin),
+      new LayerPositions(effects, probabilities.map(ofLayer), layer, twin),
       random,
     );
     for (let sequence = 0; sequence < order.length; sequence++) {
@@ -155,6 +155,9 @@ function positionEffects({ alike, popularity }: Twin): PositionEffects {
   return effects;
 }
 
+/** Rounds in which a mean over profiles comes to what it should be. */
+const SETTLING_ROUNDS = 4;
+
 /** A profile's probabilities in one layer, position after position. */
 class LayerPositions {
   /** By position: the effect, and how much of a profile's distance from the popularity is left beside it. */
@@ -163,11 +166,18 @@ class LayerPositions {
   private readonly elsewhere: Float64Array;
   private readonly topK: number;
 
-  constructor({ own, elsewhere }: PositionEffects, layer: number, { popularity, experts, topK }: Twin) {
+  /** @param profiles of this layer */
+  constructor(
+    { own, elsewhere }: PositionEffects,
+    profiles: readonly Float64Array[],
+    layer: number,
+    { popularity, experts, topK, profiles: sequences }: Twin,
+  ) {
     this.topK = topK;
     this.popularity = popularity[layer];
+    const weights = sequences.map(({ tokens }) => tokens);
     const ofLayer = (all: Float64Array) => all.subarray(layer * experts, (layer + 1) * experts);
-    this.elsewhere = ofLayer(elsewhere);
+    this.elsewhere = this.settled(ofLayer(elsewhere), 1, profiles, weights);
     const anywhere = this.popularity.reduce((sum, p) => sum + p * p, 0);
     this.effects = own.map((all) => {
       if (all === undefined) return undefined;
@@ -175,8 +185,31 @@ class LayerPositions {
       const here = this.popularity.reduce((sum, p, e) => sum + (p + deviation[e]) ** 2, 0);
       // Where all sequences pick the same, nothing of them is left; where they pick as anywhere, all is.
       const left = anywhere >= topK ? 1 : Math.min(1, Math.max(0, (topK - here) / (topK - anywhere)));
-      return { deviation, left };
+      return { deviation: this.settled(deviation, left, profiles, weights), left };
     });
+  }
+
+  /**
+   * The deviation that gives the mean over profiles that is wanted: probabilities below 0 or above 1, of a profile and
+   * a position that lie apart, are cut off, which moves the mean.
+   */
+  private settled(
+    wanted: Float64Array,
+    left: number,
+    profiles: readonly Float64Array[],
+    weights: readonly number[],
+  ): Float64Array {
+    const deviation = wanted.slice();
+    if (wanted.every((d) => d === 0)) return deviation;
+    const all = weights.reduce((sum, weight) => sum + weight, 0);
+    for (let round = 0; round < SETTLING_ROUNDS; round++) {
+      const mean = new Float64Array(wanted.length);
+      profiles.forEach((profile, i) => {
+        this.shifted(profile, deviation, left).forEach((p, e) => (mean[e] += (p * weights[i]) / all));
+      });
+      for (let e = 0; e < mean.length; e++) deviation[e] += this.popularity[e] + wanted[e] - mean[e];
+    }
+    return deviation;
   }
 
   /** Where sequences are not alike. */
