@@ -35,7 +35,7 @@ function sentences(own: PolicyExplanation, ep: PolicyExplanation, scope: Explana
   return [
     whereTimeGoes(own, scope === 'model' ? 'step' : 'layer'),
     ...whoIsSlow(own),
-    waiting(own),
+    ...waiting(own),
     ...(own === ep ? [] : [againstEp(own, ep)]),
     ...prediction(own),
   ];
@@ -79,12 +79,21 @@ function whoIsSlow({ gpus, layers, experts }: PolicyExplanation): string[] {
   return lines;
 }
 
-function waiting({ waiting: waits, transfer, seconds, gpus }: PolicyExplanation): string {
+function waiting({ waiting: waits, waitingFor, transfer, seconds, gpus }: PolicyExplanation): string[] {
   const patient = gpus.reduce((a, b) => (b.waiting > a.waiting ? b : a));
-  return (
+  return [
     `  A GPU is ready and waits for the others for ${formatSeconds(waits)} of it (${formatShare(waits / seconds)}), ` +
-    `GPU ${patient.gpu} longest (${formatSeconds(patient.waiting)}); exchanges and weights on their way take ${formatSeconds(transfer)} (${formatShare(transfer / seconds)}).`
-  );
+      `GPU ${patient.gpu} longest (${formatSeconds(patient.waiting)}); exchanges and weights on their way take ${formatSeconds(transfer)} (${formatShare(transfer / seconds)}).`,
+    ...(waitingFor === null || waits === 0 ? [] : [waitedFor(waitingFor)]),
+  ];
+}
+
+function waitedFor({ source, experts, lastAtSource }: NonNullable<PolicyExplanation['waitingFor']>): string {
+  const who =
+    lastAtSource === null
+      ? ''
+      : ` (GPU ${lastAtSource.gpu} is the last most often, in ${formatShare(lastAtSource.share)} of layers)`;
+  return `  Of that, ${formatSeconds(source)} for attention and other work on their own tokens${who}, ${formatSeconds(experts)} for their experts.`;
 }
 
 function againstEp({ seconds, phases }: PolicyExplanation, ep: PolicyExplanation): string {
@@ -124,6 +133,12 @@ function phaseTable(policies: readonly PolicyExplanation[]): string {
       ...phases.map((phase) => [`  ${phase}`, ...policies.map((own) => cell(own, phase))]),
       ['  together', ...policies.map(({ seconds }) => formatSeconds(seconds))],
       ['  waiting, mean over GPUs', ...policies.map((own) => formatSeconds(own.waiting))],
+      ...(policies[0].waitingFor === null
+        ? []
+        : [
+            ['    for attention', ...policies.map(({ waitingFor }) => formatSeconds(waitingFor!.source))],
+            ['    for experts', ...policies.map(({ waitingFor }) => formatSeconds(waitingFor!.experts))],
+          ]),
     ],
   );
 }
@@ -132,7 +147,7 @@ function tablesOf(own: PolicyExplanation): string[] {
   const { policy, gpus, layers, experts, prediction: found } = own;
   const rebalances = found?.rebalances ?? [];
   return [
-    `${policyLabel(policy)}, by GPU: seconds on the critical path of its own work, and of exchanges in which its port is the busiest`,
+    `${policyLabel(policy)}, by GPU: seconds on the critical path of its own work (divided where several do the same), and of exchanges in which its port is the busiest`,
     plainTable(
       ['', 'load', 'last in', 'work', 'exchanges', 'waiting'],
       gpus.map(({ gpu, load, slowest, work, exchanges, waiting: waits }) => [

@@ -16,6 +16,15 @@ export interface PolicyExplanation {
   /** Seconds of exchanges on the critical path, and that a GPU is ready and waits for the others, mean over GPUs. */
   transfer: number;
   waiting: number;
+  /** In scope `model`, what GPUs wait for, which sums to `waiting`; null in scope `layer`, which begins with the experts. */
+  waitingFor: {
+    /** Others' work on tokens of their own: attention above all. */
+    source: number;
+    /** Others' experts. */
+    experts: number;
+    /** The GPU that is last with work on its own tokens most often, and in which share of layers; null where none is. */
+    lastAtSource: { gpu: number; share: number } | null;
+  } | null;
   gpus: GpuExplanation[];
   layers: LayerExplanation[];
   /** Experts of the slowest GPUs that have most copies beyond the mean of an instance, the worst first. */
@@ -27,7 +36,10 @@ export interface PolicyExplanation {
 /** What one GPU has to do with it. */
 export interface GpuExplanation {
   gpu: number;
-  /** Seconds on the critical path of work of its own, and of exchanges in which its port is the busiest. */
+  /**
+   * Seconds on the critical path of work of its own, and of exchanges in which its port is the busiest. Where GPUs do
+   * the same work at the same time, each has its part.
+   */
   work: number;
   exchanges: number;
   /** Share of layers and steps in which its experts are on the critical path. */

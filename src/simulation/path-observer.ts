@@ -22,10 +22,13 @@ export class PathObserver {
   private run: PolicyRun | null = null;
   private slowestNow = -1;
   private transfer = 0;
+  /** GPUs that do the same at the same time; kept to allocate nothing per task. */
+  private readonly equals: number[] = [];
   private readonly work: Float64Array;
   private readonly exchanges: Float64Array;
   private readonly slowest: Float64Array;
   private readonly waiting: Float64Array;
+  private readonly lastAtSource: Float64Array;
   private readonly load: Float64Array;
   private readonly byLayer: LayerSums[];
   private readonly instances = new InstanceLoads();
@@ -41,6 +44,7 @@ export class PathObserver {
     this.exchanges = new Float64Array(gpus);
     this.slowest = new Float64Array(gpus);
     this.waiting = new Float64Array(gpus);
+    this.lastAtSource = new Float64Array(gpus);
     this.load = new Float64Array(gpus);
     this.byLayer = layerIds.map(() => new LayerSums(gpus));
   }
@@ -89,7 +93,8 @@ export class PathObserver {
         .filter(({ seconds, beyondEp }) => seconds > 0 || (beyondEp ?? 0) !== 0)
         .sort((a, b) => b.seconds - a.seconds),
       transfer: this.transfer / unit,
-      waiting: this.waiting.reduce((sum, x) => sum + x, 0) / unit / this.source.gpus,
+      waiting: this.run!.totals.waiting / unit / this.source.gpus,
+      waitingFor: this.waitingFor,
       gpus: Array.from(this.work, (work, gpu): GpuExplanation => ({
         gpu,
         work: work / unit,
@@ -104,6 +109,23 @@ export class PathObserver {
         .sort((a, b) => b.share * (b.timesMean - 1) - a.share * (a.timesMean - 1))
         .slice(0, NAMED),
     };
+  }
+
+  private get waitingFor(): PolicyExplanation['waitingFor'] {
+    const { waiting, waitingForSource, steps } = this.run!.totals;
+    if (steps === 0) return null;
+    const { gpus } = this.source;
+    return {
+      source: waitingForSource / steps / gpus,
+      experts: (waiting - waitingForSource) / steps / gpus,
+      lastAtSource: this.mostOf(this.lastAtSource),
+    };
+  }
+
+  /** The GPU with most of a count of layers, and its share of them; null where none has any. */
+  private mostOf(count: Float64Array): { gpu: number; share: number } | null {
+    const gpu = count.reduce((best, own, i) => (own > count[best] ? i : best), 0);
+    return count[gpu] === 0 ? null : { gpu, share: count[gpu] / this.layers };
   }
 
   /** Seconds of the run on the critical path by phase, and what they are divided by: layers, or steps of a whole model. */
@@ -126,9 +148,27 @@ export class PathObserver {
       if (graph.transferOf[task] >= 0) {
         this.transfer += took;
         this.exchanges[owner < 0 ? busiest : owner] += took;
-      } else if (owner >= 0) this.work[owner] += took;
+      } else if (owner >= 0) this.addWork(run, task, took);
     }
     return slowest;
+  }
+
+  /** Adds seconds of a GPU's own work, and to all GPUs alike that do the same at the same time. */
+  private addWork({ program: { executor } }: PolicyRun, task: number, seconds: number): void {
+    const { graph, start, end } = executor;
+    const { equals } = this;
+    equals.length = 0;
+    for (let other = 0; other < graph.tasks; other++) {
+      if (
+        graph.labels[other] === graph.labels[task] &&
+        graph.owners[other] >= 0 &&
+        start[other] === start[task] &&
+        end[other] === end[task]
+      ) {
+        equals.push(graph.owners[other]);
+      }
+    }
+    for (const gpu of equals) this.work[gpu] += seconds / equals.length;
   }
 
   /** The GPU of the port that takes longest to pass what the layer's exchange puts on it. */
@@ -146,10 +186,17 @@ export class PathObserver {
   }
 
   private addWaiting({ program: { executor, rendezvous } }: PolicyRun, layers: number): void {
-    for (const { task, arrivals } of rendezvous) {
-      arrivals.forEach(
-        (arrival, gpu) => (this.waiting[gpu] += layers * (executor.start[task] - executor.end[arrival])),
+    const { start, end } = executor;
+    let isLate = false;
+    for (const { task, arrivals, lateBy } of rendezvous) {
+      arrivals.forEach((arrival, gpu) => (this.waiting[gpu] += layers * (start[task] - end[arrival])));
+      if (lateBy !== 'source' || isLate) continue;
+      const last = arrivals.reduce(
+        (latest, arrival, gpu) => (end[arrival] > end[arrivals[latest]] ? gpu : latest),
+        0,
       );
+      isLate = arrivals.some((arrival) => end[arrival] < end[arrivals[last]]);
+      if (isLate) this.lastAtSource[last] += layers;
     }
   }
 

@@ -140,3 +140,46 @@ describe('epsim explain, against epsim run', () => {
     expect(stderr).toContain(message);
   });
 });
+
+describe('epsim explain, of whole steps', () => {
+  const kv = 'scenarios/model/kv-imbalance.json';
+
+  it('tells waiting for attention from waiting for experts, as run does, and who is late', () => {
+    const { policies } = explain(kv);
+    const result = JSON.parse(epsim(['run', kv, '--format', 'json']).stdout) as Result;
+    policies.forEach(({ waiting, waitingFor }, i) => {
+      const { time } = result.policies[i];
+      expect(waitingFor!.source / time.waitingFor!.source).toBeCloseTo(1, 9);
+      expect(waitingFor!.experts).toBeCloseTo(time.waitingFor!.experts, 12);
+      expect(waiting / time.waiting).toBeCloseTo(1, 9);
+    });
+    // GPU 0 reads 30 % more cache than the others, and routing is even: everyone waits for its attention alone.
+    const [ep] = policies;
+    expect(ep.waitingFor!.lastAtSource).toEqual({ gpu: 0, share: 1 });
+    expect(ep.waitingFor!.experts).toBe(0);
+    expect(epsim(['explain', kv]).stdout).toContain('(GPU 0 is the last most often, in 100.0 % of layers)');
+  });
+
+  it('what GPUs do at the same time is divided among them', () => {
+    const even = writeJson(folder, 'even.json', {
+      ...small,
+      model: 'qwen3-30b-a3b',
+      workload: {
+        phase: 'prefill',
+        tokensPerGpu: 64,
+        promptTokens: 64,
+        steps: 1,
+        routing: { kind: 'balanced' },
+      },
+      policies: ['ep'],
+      scope: 'model',
+    });
+    const [{ gpus, waitingFor }] = explain(even).policies;
+    for (const { work } of gpus) expect(work / gpus[0].work).toBeCloseTo(1, 9);
+    expect(waitingFor).toEqual({ source: 0, experts: 0, lastAtSource: null });
+  });
+
+  it('of layers alone there is no attention to wait for', () => {
+    for (const { waitingFor } of explain(hand).policies) expect(waitingFor).toBeNull();
+  });
+});
