@@ -178,7 +178,7 @@ const routingArbitrary = fc
   .map(([kind, gateWeights]) => (kind.kind === 'gate' ? kind : { ...kind, gateWeights }));
 
 /** Every runtime, with options that change what it launches: all of them are rivals behind the same tests. */
-const runtimeArbitrary: fc.Arbitrary<ScenarioInput['runtime']> = fc.oneof(
+export const runtimeArbitrary: fc.Arbitrary<ScenarioInput['runtime']> = fc.oneof(
   fc.constantFrom(...runtimes.map(({ name }) => name)),
   fc.record({
     preset: fc.constant('allgather-reducescatter' as const),
@@ -215,6 +215,7 @@ const runtimeArbitrary: fc.Arbitrary<ScenarioInput['runtime']> = fc.oneof(
     overlap: fc.constantFrom('none' as const, 'shared-expert' as const, 'two-batch' as const),
   }),
 );
+
 /** What of a small scenario decides which policies it can run. */
 export interface SmallScenario {
   model: {
@@ -234,7 +235,10 @@ export interface SmallScenario {
 }
 
 /** A runtime whose groups of GPUs fit into nodes. */
-function withinNodes(runtime: ScenarioInput['runtime'], gpusPerNode: number): ScenarioInput['runtime'] {
+export function withinNodes(
+  runtime: ScenarioInput['runtime'],
+  gpusPerNode: number,
+): ScenarioInput['runtime'] {
   if (typeof runtime === 'string' || gpusPerNode % 2 === 0) return runtime;
   const {
     attentionTensorParallel: _,
@@ -459,19 +463,5 @@ export async function simulateScenario(
   onTrainingStep?: SimulationSpec['onTrainingStep'],
 ) {
   const { resolved } = await openScenario(scenario);
-  const { machine, runtime, training, source, policies, warmup, seed, contexts, placementMaps } = resolved;
-  return simulate({
-    machine,
-    runtime,
-    training,
-    source,
-    policies,
-    warmup,
-    seed,
-    contexts,
-    placementMaps,
-    resamples: 0,
-    onLayer,
-    onTrainingStep,
-  });
+  return simulate({ ...resolved, resamples: 0, onLayer, onTrainingStep });
 }

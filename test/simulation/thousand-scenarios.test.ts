@@ -12,12 +12,12 @@ import {
   type PolicyOptions,
   type PolicySetting,
 } from '../../src/balancing/index.js';
-import { createRuntime, runtimes, type Machine } from '../../src/execution/index.js';
+import { createRuntime, runtimes, type Machine, type RuntimeOptions } from '../../src/execution/index.js';
 import { defaultProfile, gpuPresets } from '../../src/hardware/index.js';
 import { completeShape, shapeSchema } from '../../src/model/index.js';
 import { generators, generatorSource } from '../../src/routing/index.js';
 import { PolicyRun } from '../../src/simulation/policy-run.js';
-import { possible, randomOptions } from './random-scenario.js';
+import { possible, randomOptions, runtimeArbitrary, withinNodes } from './random-scenario.js';
 
 const SCENARIOS = 1000;
 /** Shared experts of the model, which combinations may make part of the layer. */
@@ -38,7 +38,7 @@ const scenarios = fc.record({
   tokensPerGpu: fc.constantFrom(1, 5, 40),
   steps: fc.integer({ min: 2, max: 5 }),
   layers: fc.constantFrom(1, 2),
-  runtime: fc.constantFrom('ideal' as const, 'llep-reference' as const),
+  runtime: runtimeArbitrary,
   fabric: fc.constantFrom('ports' as const, 'max-min' as const),
   routing: fc.constantFrom(
     { kind: 'balanced' },
@@ -137,10 +137,7 @@ function runOnce(options: PolicyOptions, scenario: Scenario): number[] {
     placementMaps: new Map(),
     seed,
   };
-  const runtimeOptions = runtimes
-    .find(({ name }) => name === scenario.runtime)!
-    .options.parse({ preset: scenario.runtime });
-  const run = new PolicyRun(options, machine, createRuntime(runtimeOptions, machine), setting);
+  const run = new PolicyRun(options, machine, runtimeOf(scenario, machine), setting);
   const base = new LayerLoads(gpus, experts, setting.placement.home);
   const observed: number[] = [];
   const stream = source.start();
@@ -152,6 +149,13 @@ function runOnce(options: PolicyOptions, scenario: Scenario): number[] {
     }
   }
   return observed;
+}
+
+function runtimeOf({ runtime, size: [, gpusPerNode] }: Scenario, machine: Machine) {
+  const chosen = withinNodes(runtime, gpusPerNode);
+  const options = (typeof chosen === 'string' ? { preset: chosen } : chosen) as RuntimeOptions;
+  const { options: schema } = runtimes.find(({ name }) => name === options.preset)!;
+  return createRuntime(schema.parse(options), machine);
 }
 
 function check(run: PolicyRun, base: LayerLoads, seconds: number): void {
