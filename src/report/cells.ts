@@ -28,6 +28,12 @@ export function speedupCell(p: PolicyResult): string {
   return `${formatFactor(mean)}${hasRange(p) ? ` [${low.toFixed(2)}, ${high.toFixed(2)}]` : ''}`;
 }
 
+/** What the latency of a step is the time of. */
+export function steppedThing({ scenario, policies }: Result): string {
+  if (policies.some(({ training }) => training !== null)) return 'a training step';
+  return scenario.scope === 'model' ? 'a step of the whole model' : 'one MoE layer in a step';
+}
+
 /**
  * "674.6 MiB fits (1 layer)": in scope `layer` the memory of one MoE layer, in training of those of a pipeline stage,
  * is all that is counted.

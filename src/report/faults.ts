@@ -1,14 +1,14 @@
 import { policyLabel } from '../balancing/index.js';
 import type { FaultedPolicy, FaultReport, Result } from '../simulation/index.js';
-import { plainTable } from './plain-table.js';
+import type { NamedTable } from './plain-table.js';
 import { formatBytes, formatSeconds, formatShare } from './units.js';
 
 type Fault = FaultReport['faults'][number];
 
 /** What every fault leaves of every policy, and how long the recovery takes; nothing without faults. */
-export function faultLines({ faults = [], scenario }: Result): string[] {
+export function faultTables({ faults = [], scenario }: Result): NamedTable[] {
   const isWhole = scenario.scope === 'model';
-  return faults.flatMap((own) => ['', titleOf(own), tableOf(own, isWhole)]);
+  return faults.map((own) => ({ title: titleOf(own), ...tableOf(own, isWhole) }));
 }
 
 function titleOf({ faults, step, gpus: [before, after], policies }: FaultReport): string {
@@ -29,10 +29,10 @@ function describe(fault: Fault): string {
   return `${ports} of ${whose} at ${formatShare(factor)} of their bandwidth`;
 }
 
-function tableOf({ policies }: FaultReport, isWhole: boolean): string {
+function tableOf({ policies }: FaultReport, isWhole: boolean): Omit<NamedTable, 'title'> {
   const recovers = policies.some(({ recovery }) => recovery !== null);
-  return plainTable(
-    [
+  return {
+    head: [
       '',
       'step',
       'throughput left',
@@ -41,12 +41,12 @@ function tableOf({ policies }: FaultReport, isWhole: boolean): string {
       isWhole ? 'tokens/s after' : 'experts of all layers',
       ...(recovers ? ['recovery', 'steps missed', 'from GPUs', 'from storage'] : []),
     ],
-    policies.map((own) => [
-      `  ${policyLabel(own.policy)}${own.anchor ? ' (anchor)' : ''}`,
+    rows: policies.map((own) => [
+      `${policyLabel(own.policy)}${own.anchor ? ' (anchor)' : ''}`,
       ...conditionCells(own, isWhole),
       ...(recovers ? recoveryCells(own) : []),
     ]),
-  );
+  };
 }
 
 function conditionCells({ without, after }: FaultedPolicy, isWhole: boolean): string[] {

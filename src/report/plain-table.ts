@@ -21,6 +21,21 @@ const plain = {
   style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0 },
 };
 
+/** A table with its title; the first column names the rows. */
+export interface NamedTable {
+  title: string;
+  head: string[];
+  rows: string[][];
+}
+
+/** Its title, and below it the table, indented. */
+export function namedText({ title, head, rows }: NamedTable): string {
+  return `${title}\n${plainTable(
+    head,
+    rows.map(([name, ...cells]) => [`  ${name}`, ...cells]),
+  )}`;
+}
+
 /** A table without lines; the first column is aligned to the left, the others to the right. */
 export function plainTable(head: string[], rows: string[][]): string {
   const table = new Table({

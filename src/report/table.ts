@@ -1,6 +1,6 @@
 import { policyLabel } from '../balancing/index.js';
 import type { PolicyResult, Result } from '../simulation/index.js';
-import { faultLines } from './faults.js';
+import { faultTables } from './faults.js';
 import {
   allLayersLines,
   gammaCell,
@@ -11,14 +11,15 @@ import {
   nameCell,
   settingLines,
   speedupCell,
+  steppedThing,
 } from './cells.js';
 import { offloadLines, offloadTables } from './offload.js';
-import { plainTable } from './plain-table.js';
+import { namedText, type NamedTable } from './plain-table.js';
 import { predictionLines } from './prediction-lines.js';
 import { trainingTables } from './training.js';
 import { formatBytes, formatFactor, formatSeconds, formatShare } from './units.js';
 import { verdict } from './verdict.js';
-import { servingTable, wholeModelLines } from './whole-model.js';
+import { servingTables, wholeModelLines } from './whole-model.js';
 
 /** Below this many effective steps a p99 says little, and the maximum is shown. */
 const ENOUGH_FOR_P99 = 300;
@@ -29,32 +30,19 @@ export function resultTable(result: Result): string {
     result.scenario.name ?? 'unnamed scenario',
     ...settingLines(result),
     '',
-    ...comparisonTables(result).flatMap(({ title, head, rows }) => [
-      `${title}\n${plainTable(
-        head,
-        rows.map(([name, ...cells]) => [`  ${name}`, ...cells]),
-      )}`,
-      '',
-    ]),
-    ...servingTable(result),
-    ...trainingTables(result),
+    ...comparisonTables(result).flatMap((own) => [namedText(own), '']),
+    ...servingTables(result).flatMap((own) => [namedText(own), '']),
+    ...trainingTables(result).flatMap((own) => ['', namedText(own)]),
     ...legendLines(result),
     ...result.routing.notes.map((note) => `* ${note}`),
-    ...faultLines(result),
+    ...faultTables(result).flatMap((own) => ['', namedText(own)]),
     '',
     verdict(result),
   ].join('\n');
 }
 
-/** A table of policies; the first column is their names. */
-export interface ComparisonTable {
-  title: string;
-  head: string[];
-  rows: string[][];
-}
-
 /** Exact and inexact policies apart; only what there is. */
-export function comparisonTables(result: Result): ComparisonTable[] {
+export function comparisonTables(result: Result): NamedTable[] {
   const groups = [
     ['Exact policies', true],
     ['Inexact policies (they change the output)', false],
@@ -66,7 +54,7 @@ export function comparisonTables(result: Result): ComparisonTable[] {
   return [...offloadTables(result), ...compared];
 }
 
-function table(title: string, policies: readonly PolicyResult[], result: Result): ComparisonTable {
+function table(title: string, policies: readonly PolicyResult[], result: Result): NamedTable {
   const lossy = policies.some((p) => !p.exact);
   const tail = showsP99(result) ? 'p99' : 'max';
   const head = [
@@ -136,7 +124,7 @@ export function legendLines(result: Result): string[] {
         `${imbalance.expert.before.maxOverMean.toFixed(2)} → ${imbalance.expert.after.maxOverMean.toFixed(2)}.`,
     );
   return [
-    'step: mean latency. vs ep: mean latency of ep over it, with the interval of the pair.',
+    `step: mean latency of ${steppedThing(result)}. vs ep: mean latency of ep over it, with the interval of the pair.`,
     ...intervalLines(result),
     residentLine(result),
     ...wholeModelLines(result),

@@ -1,6 +1,6 @@
 import type { PolicyResult, Result, TrainingResult } from '../simulation/index.js';
 import { nameCell } from './cells.js';
-import { plainTable } from './plain-table.js';
+import type { NamedTable } from './plain-table.js';
 import { formatBytes, formatSeconds, formatShare } from './units.js';
 
 /** Words for the categories of the ledger, in the order in which a peak is told. */
@@ -19,13 +19,13 @@ export function passSeconds({ critical }: TrainingResult, pass: keyof TrainingRe
 }
 
 /** Where the time of a training step goes and what travels; and what the fullest GPU holds at its peak. */
-export function trainingTables({ policies, routing }: Result): string[] {
+export function trainingTables({ policies, routing }: Result): NamedTable[] {
   const trained = policies.flatMap((p) => (p.training === null ? [] : [{ p, training: p.training }]));
   if (trained.length === 0) return [];
   const pipelined = trained.some(({ training }) => training.stages > 1);
   const perStep = (bytes: number) => (bytes === 0 ? '–' : formatBytes(bytes / routing.steps));
-  const passes = plainTable(
-    [
+  const passes = {
+    head: [
       '',
       'forward',
       'recompute',
@@ -37,14 +37,14 @@ export function trainingTables({ policies, routing }: Result): string[] {
       'gradients home',
       'reduced',
     ],
-    trained.map(({ p, training }) => {
+    rows: trained.map(({ p, training }) => {
       const { forward, recompute, backward, gradients } = training.bytes;
       const seconds = (pass: keyof TrainingResult['critical']) => {
         const value = passSeconds(training, pass);
         return value === 0 ? '–' : formatSeconds(value);
       };
       return [
-        `  ${nameCell(p)}`,
+        nameCell(p),
         seconds('forward'),
         seconds('recompute'),
         seconds('backward'),
@@ -56,23 +56,22 @@ export function trainingTables({ policies, routing }: Result): string[] {
         perStep(gradients.reduced),
       ];
     }),
-  );
-  const memory = plainTable(
-    ['', ...CATEGORIES.map(([, name]) => name), 'buffers'],
-    trained.map(({ p }) => {
+  };
+  const memory = {
+    head: ['', ...CATEGORIES.map(([, name]) => name), 'buffers'],
+    rows: trained.map(({ p }) => {
       const { max, byCategory } = p.peakMemory;
       const named = CATEGORIES.map(([category]) => byCategory[category] ?? 0);
       const rest = max - named.reduce((sum, bytes) => sum + bytes, 0);
-      return [
-        `  ${nameCell(p)}`,
-        ...[...named, rest].map((bytes) => (bytes === 0 ? '–' : formatBytes(bytes))),
-      ];
+      return [nameCell(p), ...[...named, rest].map((bytes) => (bytes === 0 ? '–' : formatBytes(bytes)))];
     }),
-  );
+  };
   return [
-    '',
-    `A training step: time on the critical path, and bytes on the links (forward: recomputed exchanges too)\n${passes}`,
-    '',
-    `The fullest GPU at its peak\n${memory}`,
+    {
+      title:
+        'A training step: time on the critical path, and bytes on the links (forward: recomputed exchanges too)',
+      ...passes,
+    },
+    { title: 'The fullest GPU at its peak', ...memory },
   ];
 }

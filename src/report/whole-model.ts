@@ -1,10 +1,10 @@
 import type { PolicyResult, Result } from '../simulation/index.js';
 import { nameCell } from './cells.js';
-import { plainTable } from './plain-table.js';
+import type { NamedTable } from './plain-table.js';
 import { formatBytes, formatSeconds, formatShare } from './units.js';
 
 /** What a step of the whole model means to its users and to its memory; nothing in scope `layer`. */
-export function servingTable({ policies, routing }: Result): string[] {
+export function servingTables({ policies, routing }: Result): NamedTable[] {
   const rows = policies.filter(({ serving }) => serving !== undefined);
   if (rows.length === 0) return [];
   const decode = rows[0].serving!.timePerOutputToken !== null;
@@ -20,18 +20,14 @@ export function servingTable({ policies, routing }: Result): string[] {
     'vs ep',
     'does not fit',
   ];
-  const table = plainTable(
-    head,
-    rows.map((p) => servingRow(p, priced, routing.varies)),
-  );
-  return [`The whole model\n${table}`, ''];
+  return [{ title: 'The whole model', head, rows: rows.map((p) => servingRow(p, priced, routing.varies)) }];
 }
 
 function servingRow(p: PolicyResult, priced: boolean, varies: boolean): string[] {
   const { timePerOutputToken, timeToFirstToken, costPerMillionTokens } = p.serving!;
   const { gamma, dynamic, kvTokens, doesNotFit } = p.memory!;
   return [
-    `  ${nameCell(p)}`,
+    nameCell(p),
     Math.round(p.tokensPerSecondPerGpu).toLocaleString('en'),
     formatSeconds((timePerOutputToken ?? timeToFirstToken)!),
     ...(priced ? [costPerMillionTokens === null ? '–' : costPerMillionTokens.toFixed(3)] : []),

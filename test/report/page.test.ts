@@ -1,5 +1,5 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { reportPage } from '../../src/report/index.js';
@@ -7,7 +7,8 @@ import { figuresOf } from '../../src/report/page/figures/index.js';
 import { pageData } from '../../src/report/page/page-data.js';
 import type { Figure } from '../../src/report/page/figure.js';
 import type { Recording, Result } from '../../src/simulation/index.js';
-import { epsim, small, workFolder, writeJson } from '../cli/epsim.js';
+import { openScenario, runOpened } from '../../src/run.js';
+import { epsim, root, small, workFolder, writeJson } from '../cli/epsim.js';
 import { byHand, handFile, record, type Recorded } from './record.js';
 
 let hand: Recorded;
@@ -108,6 +109,97 @@ describe('a page', () => {
     expect(layers.table.rows.filter(([name]) => name.startsWith('balanced'))).toEqual(
       [0, 1].map((layer) => ['balanced (anchor)', String(layer), '1.00', '1.00', '1.00', '1.00']),
     );
+  });
+
+  it('draws every policy by itself, however long and alike their names are', async () => {
+    const placement = { kind: 'eplb' as const, groups: 1, avoidDuplicates: true };
+    const eplb = (steps: number) => ({
+      kind: 'eplb' as const,
+      placement,
+      dispatch: 'least-loaded' as const,
+      history: { kind: 'window' as const, steps, interval: 1, staleness: 0, skipAbove: 0.9 },
+    });
+    const { result, recording } = await record({
+      ...small,
+      workload: { ...small.workload, steps: 5 },
+      policies: ['ep', eplb(1), eplb(2), eplb(3)],
+    });
+    const drawn = figuresOf(pageData(result, recording));
+    for (const id of ['gantt', 'loads', 'traffic', 'memory']) {
+      const [{ data }] = drawn.find((figure) => figure.id === id)!.charts;
+      const panels = new Map<string, Set<number>>();
+      for (const { policy, place } of (data as { values: { policy: string; place: number }[] }).values) {
+        panels.set(policy, (panels.get(policy) ?? new Set()).add(place));
+      }
+      expect(
+        [...panels.values()].map((places) => places.size),
+        id,
+      ).toEqual(result.policies.map(() => 1));
+    }
+  });
+
+  it('of many GPUs shows the one that others wait for, under every policy', async () => {
+    const { result, recording } = await record({
+      ...small,
+      model: { ...small.model, experts: 64 },
+      cluster: { gpu: 'h100', gpus: 32 },
+      workload: { ...small.workload, routing: { kind: 'log-normal', sigma: 1 } },
+    });
+    const gantt = figuresOf(pageData(result, recording)).find(({ id }) => id === 'gantt')!;
+    for (const name of ['ep', 'llep']) {
+      const waits = gantt.table.rows.filter(
+        ([policy, , , what]) => policy === name && what.startsWith('wait'),
+      );
+      const shown = new Set(gantt.table.rows.filter(([policy]) => policy === name).map(([, gpu]) => gpu));
+      const waiting = new Set(waits.filter(([, , , what]) => what.includes('experts')).map(([, gpu]) => gpu));
+      // Whoever is last before an exchange waits for nobody.
+      expect(shown.size).toBeGreaterThan(waiting.size);
+    }
+  });
+
+  it('says which layers a picture shows where not all were kept', async () => {
+    const { result, recording } = await record(
+      { ...small, model: { ...small.model, moeLayers: 4 }, workload: { ...small.workload, layer: 'all' } },
+      { mostSlices: 1 },
+    );
+    const text = (id: string) => figuresOf(pageData(result, recording)).find((own) => own.id === id)!.text;
+    expect(text('memory')).toContain('the first 1 of its 4 layers, which alone were kept');
+    expect(text('gantt')).toContain('of the first 1 of 4 layers, which alone were kept,');
+  });
+
+  it('shows the loads of the most uneven layer, not the sum that hides it', async () => {
+    const { result, recording } = await record({
+      ...small,
+      workload: {
+        ...small.workload,
+        layer: 'all',
+        routing: { kind: 'log-normal', sigma: 1, redraw: 'run' },
+      },
+    });
+    const loads = figuresOf(pageData(result, recording)).find(({ id }) => id === 'loads')!;
+    const shares = recording.homeLoads.map((own) => Math.max(...own) / own.reduce((a, b) => a + b, 0));
+    const layer = shares.indexOf(Math.max(...shares));
+    expect(loads.text).toContain(`in layer ${recording.layers[layer]}, the most uneven`);
+    expect(loads.table.rows.map(([, home]) => Number(home.replaceAll(',', '')))).toEqual(
+      recording.homeLoads[layer].map(Math.round),
+    );
+  });
+
+  it.each([
+    [
+      'scenarios/systems/gpu-lost.json',
+      ['throughput left', 'recovery', 'Of a run with faults no step is recorded'],
+    ],
+    ['scenarios/model/kv-imbalance.json', ['The whole model', 'KV tokens per GPU', 'time per token']],
+    ['scenarios/gpt-oss-20b-training.json', ['A training step: time', 'The fullest GPU at its peak']],
+  ])('holds the tables that epsim run prints: %s', async (file, wanted) => {
+    const path = join(root, file);
+    const opened = await openScenario(JSON.parse(readFileSync(path, 'utf8')), {
+      file: path,
+      baseDir: dirname(path),
+    });
+    const page = await reportPage(runOpened(opened).result, null);
+    for (const words of wanted) expect(page).toContain(words);
   });
 
   it('runs nothing and asks for nothing, whatever names it shows', async () => {

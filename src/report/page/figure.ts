@@ -15,13 +15,8 @@ export interface Figure {
 /** Width of every picture's plot, in pixels. */
 export const PLOT_WIDTH = 640;
 
-/** Longest name beside a plot, in pixels; longer ones end in an ellipsis, and stand in the table as they are. */
+/** Longest name beside a plot, in pixels; `headings` are not longer. */
 const NAME_WIDTH = 320;
-
-/** A name for a heading above a plot: short enough for it. */
-export function shortened(name: string, most = 80): string {
-  return name.length <= most ? name : `${name.slice(0, most - 1)}…`;
-}
 
 /**
  * A chart in the frame of a page: text and lines take the page's colour, so that it can be read on a light and on a

@@ -1,6 +1,10 @@
 import { policyLabel } from '../../balancing/index.js';
 import { isAnchor } from '../cells.js';
 import type { Recording, Result } from '../../simulation/index.js';
+import { headingsOf } from './headings.js';
+
+/** Characters that fit beside a plot. */
+const MOST_HEADING = 32;
 
 /** What a page shows. */
 export interface PageData {
@@ -9,6 +13,8 @@ export interface PageData {
   recording: Recording | null;
   /** Names of the policies, each once, as the result lists them. */
   names: string[];
+  /** The same beside and above plots, short enough for them. */
+  headings: string[];
 }
 
 export function pageData(result: Result, recording: Recording | null): PageData {
@@ -19,5 +25,5 @@ export function pageData(result: Result, recording: Recording | null): PageData 
     seen.set(label, count);
     return count === 1 ? label : `${label} #${count}`;
   });
-  return { result, recording, names };
+  return { result, recording, names, headings: headingsOf(names, MOST_HEADING) };
 }

@@ -1,13 +1,19 @@
 import type { Recording, Result } from '../../simulation/index.js';
-import { settingLines } from '../cells.js';
+import { settingLines, steppedThing } from '../cells.js';
 import { chartSvg } from '../charts/render.js';
+import { faultTables } from '../faults.js';
 import { comparisonTables, legendLines } from '../table.js';
+import { trainingTables } from '../training.js';
 import { verdict } from '../verdict.js';
+import { servingTables } from '../whole-model.js';
 import { framed, type Figure } from './figure.js';
 import { figuresOf } from './figures/index.js';
 import { escaped, htmlTable } from './html.js';
-import { pageData } from './page-data.js';
+import { pageData, type PageData } from './page-data.js';
 import { PAGE_STYLE } from './style.js';
+
+/** Closed tables with more rows are not printed. */
+const MOST_PRINTED = 24;
 
 /** Tables with more rows end here; a page with a hundred thousand bars in it opens slowly. */
 const MOST_ROWS = 500;
@@ -54,7 +60,7 @@ ${[
 <main>
 <section id="verdict" aria-label="Verdict" tabindex="-1">
 <p class="verdict">${escaped(verdict(result))}</p>
-${comparisonTables(result)
+${[...comparisonTables(result), ...servingTables(result), ...trainingTables(result), ...faultTables(result)]
   .map(({ title, head, rows }) => htmlTable(title, ['policy', ...head.slice(1)], rows))
   .join('\n')}
 <details><summary>What the columns mean, and how sure they are</summary>
@@ -65,9 +71,9 @@ ${legendLines(result)
 ${notes(result)}
 </section>
 ${drawn.join('\n')}
-${recording === null ? WITHOUT_RECORDING : ''}
+${whyNotShown(data)}
 ${inputs(result)}
-${HOW}
+${how(result)}
 </main>
 </body>
 </html>
@@ -91,7 +97,7 @@ export async function figureHtml(
 <h2 id="${id}">${escaped(title)}</h2>
 <figcaption>${escaped(text)}</figcaption>
 ${pictures.join('\n')}
-<details><summary>The numbers</summary>
+<details${rows.length > MOST_PRINTED ? ' class="long"' : ''}><summary>The numbers: ${escaped(title)}</summary>
 ${htmlTable(title, table.head, rows)}
 ${rest > 0 ? `<p class="how">${rest} further rows are left out; a timeline (epsim run --timeline) has them all.</p>` : ''}
 </details>
@@ -114,8 +120,31 @@ function notes({ routing }: Result): string {
   return `<ul class="how">\n${routing.notes.map((note) => `<li>${escaped(note)}</li>`).join('\n')}\n</ul>`;
 }
 
-const WITHOUT_RECORDING = `<section><h2>What is not shown</h2>
-<p>No recording of a step is kept beside this result, so that there is no picture of a step, of loads by GPU, of traffic and of memory over time. <code>epsim run --out</code> and <code>epsim run --report</code> record one.</p></section>`;
+/** What a reader would look for and does not find. */
+function whyNotShown({ result, recording }: PageData): string {
+  const reasons = [
+    ...(result.faults?.length
+      ? [
+          'Of a run with faults no step is recorded: what a fault leaves stands in the tables above, a table for each.',
+        ]
+      : []),
+    ...(result.offload
+      ? [
+          'Pictures show the policies with all experts in the GPUs’ memory; where experts lie in host memory, only the table above says what steps take.',
+        ]
+      : []),
+    ...(result.policies.some(({ training }) => training !== null)
+      ? ['Of a training no step is recorded: its passes and its peak stand in the tables above.']
+      : []),
+  ];
+  if (recording === null && reasons.length === 0) {
+    reasons.push(
+      'No recording of a step is kept beside this result, so that there is no picture of a step, of loads by GPU, of traffic and of memory over time. epsim run --out and epsim run --report record one.',
+    );
+  }
+  if (reasons.length === 0) return '';
+  return `<section><h2>What is not shown</h2>\n${reasons.map((reason) => `<p>${escaped(reason)}</p>`).join('\n')}</section>`;
+}
 
 function inputs({ version, inputs: hash, profile, runtime, cluster, scenario }: Result): string {
   const terms = [
@@ -132,13 +161,16 @@ function inputs({ version, inputs: hash, profile, runtime, cluster, scenario }: 
 </details></section>`;
 }
 
-const HOW = `<section aria-labelledby="how"><h2 id="how">How the numbers are computed</h2>
+function how(result: Result): string {
+  const isWhole = result.scenario.scope === 'model';
+  return `<section aria-labelledby="how"><h2 id="how">How the numbers are computed</h2>
 <ul>
-<li>Every policy sees the same batches. What it plans becomes tasks on streams; a task starts when what it waits for has ended. The mean step is the mean over all steps that count.</li>
+<li>Every policy sees the same batches. What it plans becomes tasks on streams; a task starts when what it waits for has ended. The latency of a step is that of ${steppedThing(result)}; the mean is over all steps that count.</li>
 <li>Expert kernels follow a form with numbers fitted to measurements where the profile says so; exchanges take their busiest port's time, or every message its fair share of its links.</li>
 <li>Intervals hold 90 %: errors of the clock, and how the steps scatter, in quadrature. Speed-ups have the interval of the pair.</li>
-<li>Memory is what tasks allocate and free, and what is resident, of one MoE layer; a peak is the most that one GPU had in use at one moment.</li>
+<li>Memory is what tasks allocate and free, and what is resident, of ${isWhole ? 'the whole model with its KV cache' : 'one MoE layer'}; a peak is the most that one GPU had in use at one moment.</li>
 <li>γ is the load of the fullest GPU over the mean. The bound is the least time that the work could take on this cluster.</li>
 <li>Exact policies compute every copy as routed. Inexact ones drop copies or compute them at lower precision; nothing here says what that does to the model's quality.</li>
 </ul>
 <p>Formulas and sources: docs/model.md, docs/validation.md and docs/architecture.md of epsim.</p></section>`;
+}

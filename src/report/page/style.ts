@@ -25,7 +25,7 @@ table { border-collapse: collapse; font-size: 0.8rem; font-variant-numeric: tabu
 caption { text-align: left; font-weight: bold; padding: 0.3rem 0; }
 th, td { padding: 0.25rem 0.5rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th { font-weight: normal; color: var(--soft); }
-tbody th { text-align: left; color: var(--ink); max-width: 28rem; overflow: hidden; text-overflow: ellipsis; }
+tbody th { text-align: left; color: var(--ink); min-width: 9rem; max-width: 24rem; white-space: normal; overflow-wrap: anywhere; }
 thead th:first-child { text-align: left; }
 summary { cursor: pointer; color: var(--accent); font-size: 0.9rem; padding: 0.2rem 0; }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
@@ -37,7 +37,9 @@ li { overflow-wrap: anywhere; }
   :root { --ground: #ffffff; --ink: #000000; --soft: #333333; --line: #999999; --accent: #000000; --pale: #ffffff; }
   body { max-width: none; padding: 0; font-size: 11pt; }
   nav, .skip { display: none; }
-  figure, tr { break-inside: avoid; }
+  svg, tr { break-inside: avoid; }
+  figcaption { break-after: avoid; }
+  details:not(.long)::details-content { content-visibility: visible; height: auto; }
   h2 { break-after: avoid; }
   .scroll { overflow: visible; }
   figure svg { min-width: 0; }

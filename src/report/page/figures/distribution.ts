@@ -7,13 +7,13 @@ import type { PageData } from '../page-data.js';
 const MARKS = ['one layer of one step', 'middle half', 'median'];
 
 /** How the times of a policy scatter. */
-export function distributionFigure({ result, names }: PageData, recording: Recording): Figure {
+export function distributionFigure({ result, names, headings }: PageData, recording: Recording): Figure {
   const quantiles = recording.policies.map(({ policy, seconds }) => {
     const at = (share: number) => quantileSorted(seconds, share)! * 1e3;
-    return { policy: names[policy], q1: at(0.25), median: at(0.5), q3: at(0.75) };
+    return { policy: headings[policy], q1: at(0.25), median: at(0.5), q3: at(0.75) };
   });
   const ticks = recording.policies.flatMap(({ policy, seconds }) =>
-    [...new Set(seconds)].map((time) => ({ policy: names[policy], time: time * 1e3 })),
+    [...new Set(seconds)].map((time) => ({ policy: headings[policy], time: time * 1e3 })),
   );
   const colour = (mark: string) => ({
     datum: mark,
@@ -31,7 +31,7 @@ export function distributionFigure({ result, names }: PageData, recording: Recor
   const many = recording.policies[0].seconds.length < result.routing.steps * recording.layers.length;
   return {
     id: 'distribution',
-    title: 'How steps scatter',
+    title: 'How layers of steps scatter',
     text:
       `Each thin line is ${many ? 'a quantile of the times' : 'the time'} of one layer of one step; the pale bar holds ` +
       'the middle half of them. Equal times lie on one another. This is what the steps did, without errors of the clock.',

@@ -1,11 +1,13 @@
 import type { RecordedLayer, Recording } from '../../../simulation/index.js';
 import { formatSeconds } from '../../units.js';
 import { ACTIVITIES, ACTIVITY_COLOURS, activityOf } from '../colours.js';
-import { BY_POLICY, PLOT_WIDTH, shortened, type Figure } from '../figure.js';
+import { BY_POLICY, PLOT_WIDTH, type Figure } from '../figure.js';
 import type { PageData } from '../page-data.js';
 
-/** GPUs that fit under each other; of more, the fullest and the emptiest under standard EP are shown. */
+/** GPUs that fit under each other; of more, those that others wait for are shown, and the fullest and emptiest under standard EP. */
 const MOST_GPUS = 8;
+/** With GPUs that others wait for under one policy or another. */
+const MOST_ROWS = 12;
 
 /** Share of a GPU's row that stays free between it and the next. */
 const GAP = 0.25;
@@ -14,39 +16,52 @@ const GAP = 0.25;
 const LANES = ['host', 'compute', 'network', 'weights', 'movement', 'host copies'];
 
 /** The layer of the last recorded step that takes standard EP longest. */
-function slowestLayer({ recording }: PageData, ep: number): { step: number; at: number } | null {
+function slowestLayer({ recording }: PageData, ep: number): { step: number; at: number; of: number } | null {
   const last = recording?.policies[ep]?.steps.at(-1);
   if (!last) return null;
   const seconds = last.layers.map(({ start, end }) => end - start);
-  return { step: last.step, at: seconds.indexOf(Math.max(...seconds)) };
+  return { step: last.step, at: seconds.indexOf(Math.max(...seconds)), of: seconds.length };
+}
+
+/** @param recorded layers of the step whose tasks were kept */
+function whichLayer({ layers }: Recording, recorded: number): string {
+  if (layers.length === 1) return '';
+  if (recorded === layers.length) return ', the layer that takes ep longest';
+  return `, of the first ${recorded} of ${layers.length} layers, which alone were kept, the one that takes ep longest`;
 }
 
 /** One layer of one step under every policy, on one axis; null where no step was recorded. */
 export function ganttFigure(data: PageData, recording: Recording): Figure | null {
-  const { result, names } = data;
+  const { result, names, headings } = data;
   const ep = result.policies.findIndex(({ policy }) => policy.kind === 'ep');
   const slowest = slowestLayer(data, ep);
   if (slowest === null) return null;
   const drawn = recording.policies.flatMap(({ policy, steps }) => {
     const layer = steps.find(({ step }) => step === slowest.step)?.layers[slowest.at];
-    return layer === undefined ? [] : [{ name: names[policy], place: policy, layer }];
+    return layer === undefined
+      ? []
+      : [{ name: names[policy], heading: headings[policy], place: policy, layer }];
   });
-  const gpus = shownGpus(recording, slowest.at);
+  const gpus = shownGpus(
+    recording,
+    slowest.at,
+    drawn.map(({ layer }) => layer),
+  );
   const lanes = lanesOf(drawn.map(({ layer }) => layer));
-  const values = drawn.flatMap(({ name, place, layer }) =>
-    barsOf(layer, gpus, lanes).map((bar) => ({ policy: shortened(name), place, ...bar })),
+  const values = drawn.flatMap(({ heading, place, layer }) =>
+    barsOf(layer, gpus, lanes).map((bar) => ({ policy: heading, place, ...bar })),
   );
   const shown = ACTIVITIES.filter((activity) => values.some((value) => value.activity === activity));
   const layer = recording.layers[slowest.at];
   const some =
     gpus.length < recording.gpus
-      ? ` Shown are ${gpus.length} of ${recording.gpus} GPUs: those with the most and the fewest copies under standard EP.`
+      ? ` Shown are ${gpus.length} of ${recording.gpus} GPUs: of each policy the one that waits least, which others wait for, and those with the most and the fewest copies under standard EP.`
       : '';
   return {
     id: 'gantt',
     title: 'One step under every policy',
     text:
-      `Layer ${layer} of step ${slowest.step}${recording.layers.length > 1 ? ', the layer that takes ep longest' : ''}, ` +
+      `Layer ${layer} of step ${slowest.step}${whichLayer(recording, slowest.of)}, ` +
       `all policies on one axis. Every GPU has a row of thin lanes, from the top: ${lanes.join(', ')}. Grey: the GPU is ready ` +
       `for an exchange and waits for others.${some}` +
       (recording.leftOut === null ? '' : ` Left out: ${recording.leftOut}.`),
@@ -136,10 +151,23 @@ function lanesOf(layers: readonly RecordedLayer[]): string[] {
   ];
 }
 
-/** All GPUs, or the fullest and the emptiest of a layer with every copy at home, in their order. */
-function shownGpus({ gpus, homeLoads }: Recording, layer: number): number[] {
+/**
+ * All GPUs, or those that others wait for and the fullest and the emptiest of a layer with every copy at home, in their
+ * order.
+ * @param drawn the layer under every policy
+ */
+function shownGpus({ gpus, homeLoads }: Recording, layer: number, drawn: readonly RecordedLayer[]): number[] {
   const all = Array.from({ length: gpus }, (_, gpu) => gpu);
   if (gpus <= MOST_GPUS) return all;
   const byLoad = [...all].sort((a, b) => homeLoads[layer][b] - homeLoads[layer][a]);
-  return [...byLoad.slice(0, MOST_GPUS / 2), ...byLoad.slice(-MOST_GPUS / 2)].sort((a, b) => a - b);
+  const ends = [...byLoad.slice(0, MOST_GPUS / 2), ...byLoad.slice(-MOST_GPUS / 2)];
+  const shown = new Set([...drawn.map((own) => leastWaiting(own, gpus)), ...ends]);
+  return [...shown].slice(0, MOST_ROWS).sort((a, b) => a - b);
+}
+
+/** The GPU that waits least, which is the one that others wait for. */
+function leastWaiting({ slices }: RecordedLayer, gpus: number): number {
+  const waits = new Float64Array(gpus);
+  for (const { gpu, phase, start, end } of slices) if (phase === 'wait') waits[gpu] += end - start;
+  return waits.indexOf(Math.min(...waits));
 }

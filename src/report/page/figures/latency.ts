@@ -1,3 +1,4 @@
+import { steppedThing } from '../../cells.js';
 import { formatFactor, formatSeconds } from '../../units.js';
 import { PLOT_WIDTH, type Figure } from '../figure.js';
 import type { PageData } from '../page-data.js';
@@ -6,9 +7,9 @@ const KINDS = ['exact', 'changes the output'];
 const COLOURS = ['#0072b2', '#d55e00'];
 
 /** Mean step and speed-up of every policy, with their intervals. */
-export function latencyFigure({ result, names }: PageData): Figure {
+export function latencyFigure({ result, names, headings }: PageData): Figure {
   const values = result.policies.map((p, i) => ({
-    policy: names[i],
+    policy: headings[i],
     kind: KINDS[p.exact ? 0 : 1],
     mean: p.stepLatency.mean * 1e3,
     low: p.stepLatency.low * 1e3,
@@ -57,7 +58,7 @@ export function latencyFigure({ result, names }: PageData): Figure {
     id: 'latency',
     title: 'How long a step takes, and how much faster than standard EP',
     text:
-      'Above: mean latency of a step. Below: the mean latency of ep over it, with the interval of the pair; what two ' +
+      `Above: mean latency of ${steppedThing(result)}. Below: the mean latency of ep over it, with the interval of the pair; what two ` +
       'policies share cancels there, so that it is narrower. Right of the dashed line a policy is faster than ep; a bar ' +
       `that crosses it can't be told from ep. The intervals hold ${result.routing.interval}.`,
     charts: [

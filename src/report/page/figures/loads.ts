@@ -1,21 +1,28 @@
 import type { Recording } from '../../../simulation/index.js';
-import { BY_POLICY, PLOT_WIDTH, shortened, type Figure } from '../figure.js';
+import { BY_POLICY, PLOT_WIDTH, type Figure } from '../figure.js';
 import type { PageData } from '../page-data.js';
 
-/** Sums over the rows of a matrix, by column. */
-function columnSums(matrix: readonly (readonly number[])[]): number[] {
-  return matrix[0].map((_, column) => matrix.reduce((sum, row) => sum + row[column], 0));
+/** The layer whose fullest GPU has most beyond the mean with every copy at home; sums over layers would hide it. */
+function mostUneven(homeLoads: Recording['homeLoads']): number {
+  const uneven = homeLoads.map((own) => {
+    const sum = own.reduce((total, load) => total + load, 0);
+    return sum === 0 ? 0 : Math.max(...own) / sum;
+  });
+  return uneven.indexOf(Math.max(...uneven));
 }
 
 const count = (copies: number) => Math.round(copies).toLocaleString('en');
 
 /** Copies that each GPU computes, before and after balancing. */
-export function loadsFigure({ names }: PageData, recording: Recording): Figure {
-  const before = columnSums(recording.homeLoads);
-  const after = recording.policies.map(({ loads }) => columnSums(loads));
+export function loadsFigure({ names, headings }: PageData, recording: Recording): Figure {
+  const { layers, homeLoads } = recording;
+  const at = mostUneven(homeLoads);
+  const before = homeLoads[at];
+  const after = recording.policies.map(({ loads }) => loads[at]);
+  const where = layers.length > 1 ? ` in layer ${layers[at]}, the most uneven before balancing` : '';
   const values = recording.policies.flatMap(({ policy }, i) =>
     after[i].map((copies, gpu) => ({
-      policy: shortened(names[policy]),
+      policy: headings[policy],
       place: policy,
       gpu,
       copies,
@@ -33,8 +40,9 @@ export function loadsFigure({ names }: PageData, recording: Recording): Figure {
     id: 'loads',
     title: 'Copies that each GPU computes, before and after balancing',
     text:
-      'Mean copies per step, over all layers; a copy is one token sent to one expert. The line is the load with every ' +
-      'expert at its home GPU, the bar what the policy makes of it. A step waits for its highest bar.',
+      `Mean copies per step${where}; a copy is one token sent to one expert. The line is the load with every ` +
+      'expert at its home GPU, the bar what the policy makes of it. A step waits for its fullest GPU: where that is ' +
+      'another one in every step, bars of the mean are more even than any step.',
     charts: [
       {
         data: { values },
@@ -85,24 +93,25 @@ export function loadsFigure({ names }: PageData, recording: Recording): Figure {
 }
 
 /** Load of every GPU in every layer, over the layer's mean; null for a single layer, which `loadsFigure` shows. */
-export function layersFigure({ names }: PageData, recording: Recording): Figure | null {
+export function layersFigure({ names, headings }: PageData, recording: Recording): Figure | null {
   const { layers, homeLoads, policies } = recording;
   if (layers.length === 1) return null;
   const rows = [
-    { name: 'every copy at its home', loads: homeLoads },
-    ...policies.map(({ policy, loads }) => ({ name: names[policy], loads })),
+    { name: 'every copy at its home', heading: 'every copy at its home', loads: homeLoads },
+    ...policies.map(({ policy, loads }) => ({ name: names[policy], heading: headings[policy], loads })),
   ];
-  const overMean = rows.map(({ name, loads }) => ({
+  const overMean = rows.map(({ name, heading, loads }) => ({
     name,
+    heading,
     loads: loads.map((own) => {
       const mean = own.reduce((sum, load) => sum + load, 0) / own.length;
       return own.map((load) => (mean > 0 ? load / mean : 0));
     }),
   }));
-  const values = overMean.flatMap(({ name, loads }, place) =>
+  const values = overMean.flatMap(({ heading, loads }, place) =>
     loads.flatMap((own, at) =>
       own.map((load, gpu) => ({
-        policy: shortened(name),
+        policy: heading,
         place,
         layer: layers[at],
         gpu,

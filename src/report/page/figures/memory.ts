@@ -1,7 +1,7 @@
 import type { MemorySample, Recording } from '../../../simulation/index.js';
 import { formatBytes } from '../../units.js';
 import { MEMORY_COLOURS, OTHER_COLOUR } from '../colours.js';
-import { BY_POLICY, PLOT_WIDTH, shortened, type Figure } from '../figure.js';
+import { BY_POLICY, PLOT_WIDTH, type Figure } from '../figure.js';
 import type { PageData } from '../page-data.js';
 
 const GIB = 2 ** 30;
@@ -18,32 +18,44 @@ const MOMENT = 1e-12;
 const sum = (bytes: readonly number[]) => bytes.reduce((total, part) => total + part, 0);
 
 /** Bytes in use on each policy's fullest GPU in the last recorded step; null where none was recorded. */
-export function memoryFigure({ result, names }: PageData, recording: Recording): Figure | null {
+export function memoryFigure({ result, names, headings }: PageData, recording: Recording): Figure | null {
   const drawn = recording.policies.flatMap(({ policy, steps }) => {
     const layers = steps.at(-1)?.layers ?? [];
     const fullest = fullestOf(layers.flatMap(({ memory }) => memory));
     if (fullest === null) return [];
     const samples = layers.flatMap(({ memory }) => memory.filter(({ gpu }) => gpu === fullest.gpu));
     return [
-      { name: names[policy], place: policy, fullest, samples: inOrder(samples), end: layers.at(-1)!.end },
+      {
+        name: names[policy],
+        heading: headings[policy],
+        place: policy,
+        fullest,
+        samples: inOrder(samples),
+        layers: layers.length,
+        end: layers.at(-1)!.end,
+      },
     ];
   });
   if (drawn.length === 0) return null;
   const { memoryCategories } = recording;
-  const used = memoryCategories.filter((_, i) =>
-    drawn.some(({ samples }) => samples.some(({ bytes }) => bytes[i] > 0)),
+  // What stays lies below what comes and goes, which would else move it up and down.
+  const least = memoryCategories.map((_, i) =>
+    Math.min(...drawn.flatMap(({ samples }) => samples.map(({ bytes }) => bytes[i]))),
   );
+  const used = memoryCategories
+    .filter((_, i) => drawn.some(({ samples }) => samples.some(({ bytes }) => bytes[i] > 0)))
+    .sort((a, b) => least[memoryCategories.indexOf(b)] - least[memoryCategories.indexOf(a)]);
   const limit = recording.policies[0].memoryLimit;
   const most = Math.max(...drawn.map(({ fullest }) => sum(fullest.bytes)));
   const withLimit = most > NEAR_THE_LIMIT * limit;
-  const values = drawn.flatMap(({ name, place, samples, end }) =>
+  const values = drawn.flatMap(({ heading, place, samples, end }) =>
     samples.flatMap(({ time, bytes }, i) => {
       let top = 0;
       return used.map((category) => {
         const bottom = top;
         top += bytes[memoryCategories.indexOf(category)] / GIB;
         return {
-          policy: shortened(name),
+          policy: heading,
           place,
           category: inWords(category),
           start: time * 1e3,
@@ -55,8 +67,11 @@ export function memoryFigure({ result, names }: PageData, recording: Recording):
       });
     }),
   );
-  const layered =
-    recording.layers.length > 1 ? `, its ${recording.layers.length} layers one after another` : '';
+  const all = recording.layers.length;
+  const kept = Math.min(...drawn.map(({ layers }) => layers));
+  const which =
+    kept < all ? `the first ${kept} of its ${all} layers, which alone were kept,` : `its ${all} layers`;
+  const layered = all > 1 ? `, ${which} one after another` : '';
   const edge = 'limit of the card';
   const domain = [...used.map(inWords), ...(withLimit ? [edge] : [])];
   const range = [
@@ -85,7 +100,12 @@ export function memoryFigure({ result, names }: PageData, recording: Recording):
               encoding: {
                 x: { field: 'start', type: 'quantitative', title: 'ms from the start of the step' },
                 x2: { field: 'end' },
-                y: { field: 'bottom', type: 'quantitative', title: 'GiB', axis: { tickCount: 4 } },
+                y: {
+                  field: 'bottom',
+                  type: 'quantitative',
+                  title: 'GiB',
+                  axis: { tickCount: 4, format: '~g' },
+                },
                 y2: { field: 'top' },
                 color: { field: 'category', ...colour },
               },

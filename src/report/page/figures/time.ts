@@ -1,5 +1,6 @@
 import type { Phase } from '../../../execution/index.js';
 import type { PolicyResult } from '../../../simulation/index.js';
+import { steppedThing } from '../../cells.js';
 import { formatSeconds } from '../../units.js';
 import { ACTIVITIES, ACTIVITY_COLOURS, activityOf } from '../colours.js';
 import { PLOT_WIDTH, type Figure } from '../figure.js';
@@ -11,7 +12,8 @@ type Seconds = PolicyResult['time']['critical'];
 const entries = (seconds: Seconds) => Object.entries(seconds) as [Phase, number][];
 
 /** What the mean step is made of, and how long GPUs wait for each other. */
-export function timeFigure({ result, names }: PageData): Figure {
+export function timeFigure({ result, names, headings }: PageData): Figure {
+  const unit = steppedThing(result).replace(/^(a|one) /, '');
   const values = result.policies.flatMap(({ time }, i) => {
     const byActivity = new Map<string, number>();
     for (const [phase, seconds] of entries(time.critical)) {
@@ -19,13 +21,21 @@ export function timeFigure({ result, names }: PageData): Figure {
       byActivity.set(activity, (byActivity.get(activity) ?? 0) + seconds * 1e3);
     }
     return [...byActivity].map(([activity, ms]) => ({
-      policy: names[i],
+      policy: headings[i],
       activity,
       order: ACTIVITIES.findIndex((known) => known === activity),
       ms,
     }));
   });
-  const waits = result.policies.map(({ time }, i) => ({ policy: names[i], ms: time.waiting * 1e3 }));
+  const waits = result.policies.map(({ time }, i) => ({ policy: headings[i], ms: time.waiting * 1e3 }));
+  const longest = Math.max(
+    ...result.policies.map(({ time }) =>
+      entries(time.critical).reduce((sum, [, seconds]) => sum + seconds, 0),
+    ),
+    ...result.policies.map(({ time }) => time.waiting),
+  );
+  // Both pictures on one scale: lengths say which is more.
+  const scale = { domain: [0, longest * 1e3], nice: true };
   const shown = ACTIVITIES.filter((activity) => values.some((value) => value.activity === activity));
   const y = {
     field: 'policy',
@@ -53,7 +63,7 @@ export function timeFigure({ result, names }: PageData): Figure {
         mark: { type: 'bar', height: 16 },
         encoding: {
           y,
-          x: { field: 'ms', type: 'quantitative', title: 'ms per step', stack: 'zero' },
+          x: { field: 'ms', type: 'quantitative', title: `ms per ${unit}`, stack: 'zero', scale },
           order: { field: 'order', type: 'quantitative' },
           color: {
             field: 'activity',
@@ -69,7 +79,7 @@ export function timeFigure({ result, names }: PageData): Figure {
         height: { step: 26 },
         data: { values: waits },
         mark: { type: 'bar', height: 16, color: ACTIVITY_COLOURS.waiting },
-        encoding: { y, x: { field: 'ms', type: 'quantitative', title: 'ms per step' } },
+        encoding: { y, x: { field: 'ms', type: 'quantitative', title: `ms per ${unit}`, scale } },
       },
     ],
     table: {

@@ -1,9 +1,12 @@
 import type { Recording } from '../../../simulation/index.js';
-import { BY_POLICY, shortened, type Figure } from '../figure.js';
+import { BY_POLICY, type Figure } from '../figure.js';
+import { headingsOf } from '../headings.js';
 import type { PageData } from '../page-data.js';
 
 /** Rows and columns above which neighbouring GPUs are taken together. */
 const MOST_BLOCKS = 64;
+/** Characters that fit above a matrix. */
+const MOST_HEADING = 24;
 /** Width of a matrix, in pixels. */
 const PANEL = 184;
 
@@ -24,10 +27,11 @@ export function trafficFigure({ names }: PageData, recording: Recording): Figure
     );
     return sums;
   });
+  const headings = headingsOf(names, MOST_HEADING);
   const values = recording.policies.flatMap(({ policy }, i) =>
     matrices[i].flatMap((row, source) =>
       row.map((copies, to) => ({
-        policy: shortened(names[policy], 24),
+        policy: headings[policy],
         place: policy,
         source: label(source),
         to: label(to),
@@ -40,7 +44,7 @@ export function trafficFigure({ names }: PageData, recording: Recording): Figure
     title: 'Who sends to whom',
     text:
       'Mean copies per layer and step from the GPU that holds the token (row) to the GPU that computes the copy (column). ' +
-      'The diagonal stays on its GPU and does not travel. A bright column is a GPU that all send to.',
+      'The diagonal stays on its GPU and does not travel. A bright column is a GPU that all send to; where another is in every layer and step, the mean shows none.',
     charts: [
       {
         data: { values },
