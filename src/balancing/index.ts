@@ -12,11 +12,18 @@ export type { PlacementMap } from './maps/placement-map.js';
 export type { MilpSolver } from './milp-solver.js';
 export { movementRules } from './movement/index.js';
 export type { BackgroundMove, LayerPlan, PlacementMove, Planning, WeightTransfers } from './plan.js';
-export { planLayer, planSettingSchema, type PlannedLayer, type PlanSetting } from './plan-layer.js';
+export {
+  planLayer,
+  policyOptions,
+  planSettingSchema,
+  type PlannedLayer,
+  type PlanSetting,
+} from './plan-layer.js';
 export { policyLabel } from './policies/label.js';
 export {
   isYardstick,
   oracleOf,
+  plannedOnce,
   policies,
   policyOf,
   traitsOf,

@@ -61,7 +61,7 @@ export interface PlannedLayer {
  * @throws RangeError that says what was found and what is allowed
  */
 export function planLayer(policy: PolicyInput, setting: PlanSetting): PlannedLayer {
-  const options = parseOptions(policy);
+  const options = policyOptions(policy);
   const rule = policyOf(options);
   if (rule.anchor) {
     throw new RangeError(
@@ -129,7 +129,11 @@ export function planLayer(policy: PolicyInput, setting: PlanSetting): PlannedLay
   return describe(plan, base, given.weightBits, tokens, knowsSources);
 }
 
-function parseOptions(policy: string | object): PolicyOptions {
+/**
+ * The options of a policy, with defaults for what they do not say.
+ * @throws RangeError that says what was found and what is allowed
+ */
+export function policyOptions(policy: string | object): PolicyOptions {
   const options = typeof policy === 'string' ? { kind: policy } : policy;
   const kind = 'kind' in options ? options.kind : undefined;
   const found = policies.find((candidate) => candidate.kind === kind);
@@ -194,7 +198,13 @@ function countsOf(given: z.output<typeof planSettingSchema>, tokens: TokenTable 
     if (given.loads.length !== experts) {
       throw new RangeError(`loads: found ${given.loads.length} numbers, allowed: ${experts}`);
     }
-    counts.set(given.loads);
+    // Of loads alone the sources are not known: each has an equal part.
+    given.loads.forEach((load, expert) => {
+      for (let gpu = 0; gpu < gpus; gpu++) {
+        const isOneMore = (gpu + expert) % gpus < load % gpus;
+        counts[gpu * experts + expert] = Math.floor(load / gpus) + (isOneMore ? 1 : 0);
+      }
+    });
   } else {
     throw new RangeError('found no counts, loads or tokens, allowed: one of them');
   }

@@ -24,6 +24,10 @@ export interface PolicySetting {
   layers: number;
   /** The model's own number of each of them. */
   layerIds: readonly number[];
+  /** The same as the model counts its layers, those without experts too; default: layerIds. */
+  layerNumbers?: readonly number[];
+  /** Layers of the model without experts, which come first; default: none. */
+  denseLayers?: number;
   /** MoE layers of the model, of which they are a sample. */
   moeLayers: number;
   /** Shared experts of the model, of the width of the others. */

@@ -48,6 +48,7 @@ export class BackgroundMovement {
         const task = restore[load.destination];
         if (duration[task] === 0) duration[task] = hostLink.latencySeconds;
         duration[task] += bytes / hostLink.bytesPerSecond;
+        this.bytes += bytes;
         continue;
       }
       source[count] = load.source;

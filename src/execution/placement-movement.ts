@@ -41,7 +41,7 @@ export class BlockingMovement {
     this.executor = new Executor(graph.compile(), network.fabric, ledger);
   }
 
-  /** Seconds that the move takes, and the bytes that it puts on the network. */
+  /** Seconds that the move takes, and the bytes that it puts on the network and on links to host memory. */
   run(move: PlacementMove): { seconds: number; bytes: number } {
     const { executor, machine } = this;
     const { profile, gpus } = machine.cluster;
@@ -54,6 +54,7 @@ export class BlockingMovement {
       const bytes = expertBytes(machine, bits);
       bufferBytes[this.arriving[destination]] += bytes;
       if (source < 0) {
+        total += bytes;
         duration[this.restore[destination]] += bytes / profile.hostLink.bytesPerSecond;
         continue;
       }

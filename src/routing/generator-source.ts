@@ -51,6 +51,7 @@ export function generatorSource(given: GeneratorSpec): RoutingSource {
     experts,
     topK,
     layerIds,
+    countsMoeLayers: true,
     steps,
     tokensPerGpu: Math.round(tokens / gpus),
     hasTokens: wantsTokens,

@@ -71,6 +71,8 @@ export interface RoutingSource {
   topK: number;
   /** The model's own number of each layer that the source holds. */
   layerIds: readonly number[];
+  /** layerIds count MoE layers alone, from 0: nothing was recorded that had numbers of its own. */
+  countsMoeLayers?: boolean;
   steps: number;
   /** Tokens of a step where all steps are alike. */
   tokensPerGpu: number;

@@ -203,14 +203,14 @@ export class PathObserver {
   private addInstances({ plan, work }: PolicyRun, base: LayerLoads, own: LayerSums, slowest: number): void {
     const { count, expert, gpu, copies } = this.instances.of(plan!, base);
     if (base.total === 0 || work.copies[slowest] === 0) return;
+    // A GPU may hold an expert more than once.
+    const ofExpert = new Map<number, number>();
     for (let i = 0; i < count; i++) {
       if (gpu[i] === slowest && copies[i] > 0)
-        own.addInstance(
-          expert[i],
-          slowest,
-          (copies[i] * base.experts) / base.total,
-          copies[i] / work.copies[slowest],
-        );
+        ofExpert.set(expert[i], (ofExpert.get(expert[i]) ?? 0) + copies[i]);
+    }
+    for (const [id, held] of ofExpert) {
+      own.addInstance(id, slowest, (held * base.experts) / base.total, held / work.copies[slowest]);
     }
   }
 }

@@ -258,9 +258,19 @@ export function firstPlacements(
     const { loads } = base.count(counts);
     const decided = policy.decide(state, { step, layer, counts, loads, tokensBySource, tokens, seed });
     state = decided.state;
-    return { layer: source.layerIds[layer], slots: slotsByGpu(decided.plan.placement) };
+    return { layer: setting.layerNumbers![layer], slots: slotsByGpu(decided.plan.placement) };
   });
-  return { experts: source.experts, layers: placed };
+  const { denseLayers, moeLayers } = spec.machine.shape;
+  return { experts: source.experts, layers: placed, model: { denseLayers, moeLayers } };
+}
+
+/** The numbers that the model gives the layers of a routing: a layer without experts is in none. */
+function layerNumbers(
+  { layerIds, countsMoeLayers = false }: RoutingSource,
+  { shape: { denseLayers } }: Machine,
+): readonly number[] {
+  const fromFirstMoe = countsMoeLayers || Math.min(...layerIds) < denseLayers;
+  return fromFirstMoe ? layerIds.map((id) => id + denseLayers) : layerIds;
 }
 
 /** What policies know, with the calibration drawn once per share and its label kept. */
@@ -293,6 +303,8 @@ function policySetting({
     experts: source.experts,
     layers: source.layerIds.length,
     layerIds: source.layerIds,
+    layerNumbers: layerNumbers(source, machine),
+    denseLayers: machine.shape.denseLayers,
     moeLayers: machine.shape.moeLayers,
     sharedExperts: machine.shape.sharedExperts,
     weightBits,

@@ -53,6 +53,75 @@ describe('epsim plan --emit', () => {
     }
   });
 
+  it('plans once for policies that plan as steps go by, and says so', () => {
+    const skewed = ['--gpus', '2', '--loads', '90,2,2,2'];
+    const policy = '{"kind":"sglang","slots":6}';
+    const { stdout, stderr, status } = epsim(['plan', '--policy', policy, ...skewed, '--emit', 'sglang']);
+    expect(status).toBe(0);
+    const [slots] = (JSON.parse(stdout) as { physical_to_logical_map: number[][] }).physical_to_logical_map;
+    // The two spare slots are the hot expert's.
+    expect(slots.filter((expert) => expert === 0)).toHaveLength(3);
+    expect(stderr).toContain('sglang plans as steps go by');
+    const llep = epsim(['plan', '--policy', 'llep', ...skewed, '--emit', 'sglang']);
+    expect(llep.stderr).toContain('llep decides batch by batch: this is the placement that it starts from');
+    // How copies are dispatched is not in a map, so that tokens are not asked for.
+    expect(epsim(['plan', '--policy', 'vllm', ...skewed, '--emit', 'vllm']).status).toBe(0);
+  });
+
+  it('numbers layers as the engine does: of three dense and four MoE layers, SGLang wants seven rows', () => {
+    const scenario = {
+      ...small,
+      model: { ...small.model, moeLayers: 4, denseLayers: 3 },
+      workload: { ...small.workload, layer: 'all' },
+      policies: ['eplb'],
+    };
+    const file = writeJson(folder, 'dense.json', scenario);
+    const emit = (path: string, policy: string, engine: string) =>
+      epsim(['plan', path, '--policy', policy, '--emit', engine]).stdout;
+    const text = emit(file, 'eplb', 'sglang');
+    const rows = (JSON.parse(text) as { physical_to_logical_map: number[][] }).physical_to_logical_map;
+    expect(rows).toHaveLength(7);
+    for (const row of rows.slice(0, 3)) expect(row).toEqual(row.map((_, slot) => slot % 8));
+    expect(new Set(rows.map((row) => row.join())).size).toBeGreaterThan(3);
+    expect(
+      emit(file, 'eplb', 'tensorrt-llm')
+        .match(/^ {2}\d+(?=:)/gm)!
+        .map(Number),
+    ).toEqual([3, 4, 5, 6]);
+    const ascend = JSON.parse(emit(file, 'eplb', 'vllm-ascend')) as { layer_list: { layer_id: number }[] };
+    expect(ascend.layer_list.map(({ layer_id }) => layer_id)).toEqual([0, 1, 2, 3]);
+    // What is read back is what was written, layer for layer, and for one layer alone too.
+    for (const [engine, name] of [
+      ['sglang', 'dense-map.json'],
+      ['tensorrt-llm', 'dense-map.yaml'],
+      ['vllm', 'dense-vllm.json'],
+      ['vllm-ascend', 'dense-ascend.json'],
+    ]) {
+      writeFileSync(join(folder, name), emit(file, 'eplb', engine));
+      const loaded = JSON.stringify({
+        kind: 'combination',
+        placement: { kind: 'file', path: name },
+        dispatch: 'even',
+      });
+      expect(emit(file, loaded, 'sglang'), engine).toBe(text);
+      const alone = writeJson(folder, 'dense-alone.json', {
+        ...scenario,
+        workload: { ...small.workload, layer: 3 },
+      });
+      const [, , , , , , sixth] = (
+        JSON.parse(emit(alone, loaded, 'sglang')) as { physical_to_logical_map: number[][] }
+      ).physical_to_logical_map;
+      expect(sixth, engine).toEqual(rows[6]);
+    }
+  });
+
+  it('of loads alone, every source GPU has an equal part', () => {
+    const everywhere =
+      '{"kind":"combination","placement":{"kind":"contiguous","slots":4},"dispatch":"nearest"}';
+    const { stdout } = epsim(['plan', '--policy', everywhere, '--gpus', '2', '--loads', '10,6']);
+    expect(stdout).toContain('copies per GPU: 8, 8');
+  });
+
   it.each<[string, string[], string]>([
     [
       'an engine that is none',

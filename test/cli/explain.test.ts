@@ -141,6 +141,25 @@ describe('epsim explain, against epsim run', () => {
   });
 });
 
+it('counts an expert that a GPU holds several times once a step', () => {
+  const { policies } = explain(
+    'scenarios/signs/one-hot-across-nodes.json',
+    '--policy',
+    '{"kind":"eplb","placement":{"kind":"eplb","groups":8}}',
+  );
+  for (const { experts } of policies) {
+    for (const { share, shareOfGpu } of experts) {
+      expect(share).toBeLessThanOrEqual(1);
+      expect(shareOfGpu).toBeLessThanOrEqual(1);
+    }
+  }
+  // All copies of the hot node's group go to this expert's GPUs: nearly all that the slowest of them computes is its.
+  expect(policies.find(({ policy }) => policy.kind === 'eplb')!.experts[0]).toMatchObject({
+    expert: 0,
+    share: 1,
+  });
+});
+
 describe('epsim explain, of whole steps', () => {
   const kv = 'scenarios/model/kv-imbalance.json';
 

@@ -3,11 +3,13 @@ export interface PlacementMap {
   layers: readonly LayerMap[];
   /** Logical experts, where the file says how many there are. */
   experts: number | null;
+  /** The model's layers without experts, which come first, and those with; absent where a file or nobody says. */
+  model?: { denseLayers: number; moeLayers: number };
 }
 
 /** One layer of a map. */
 export interface LayerMap {
-  /** The number that the file gives the layer, or its place in the file. */
+  /** The number that the file gives the layer, or its place in the file; of a map to write, the model's own. */
   layer: number;
   /** Experts by GPU; where the file knows no GPUs, one list of all slots, which GPUs share equally. */
   slots: readonly (readonly number[])[] | { all: readonly number[] };
@@ -34,6 +36,12 @@ export function slotList(value: unknown, path: string): number[] {
   if (bad >= 0)
     throw new RangeError(`${path}[${bad}]: found ${textOf(value[bad])}, allowed: a whole number ≥ 0`);
   return value as number[];
+}
+
+/** The layers of a map to write as engines number them that count MoE layers alone. */
+export function moeNumbered({ layers, model }: PlacementMap): LayerMap[] {
+  const first = model?.denseLayers ?? 0;
+  return layers.map((own) => ({ ...own, layer: Math.max(0, own.layer - first) }));
 }
 
 /** The slots of a layer in one row, for formats that know no GPUs. @throws RangeError where GPUs differ in slots */

@@ -1,4 +1,4 @@
-import { flatSlots, keysOf, slotList, textOf, type MapFormat } from './placement-map.js';
+import { flatSlots, keysOf, slotList, textOf, type MapFormat, type PlacementMap } from './placement-map.js';
 
 /** `{"physical_to_logical_map": [layer][slot]}`: SGLang's `--init-expert-location`, and vLLM's dumps of loads. */
 export const sglang: MapFormat = {
@@ -20,13 +20,28 @@ export const sglang: MapFormat = {
       })),
     };
   },
-  write: ({ layers }) =>
+  write: (map) =>
     rowsAsJson(
       '{"physical_to_logical_map": [',
-      layers.map((layer) => JSON.stringify(flatSlots(layer, 'sglang'))),
+      allLayers(map).map((slots) => JSON.stringify(slots)),
       ']}',
     ),
 };
+
+/**
+ * A row for every layer of the model, those without experts too, since SGLang looks rows up by the model's layer
+ * numbers; layers that the map does not have are given experts in order, as its own `trivial` does.
+ */
+function allLayers({ layers, model, experts }: PlacementMap): readonly (readonly number[])[] {
+  const rows = layers.map((layer) => flatSlots(layer, 'sglang'));
+  if (model === undefined || experts === null) return rows;
+  const last = Math.max(...layers.map(({ layer }) => layer));
+  const trivial = Array.from({ length: rows[0].length }, (_, slot) => slot % experts);
+  return Array.from({ length: Math.max(model.denseLayers + model.moeLayers, last + 1) }, (_, number) => {
+    const at = layers.findIndex(({ layer }) => layer === number);
+    return at < 0 ? trivial : rows[at];
+  });
+}
 
 /** JSON with one row of numbers a line. */
 export function rowsAsJson(before: string, rows: readonly string[], after: string): string {

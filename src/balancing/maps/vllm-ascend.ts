@@ -1,4 +1,4 @@
-import { keysOf, slotList, textOf, type MapFormat } from './placement-map.js';
+import { keysOf, moeNumbered, slotList, textOf, type MapFormat } from './placement-map.js';
 
 interface AscendLayer {
   layer_id: number;
@@ -30,7 +30,8 @@ export const vllmAscend: MapFormat = {
     });
     return { experts: null, layers: layers.sort((a, b) => a.layer - b.layer) };
   },
-  write({ layers }) {
+  write(map) {
+    const layers = moeNumbered(map);
     const layerList = layers.map(({ layer, slots }) => {
       if ('all' in slots)
         throw new RangeError(`layer ${layer}: found slots without GPUs, allowed: slots by GPU`);

@@ -15,8 +15,8 @@ const options = z.strictObject({
 type Options = z.output<typeof options>;
 
 /**
- * The placement that a file says, layer by layer: by the layers' numbers where the file has those that are simulated,
- * else by their places. A map of one layer serves all. GPUs may have different numbers of slots.
+ * The placement that a file says, layer by layer: by the model's numbers where the file counts layers without experts
+ * too, by the layers' numbers where it has those that are simulated, else by their places. A map of one layer serves all. GPUs may have different numbers of slots.
  */
 export const fromFile: PlacementRule<Options, z.input<typeof options>> = {
   kind: 'file',
@@ -39,8 +39,14 @@ function slotsOf({ slots }: LayerMap): readonly number[] {
 }
 
 /** The map's layer for a simulated one. */
-function mapOf({ layers }: PlacementMap, layer: number, { layerIds }: PlacementSite): LayerMap | undefined {
+function mapOf({ layers }: PlacementMap, layer: number, site: PlacementSite): LayerMap | undefined {
+  const { layerIds, layerNumbers = layerIds, denseLayers = 0, moeLayers = 0 } = site;
   if (layers.length === 1) return layers[0];
+  // A map that counts the layers without experts too, as SGLang's and TensorRT-LLM's do.
+  const countsAll =
+    denseLayers > 0 &&
+    (layers.length === denseLayers + moeLayers || layers.every((own) => own.layer >= denseLayers));
+  if (countsAll) return layers.find((own) => own.layer === layerNumbers[layer]);
   const known = layerIds.every((id) => layers.some((own) => own.layer === id));
   return known ? layers.find((own) => own.layer === layerIds[layer]) : layers[layerIds[layer]];
 }

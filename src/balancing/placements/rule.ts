@@ -8,6 +8,7 @@ export type PlacementSite = Pick<
   PolicySetting,
   'gpus' | 'gpusPerNode' | 'experts' | 'weightBits' | 'placement' | 'layerIds' | 'placementMaps'
 > &
+  Partial<Pick<PolicySetting, 'layerNumbers' | 'denseLayers' | 'moeLayers'>> &
   Partial<Pick<PolicySetting, 'hasTokens' | 'calibrationLayers' | 'solver' | 'expertBits'>> & {
     /** Share of the recording that the history sets aside. */
     calibrationShare?: number;

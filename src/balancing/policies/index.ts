@@ -74,6 +74,22 @@ export function oracleOf(options: PolicyOptions): PolicyOptions | null {
   return { ...options, history: 'oracle', movement: null };
 }
 
+/**
+ * The same placement planned once, from loads that are known before: what a map for an engine holds of a policy that
+ * plans as steps go by. Which instance computes a copy is not in a map.
+ */
+export function plannedOnce(options: PolicyOptions): PolicyOptions {
+  if (!('history' in options)) return options;
+  const { history } = options;
+  const kind = typeof history === 'string' ? history : history.kind;
+  return {
+    ...options,
+    history: kind === 'calibration' ? history : 'calibration',
+    movement: null,
+    dispatch: 'even',
+  };
+}
+
 /** Whether a policy shows a limit and is nothing to run. */
 export function isYardstick(options: PolicyOptions): boolean {
   const policy = policyOf(options);

@@ -5,8 +5,12 @@ import {
   planLayer,
   type PlannedLayer,
   type PlanSetting,
+  plannedOnce,
   planSettingSchema,
   policyOf,
+  policyOptions,
+  type PolicyInput,
+  type PolicyOptions,
 } from '../../balancing/index.js';
 import { readJson } from '../../files/index.js';
 import { planPrecision, sensitivitySchema } from '../../model/index.js';
@@ -59,12 +63,14 @@ export function planCommand() {
       }
       const setting = await readSetting(options);
       const where = options.input ?? 'plan';
-      const plan = attempt(where, () => planLayer(policy, setting));
       if (format !== undefined) {
+        const placed = optionsOfMap(policy);
+        const plan = attempt(where, () => planLayer(placed, setting));
         const map = { experts: setting.experts, layers: [{ layer: 0, slots: plan.placementByGpu }] };
         process.stdout.write(attempt(where, () => format.write(map)));
         return;
       }
+      const plan = attempt(where, () => planLayer(policy, setting));
       process.stdout.write(
         `${options.format === 'json' ? JSON.stringify(plan, null, 2) : planTable(plan)}\n`,
       );
@@ -116,15 +122,26 @@ async function mapOfScenario(
       `plan: found a scenario without --emit, allowed: --emit ${mapFormats.map(({ name }) => name).join(' | ')}`,
     );
   }
-  const { resolved } = await openFile(path, { set, policy: [policy] });
-  const [{ options }] = resolved.policies;
-  if (policyOf(options).anchor) {
-    throw new UsageError(`--policy: found ${options.kind}, an anchor, allowed: a policy that places experts`);
+  const placed = optionsOfMap(parsePolicy(parsePolicyArgument(policy), '--policy'));
+  const { resolved } = await openFile(path, { set, policy: [JSON.stringify(placed)] });
+  return attempt(path, () => format.write(firstPlacements(resolved, placed)));
+}
+
+/** What of a policy a map can hold, with a word on stderr where that is not all. @throws UsageError */
+function optionsOfMap(named: PolicyInput): PolicyOptions {
+  const given = attempt('--policy', () => policyOptions(named));
+  const { kind } = given;
+  const policy = policyOf(given);
+  if (policy.anchor) {
+    throw new UsageError(`--policy: found ${kind}, an anchor, allowed: a policy that places experts`);
   }
-  if (policyOf(options).plansEachBatch(options)) {
-    console.error(`${options.kind} decides batch by batch: this is the placement that it starts from`);
+  const placed = plannedOnce(given);
+  if (policy.sees(given) === 'history' && policy.warmup(given) > 0) {
+    console.error(`${kind} plans as steps go by: this is what it plans from the loads given, all at once`);
+  } else if (policy.plansEachBatch(policy.sees(given) === 'batch' ? given : placed)) {
+    console.error(`${kind} decides batch by batch: this is the placement that it starts from`);
   }
-  return attempt(path, () => format.write(firstPlacements(resolved, options)));
+  return placed;
 }
 
 /** A scenario says itself what these options say. */
