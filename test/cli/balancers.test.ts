@@ -147,8 +147,35 @@ describe('epsim plan --emit', () => {
   });
 });
 
+it('says that replicas are idle where every copy goes to its home', () => {
+  const choices = (dispatch: string) => ({
+    kind: 'combination',
+    placement: { kind: 'eplb', slots: 12 },
+    dispatch,
+  });
+  const notesOf = (dispatch: string) => {
+    const file = writeJson(folder, 'idle.json', { ...small, policies: [choices(dispatch)] });
+    const { stdout } = epsim(['run', file, '--format', 'json']);
+    return (JSON.parse(stdout) as { routing: { notes: string[] } }).routing.notes.join('\n');
+  };
+  expect(notesOf('home')).toContain(
+    'combination, dispatch home: the 4 slots beyond one per expert compute nothing',
+  );
+  expect(notesOf('even')).not.toContain('compute nothing');
+});
+
 describe('what a combination may not be', () => {
   it.each<[string, object, string]>([
+    [
+      'slots beside a placement that only reorders',
+      { placement: { kind: 'eplb', reorderOnly: true }, slots: 12 },
+      'slots: found 12 beside placement.reorderOnly, allowed: one of them',
+    ],
+    [
+      'two numbers of slots',
+      { placement: { kind: 'eplb', slots: 12 }, slots: 16 },
+      'slots: found 16 beside placement.slots: 12, allowed: one of them',
+    ],
     [
       'a placement that is none',
       { placement: 'eplp' },

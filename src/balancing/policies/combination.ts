@@ -127,6 +127,7 @@ export function combination<Kind extends string>(
       ...(approximation === null ? [] : [`${kind}: approximation; ${approximation}`]),
       ...notesOf(kind, rulesOf(chosen), setting),
       ...placementNotes(rulesOf(chosen), setting),
+      ...idleReplicas(kind, rulesOf(chosen), setting),
       ...sharedNotes(kind, chosen),
     ],
     start: (chosen, setting) => startLayers(rulesOf(chosen), setting, chosen.sharedExperts),
@@ -173,6 +174,7 @@ function refusalOf(
   const { placement: where, dispatch: who } = rules;
   return (
     uselessSlots(chosen, where) ??
+    contradictingSlots(chosen, defaults) ??
     within('placement', where.rule.refusal(where.options, setting)) ??
     within('dispatch', who.rule.refusal(who.options, setting)) ??
     uselessHistory(chosen, rules, defaults) ??
@@ -189,6 +191,25 @@ function uselessSlots({ slots }: Choices, { rule, options }: Rules['placement'])
     option: 'slots',
     found: `${slots} with placement ${rule.kind}, which has no such option`,
     allowed: 'null, and the options of that placement',
+  };
+}
+
+/** What a placement says of slots by itself must not say something else than `slots` beside it. */
+function contradictingSlots(
+  { slots, placement: where }: Choices,
+  defaults: Omit<Choices, 'slots'>,
+): Refusal | null {
+  if (slots === null || typeof where === 'string') return null;
+  if (JSON.stringify(where) === JSON.stringify(defaults.placement)) return null;
+  const { reorderOnly = false, slots: own = null } = where as {
+    reorderOnly?: boolean;
+    slots?: number | null;
+  };
+  if (!reorderOnly && (own === null || own === slots)) return null;
+  return {
+    option: 'slots',
+    found: `${slots} beside placement.${reorderOnly ? 'reorderOnly' : `slots: ${own}`}`,
+    allowed: 'one of them',
   };
 }
 
@@ -332,6 +353,16 @@ function notesOf(
 function placementNotes(rules: Rules, setting: PolicySetting): string[] {
   const { rule, options } = rules.placement;
   return rule.notes?.(options, siteOf(rules, setting)) ?? [];
+}
+
+/** Replicas cost memory, and a dispatch to homes gives them nothing to do. */
+function idleReplicas(kind: string, rules: Rules, setting: PolicySetting): string[] {
+  const { placement: where, dispatch: who } = rules;
+  const spare = where.rule.slots(where.options, siteOf(rules, setting)) - setting.experts;
+  if (spare <= 0 || who.rule.kind !== 'home') return [];
+  return [
+    `${kind}, dispatch home: the ${spare} slots beyond one per expert compute nothing; dispatch: "even" or "least-loaded" uses them`,
+  ];
 }
 
 function sharedNotes(kind: string, { sharedExperts }: SharedChoice): string[] {
