@@ -1,6 +1,6 @@
 import { dirname, relative, resolve } from 'node:path';
-import { isInputRefusal, questions } from './advice/index.js';
-import type { Advice, Advised, Desk, Offline, Question, Ran, Variant } from './advice/index.js';
+import { heldOut, isInputRefusal, partOf, questions, SCORED } from './advice/index.js';
+import type { Advice, Advised, Desk, Offline, Part, Question, Ran, Variant } from './advice/index.js';
 import {
   isYardstick,
   mapFormats,
@@ -31,12 +31,6 @@ export interface AdviceRequest {
   onQuestion?: (question: Question) => void;
 }
 
-/** Shares of a recording: the first quarter and half plan, what follows is chosen from and scored on. */
-const CHOOSE = { share: 0.25, part: [0.25, 0.5] } as const;
-const SCORE = { share: 0.5 } as const;
-/** Replicates for intervals over sequences; each run takes as many times its own time. */
-const REPLICATES = 20;
-
 /**
  * Answers the questions that users ask of a scenario.
  * @param scenario as its file holds it
@@ -65,21 +59,14 @@ export async function advise(scenario: object, file: string, request: AdviceRequ
     schema: 'epsim/advice@1',
     version: VERSION,
     scenario: input as Advice['scenario'],
-    heldOut: office.heldOut,
+    heldOut: heldOut(opened.scenario.workload.routing.kind),
     questions: answered,
   };
-}
-
-/** Which part of the routing a run is over. */
-interface Part {
-  set: Record<string, unknown>;
-  offline: Offline;
 }
 
 /** Makes the runs that questions ask for, each once. */
 class Office {
   private readonly ran = new Map<string, Ran>();
-  private readonly isTrace: boolean;
 
   constructor(
     private readonly input: object,
@@ -87,16 +74,7 @@ class Office {
     private readonly request: AdviceRequest,
     private readonly files: FileCache,
     private readonly opened: OpenedScenario,
-  ) {
-    this.isTrace = opened.scenario.workload.routing.kind === 'trace';
-  }
-
-  get heldOut(): string {
-    return this.isTrace
-      ? 'of the recording, the first quarter plans what the second is chosen by, and the first half plans what the second scores: ' +
-          'no figure is from tokens that a plan or a choice has seen'
-      : 'routing is generated: choices are made on one seed and scored on another, and placements are planned from draws of their own';
-  }
+  ) {}
 
   async ask(question: Question): Promise<Advised> {
     const { name, asks } = question;
@@ -121,32 +99,32 @@ class Office {
       tokensPerGpu: source.tokensPerGpu,
       routing: scenario.workload.routing.kind,
       scope: scenario.scope,
-      runtime: runtime.preset,
+      runtime,
       listed: policies
         .filter(({ options, anchor }) => isCandidate(options, anchor))
         .map(({ options }) => options),
       expertBytes: expertBytes(machine, bitsOf(shape.weightDtype)),
       cacheBytesPerToken: cacheBytesPerToken(shape),
       other: this.request.other,
-      choose: (variant) => this.run(variant, this.part('choose')),
-      score: (variant) => this.run(variant, this.part('score')),
+      choose: (variant) => this.run(variant, this.part('choose', variant)),
+      score: (variant) => this.run(variant, this.part('score', variant)),
       scoreOnOther: (policiesOf) => this.runOnOther(policiesOf),
     };
   }
 
-  private part(use: 'choose' | 'score'): Part {
-    const offline = (share: number): Offline => ({ kind: 'calibration', share });
-    if (!this.isTrace) {
-      return { set: { seed: `${this.opened.scenario.seed}/${use}` }, offline: offline(SCORE.share) };
-    }
-    if (use === 'score') return { set: { resamples: REPLICATES }, offline: offline(SCORE.share) };
-    const set = { 'workload.routing.part': CHOOSE.part, resamples: 0 };
-    return { set, offline: offline(CHOOSE.share) };
+  private part(use: 'choose' | 'score', variant: Variant): Part {
+    const { workload, cluster, seed } = this.opened.scenario;
+    return partOf(use, variant, {
+      routing: workload.routing.kind,
+      steps: workload.steps,
+      seed,
+      hasFaults: typeof cluster === 'object' && (cluster.faults ?? []).length > 0,
+    });
   }
 
   private async run(variant: Variant, part: Part): Promise<Ran> {
     const policies = variant.policies(part.offline);
-    const set = { ...part.set, ...variant.set };
+    const set = { ...variant.set, ...part.set };
     if (!('workload.steps' in set)) Object.assign(set, await this.steps(set, policies, variant.maps));
     const command = this.command(set, policies);
     const known = this.ran.get(command);
@@ -191,8 +169,7 @@ class Office {
 
   /** Plans EPLB on this recording's first half, and runs its placement on another one's second half. */
   private async runOnOther(policiesOf: (offline: Offline, map: string) => PolicyInput[]): Promise<Ran> {
-    const { offline } = this.part('score');
-    const policy: PolicyInput = { kind: 'eplb', history: offline };
+    const policy: PolicyInput = { kind: 'eplb', history: SCORED };
     const set = await this.steps({}, [policy], undefined);
     const here = await this.open({ ...this.changed(set), policies: [policy] });
     const [{ options }] = here.resolved.policies;
@@ -203,14 +180,12 @@ class Office {
     const name = 'planned-here.json';
     const folder = dirname(this.file);
     const path = relative(folder, resolve(this.request.other!)) || '.';
-    const ran = await this.run(
-      {
-        set: { 'workload.routing.path': path },
-        policies: (own) => policiesOf(own, name),
-        maps: new Map([[name, map]]),
-      },
-      this.part('score'),
-    );
+    const variant: Variant = {
+      set: { 'workload.routing.path': path },
+      policies: (own) => policiesOf(own, name),
+      maps: new Map([[name, map]]),
+    };
+    const ran = await this.run(variant, this.part('score', variant));
     const plan =
       `epsim plan ${quoted(this.file)} ${this.sets(set)}--policy ${quoted(JSON.stringify(policy))} --emit sglang > ` +
       quoted(relative('.', resolve(folder, name)));

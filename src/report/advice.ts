@@ -37,6 +37,8 @@ const HEADS: Readonly<Record<string, string>> = {
   gamma: 'γ GPU',
   shareOfCeiling: 'of the ceiling',
   redundantPerGpu: 'redundant per GPU',
+  replicaBytesPerGpu: 'redundant weights per GPU',
+  moreBufferBytesPerGpu: 'more buffers per GPU',
   bytesPerGpu: 'memory per GPU',
   kvTokensPerGpu: 'KV tokens per GPU',
   tailSeconds: 'its step',
@@ -46,7 +48,20 @@ const HEADS: Readonly<Record<string, string>> = {
   activeExperts: 'active experts of a GPU',
   plannedOn: 'planned on',
   attentionAndDense: 'attention and dense',
+  routingAndCopying: 'routing and copying',
+  newPlacements: 'new placements',
 };
+
+const SHARES: ReadonlySet<string> = new Set([
+  'shareOfCeiling',
+  'experts',
+  'attentionAndDense',
+  'exchanges',
+  'routingAndCopying',
+  'host',
+  'newPlacements',
+  'waiting',
+]);
 
 function headOf(column: string): string {
   return HEADS[column] ?? column;
@@ -58,8 +73,7 @@ function cell(column: string, value: string | number | null): string {
   if (/^(speedup|low|high|gamma|activeExperts)$/.test(column)) return value.toFixed(2);
   if (/seconds(PerStep)?$/i.test(column)) return formatSeconds(value);
   if (/bytes/i.test(column)) return formatBytes(value);
-  if (/^(shareOfCeiling|experts|exchanges|attentionAndDense|waiting)$/.test(column))
-    return formatShare(value);
+  if (SHARES.has(column)) return formatShare(value);
   if (Number.isInteger(value)) return value.toLocaleString('en');
   return Math.abs(value) >= 1000 ? Math.round(value).toLocaleString('en') : value.toFixed(2);
 }
