@@ -25,10 +25,13 @@ export function costOf(desk: Desk, redundant: number, own: PolicyResult, reorder
   return { weights, buffers, bytes, kvTokens, fits: fits(desk, redundant, own) };
 }
 
+/** Less would print as 0.00 GiB. */
+const SAID = 0.005 * 2 ** 30;
+
 /** "2.38 GiB per GPU (…), the KV cache of 36,349 tokens per GPU, and fits". */
 export function costText({ weights, buffers, bytes, kvTokens, fits }: Cost, { shape, scope }: Desk): string {
   const split =
-    buffers === 0
+    Math.abs(buffers) < SAID
       ? `weights of ${shape.moeLayers} MoE layers`
       : `weights of ${shape.moeLayers} MoE layers ${formatGib(weights)}, ${buffers < 0 ? 'less' : 'more'} buffers ${formatGib(Math.abs(buffers))}`;
   const cache =

@@ -1,4 +1,4 @@
-import type { PlacementMap, PolicyInput } from '../balancing/index.js';
+import type { PlacementMap, PolicyInput, PolicyOptions } from '../balancing/index.js';
 import type { RuntimeOptions } from '../execution/index.js';
 import type { MoeShape } from '../model/index.js';
 import type { Result } from '../simulation/index.js';
@@ -38,7 +38,7 @@ export interface Desk {
   scope: 'layer' | 'model';
   runtime: RuntimeOptions;
   /** A policy's options as the scenario lists them, yardsticks and anchors left out. */
-  listed: readonly PolicyInput[];
+  listed: readonly PolicyOptions[];
   /** Bytes of one expert of one layer. */
   expertBytes: number;
   /** Bytes of the KV cache of one token in all layers; null where the shape does not say. */
@@ -85,8 +85,10 @@ export class Unanswerable extends Error {
 }
 
 /** A question with its answer, or why there is none. */
-export type Advised = Pick<Question, 'name' | 'asks'> &
-  ({ answer: Answer; because: null } | { answer: null; because: string });
+export type Advised = Pick<Question, 'name' | 'asks'> & {
+  /** What a reader of its figures must know: of the runs, and of what was changed for them. */
+  notes: string[];
+} & ({ answer: Answer; because: null } | { answer: null; because: string });
 
 /** Answers to all questions. */
 export interface Advice {

@@ -6,18 +6,26 @@ import { formatBytes, formatSeconds, formatShare } from './units.js';
 export function adviceText({ scenario, heldOut, questions }: Advice): string {
   const answered = questions.filter(({ answer }) => answer !== null);
   const open = questions.filter(({ answer }) => answer === null);
+  const common = commonNotes(answered);
   return [
     scenario.name ?? 'unnamed scenario',
     `Held out: ${heldOut}.`,
-    ...answered.flatMap((question) => ['', ...answerLines(question)]),
+    ...answered.flatMap((question) => ['', ...answerLines(question, common)]),
     ...(open.length > 0 ? ['', 'Can’t be answered'] : []),
     ...open.map(({ asks, because }) => `  ${asks} Because ${because}.`),
     '',
     'Factors are over standard EP, with 90 % intervals; times are of what the scenario simulates.',
+    ...[...common].map((note) => `* ${note}`),
   ].join('\n');
 }
 
-function answerLines({ asks, answer }: Advised): string[] {
+/** Notes on all answers, which are said once. */
+function commonNotes(answered: readonly Advised[]): Set<string> {
+  const [first, ...others] = answered.map(({ notes }) => notes);
+  return new Set((first ?? []).filter((note) => others.every((notes) => notes.includes(note))));
+}
+
+function answerLines({ asks, answer, notes }: Advised, common: ReadonlySet<string>): string[] {
   const { sentence, rows, commands } = answer!;
   const columns = Object.keys(rows[0]);
   return [
@@ -27,6 +35,7 @@ function answerLines({ asks, answer }: Advised): string[] {
       [`  ${columns[0]}`, ...columns.slice(1).map(headOf)],
       rows.map((row) => columns.map((column, i) => `${i === 0 ? '  ' : ''}${cell(column, row[column])}`)),
     ),
+    ...notes.filter((note) => !common.has(note)).map((note) => `  * ${note}`),
     ...commands.map((command) => `  $ ${command}`),
   ];
 }

@@ -19,7 +19,8 @@ function answered({ sizes, whole = [10, 10], sliced = 10, doubt = 1.02 }: Rates)
     (_, { set = {}, policies }) => {
       const inputs = policies(offline);
       const slicing = set.runtime as RuntimeOptions | undefined;
-      const rates = slicing === undefined ? sizes[set['cluster.gpus'] as number] : inputs.length > 1 ? whole : [sliced];
+      const rates =
+        slicing === undefined ? sizes[set['cluster.gpus'] as number] : inputs.length > 1 ? whole : [sliced];
       return fakeResult(
         inputs,
         rates.map((rate) => ({ seconds: 1 / rate, tokensPerSecondPerGpu: rate, doubt })),
@@ -52,7 +53,9 @@ describe('ep-size', () => {
   it('sets sliced experts beside whole ones under the same runtime only', async () => {
     const sizes: Rates['sizes'] = { 2: [10, 10], 4: [20, 20], 8: [10, 10] };
     const better = await answered({ sizes, whole: [10, 12], sliced: 15 });
-    expect(better.sentence).toContain('1.50× [1.46, 1.54] what ep with whole experts has under the same runtime');
+    expect(better.sentence).toContain(
+      '1.50× [1.46, 1.54] what ep with whole experts has under the same runtime',
+    );
     expect(better.sentence).toContain('1.25× [1.22, 1.29] what eplb has there.');
     expect(better.sentence).not.toContain('ideal');
     const tie = await answered({ sizes, whole: [10, 10], sliced: 10.1 });

@@ -12,7 +12,9 @@ async function answered(critical: Critical, waitingFor = { source: 0, experts: 0
   const seconds = Object.values(critical).reduce((sum, own) => sum + own, 0);
   const waiting = waitingFor.source + waitingFor.experts;
   return answer(
-    fakeDesk((_, { policies }) => fakeResult(policies(offline), [{ seconds, critical, waiting, waitingFor }])),
+    fakeDesk((_, { policies }) =>
+      fakeResult(policies(offline), [{ seconds, critical, waiting, waitingFor }]),
+    ),
   );
 }
 
@@ -31,10 +33,8 @@ describe('experts-or-attention', () => {
     });
     expect(sentence).toMatch(/^Neither, but the host: .*the host takes 80\.0 %, experts 10\.0 %, attention/);
     expect(rows[0]).toMatchObject({ experts: 0.1, exchanges: 0.02 });
-    const { experts, attentionAndDense, exchanges, routingAndCopying, host, newPlacements } = rows[0] as Record<
-      string,
-      number
-    >;
+    const { experts, attentionAndDense, exchanges, routingAndCopying, host, newPlacements } =
+      rows[0] as Record<string, number>;
     expect(attentionAndDense).toBeCloseTo(0.05);
     expect(newPlacements).toBeCloseTo(0.01);
     expect(host).toBeCloseTo(0.8);
@@ -46,7 +46,9 @@ describe('experts-or-attention', () => {
       { experts: 0.26, attention: 0.33, dispatch: 0.2, combine: 0.21 },
       { source: 0, experts: 0.06 },
     );
-    expect(sentence).toMatch(/^Neither, but exchanges: .*exchanges take 41\.0 %, attention.* 33\.0 %, experts 26\.0 %; /);
+    expect(sentence).toMatch(
+      /^Neither, but exchanges: .*exchanges take 41\.0 %, attention.* 33\.0 %, experts 26\.0 %; /,
+    );
     expect(sentence).toContain('6.0 % for those late by experts');
   });
 

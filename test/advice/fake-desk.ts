@@ -26,7 +26,10 @@ export function fakeResult(
     fakePolicy(typeof input === 'string' ? { kind: input } : input, figures[i], figures[0].seconds),
   );
   const fastest = figures.reduce((best, { seconds }, i) => (seconds < figures[best].seconds ? i : best), 0);
-  const balanced = { ...fakePolicy({ kind: 'balanced' }, figures[fastest], figures[0].seconds), anchor: true };
+  const balanced = {
+    ...fakePolicy({ kind: 'balanced' }, figures[fastest], figures[0].seconds),
+    anchor: true,
+  };
   return {
     policies: [...policies, balanced],
     fastest: { policy: fastest, ties: [...ties] },
@@ -48,7 +51,13 @@ function fakePolicy(policy: object, figures: FakePolicy, epSeconds: number): Pol
     anchor: false,
     exact: true,
     oom: null,
-    stepLatency: { mean: seconds, low: seconds / doubt, high: seconds * doubt, max: seconds, effectiveSteps: 10 },
+    stepLatency: {
+      mean: seconds,
+      low: seconds / doubt,
+      high: seconds * doubt,
+      max: seconds,
+      effectiveSteps: 10,
+    },
     speedup: { mean, low: mean / doubt, high: mean * doubt, sampling: null },
     tokensPerSecondPerGpu,
     imbalance: { gpu: { after: { maxOverMean: 1.1 } } },
@@ -68,9 +77,14 @@ function fakePolicy(policy: object, figures: FakePolicy, epSeconds: number): Pol
 }
 
 /** A desk whose runs a case makes up. */
-export function fakeDesk(run: (use: 'choose' | 'score', variant: Variant) => Result, own: Partial<Desk> = {}): Desk {
-  const ran = (use: 'choose' | 'score') => (variant: Variant): Promise<Ran> =>
-    Promise.resolve({ result: run(use, variant), command: use });
+export function fakeDesk(
+  run: (use: 'choose' | 'score', variant: Variant) => Result,
+  own: Partial<Desk> = {},
+): Desk {
+  const ran =
+    (use: 'choose' | 'score') =>
+    (variant: Variant): Promise<Ran> =>
+      Promise.resolve({ result: run(use, variant), command: use });
   return {
     shape: { experts: 8, topK: 2, moeLayers: 10 } as Desk['shape'],
     gpus: 4,

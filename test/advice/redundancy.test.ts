@@ -25,13 +25,14 @@ async function answered(name: string, { choose, score, tie, buffers, capacity, o
     const slots = (input: unknown) => (input as { placement?: { slots?: number } }).placement?.slots ?? 8;
     // 8 slots without redundancy, and four more for each redundant expert per GPU.
     const at = inputs.map((input, i) => (i === 0 ? 0 : 1 + [0, 1, 2, 4].indexOf((slots(input) - 8) / 4)));
-    const figures = at.map(
-      (i): FakePolicy => ({
-        seconds: seconds[i],
-        capacity,
-        byCategory: { weights: 2e6, communicationBuffers: buffers?.[i] ?? 0 } as PolicyResult['peakMemory']['byCategory'],
-      }),
-    );
+    const figures = at.map((i): FakePolicy => ({
+      seconds: seconds[i],
+      capacity,
+      byCategory: {
+        weights: 2e6,
+        communicationBuffers: buffers?.[i] ?? 0,
+      } as PolicyResult['peakMemory']['byCategory'],
+    }));
     return fakeResult(inputs, figures, tie ? [1, 2] : []);
   }, own);
   return questionOf(name).answer(desk);
@@ -57,7 +58,10 @@ describe('redundancy', () => {
   });
 
   it('counts what buffers grow by, in bytes and tokens of the KV cache', async () => {
-    const { rows, sentence } = await answered('redundancy', { ...gains, buffers: [5e6, 5e6, 9e6, 13e6, 21e6] });
+    const { rows, sentence } = await answered('redundancy', {
+      ...gains,
+      buffers: [5e6, 5e6, 9e6, 13e6, 21e6],
+    });
     // One expert of 1 MB in each of ten layers, and 4 MB of buffers; the cache takes 1 kB a token.
     expect(rows[1]).toMatchObject({
       redundantPerGpu: 1,

@@ -121,7 +121,9 @@ function sizeSentence(sized: readonly Sized[], { gpus, scope }: Pick<Desk, 'gpus
   const own = sized.find((one) => one.gpus === gpus);
   const best = fastestOf(fitting);
   const picked = own?.fits === true && !isBeyondDoubt(best, own) ? own : best;
-  const ties = fitting.filter((one) => one !== picked && !isBeyondDoubt(picked, one) && !isBeyondDoubt(one, picked));
+  const ties = fitting.filter(
+    (one) => one !== picked && !isBeyondDoubt(picked, one) && !isBeyondDoubt(one, picked),
+  );
   const by = picked.fast === picked.ep ? 'with ep' : `with eplb, ${speedupText(picked.fast)} as fast as ep`;
   const gain =
     own === undefined || picked === own

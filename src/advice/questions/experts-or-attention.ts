@@ -44,7 +44,9 @@ function sharesOf(critical: Partial<Record<Phase, number>>, seconds: number): Re
 
 function verdict(largest: Part): string {
   if (largest === 'experts') return 'Experts';
-  return largest === 'attentionAndDense' ? 'Attention and dense parts' : `Neither, but ${PARTS[largest].name}`;
+  return largest === 'attentionAndDense'
+    ? 'Attention and dense parts'
+    : `Neither, but ${PARTS[largest].name}`;
 }
 
 export const expertsOrAttention: Question = {
