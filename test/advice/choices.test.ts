@@ -14,9 +14,9 @@ function ask(
   chooseBy = seconds,
 ) {
   const desk = fakeDesk(
-    (use, { policies }) =>
+    (use, variant) =>
       fakeResult(
-        policies(offline),
+        variant.policies(offline),
         (use === 'choose' ? chooseBy : seconds).map((each) => ({ seconds: each })),
         ties,
       ),
@@ -106,9 +106,9 @@ describe('worth-it', () => {
   it('takes the kernels of the phase that is asked about, and says so', async () => {
     const sets: unknown[] = [];
     const desk = fakeDesk(
-      (_, { policies, set }) => {
-        sets.push(set?.runtime);
-        return fakeResult(policies(offline), [{ seconds: 2 }, { seconds: 1 }, { seconds: 1.5 }]);
+      (_, variant) => {
+        sets.push(variant.set?.runtime);
+        return fakeResult(variant.policies(offline), [{ seconds: 2 }, { seconds: 1 }, { seconds: 1.5 }]);
       },
       { runtime: { preset: 'deepep-low-latency', attentionTensorParallel: 2 } as Desk['runtime'] },
     );

@@ -4,7 +4,7 @@ import { questions } from '../../src/advice/index.js';
 import type { RuntimeOptions } from '../../src/execution/index.js';
 import { fakeDesk, fakeResult, offline } from './fake-desk.js';
 
-const { answer } = questions.find(({ name }) => name === 'ep-size')!;
+const question = questions.find(({ name }) => name === 'ep-size')!;
 
 /** Tokens per second and GPU of [ep, eplb] by size, and under the runtime that slices, whole and sliced. */
 interface Rates {
@@ -16,8 +16,9 @@ interface Rates {
 
 function answered({ sizes, whole = [10, 10], sliced = 10, doubt = 1.02 }: Rates) {
   const desk = fakeDesk(
-    (_, { set = {}, policies }) => {
-      const inputs = policies(offline);
+    (_, variant) => {
+      const { set = {} } = variant;
+      const inputs = variant.policies(offline);
       const slicing = set.runtime as RuntimeOptions | undefined;
       const rates =
         slicing === undefined ? sizes[set['cluster.gpus'] as number] : inputs.length > 1 ? whole : [sliced];
@@ -28,7 +29,7 @@ function answered({ sizes, whole = [10, 10], sliced = 10, doubt = 1.02 }: Rates)
     },
     { gpus: 4 },
   );
-  return answer(desk);
+  return question.answer(desk);
 }
 
 describe('ep-size', () => {

@@ -6,14 +6,14 @@ import { fakeDesk, fakeResult, offline } from './fake-desk.js';
 
 type Critical = PolicyResult['time']['critical'];
 
-const { answer } = questions.find(({ name }) => name === 'experts-or-attention')!;
+const question = questions.find(({ name }) => name === 'experts-or-attention')!;
 
 async function answered(critical: Critical, waitingFor = { source: 0, experts: 0 }) {
   const seconds = Object.values(critical).reduce((sum, own) => sum + own, 0);
   const waiting = waitingFor.source + waitingFor.experts;
-  return answer(
-    fakeDesk((_, { policies }) =>
-      fakeResult(policies(offline), [{ seconds, critical, waiting, waitingFor }]),
+  return question.answer(
+    fakeDesk((_, variant) =>
+      fakeResult(variant.policies(offline), [{ seconds, critical, waiting, waitingFor }]),
     ),
   );
 }

@@ -94,7 +94,7 @@ export function fakeDesk(
     tokensPerGpu: 64,
     routing: 'trace',
     scope: 'layer',
-    runtime: { preset: 'ideal' } as Desk['runtime'],
+    runtime: { preset: 'ideal' },
     listed: [],
     expertBytes: 1e6,
     cacheBytesPerToken: 1e3,

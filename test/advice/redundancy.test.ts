@@ -1,7 +1,6 @@
 /** How many redundant experts: recommended only where they beat reordering, and priced with all that they take. */
 import { describe, expect, it } from 'vitest';
 import { questions, type Desk } from '../../src/advice/index.js';
-import type { PolicyResult } from '../../src/simulation/index.js';
 import { fakeDesk, fakeResult, offline, type FakePolicy } from './fake-desk.js';
 
 const questionOf = (wanted: string) => questions.find(({ name }) => name === wanted)!;
@@ -19,8 +18,8 @@ interface Case {
 }
 
 async function answered(name: string, { choose, score, tie, buffers, capacity, own }: Case) {
-  const desk = fakeDesk((use, { policies }) => {
-    const inputs = policies(offline);
+  const desk = fakeDesk((use, variant) => {
+    const inputs = variant.policies(offline);
     const seconds = use === 'choose' ? choose : score;
     const slots = (input: unknown) => (input as { placement?: { slots?: number } }).placement?.slots ?? 8;
     // 8 slots without redundancy, and four more for each redundant expert per GPU.
@@ -31,7 +30,7 @@ async function answered(name: string, { choose, score, tie, buffers, capacity, o
       byCategory: {
         weights: 2e6,
         communicationBuffers: buffers?.[i] ?? 0,
-      } as PolicyResult['peakMemory']['byCategory'],
+      },
     }));
     return fakeResult(inputs, figures, tie ? [1, 2] : []);
   }, own);
