@@ -1,6 +1,14 @@
 import { dirname, relative, resolve } from 'node:path';
-import { isInputRefusal, questions } from './advice/index.js';
-import type { Advice, Advised, Desk, Offline, Question, Ran, Variant } from './advice/index.js';
+import {
+  heldOut,
+  isInputRefusal,
+  largestBatch,
+  partOf,
+  questions,
+  SCORED,
+  Unanswerable,
+} from './advice/index.js';
+import type { Advice, Advised, Desk, Offline, Part, Question, Ran, Variant } from './advice/index.js';
 import {
   isYardstick,
   mapFormats,
@@ -14,6 +22,7 @@ import { expertBytes } from './execution/index.js';
 import { FileCache } from './files/index.js';
 import { bitsOf } from './hardware/index.js';
 import { kvBytes, layersOf, wholeModel, type MoeShape } from './model/index.js';
+import { TraceError } from './routing/index.js';
 import { inFile, openScenario, runOpened, type OpenedScenario } from './run.js';
 import { setPath, setValue, parsePath, ScenarioError } from './scenario/index.js';
 import { firstPlacements } from './simulation/index.js';
@@ -30,12 +39,6 @@ export interface AdviceRequest {
   /** Called before each question. */
   onQuestion?: (question: Question) => void;
 }
-
-/** Shares of a recording: the first quarter and half plan, what follows is chosen from and scored on. */
-const CHOOSE = { share: 0.25, part: [0.25, 0.5] } as const;
-const SCORE = { share: 0.5 } as const;
-/** Replicates for intervals over sequences; each run takes as many times its own time. */
-const REPLICATES = 20;
 
 /**
  * Answers the questions that users ask of a scenario.
@@ -65,21 +68,21 @@ export async function advise(scenario: object, file: string, request: AdviceRequ
     schema: 'epsim/advice@1',
     version: VERSION,
     scenario: input as Advice['scenario'],
-    heldOut: office.heldOut,
+    heldOut: heldOut(opened.scenario.workload.routing.kind),
     questions: answered,
   };
 }
 
-/** Which part of the routing a run is over. */
-interface Part {
-  set: Record<string, unknown>;
-  offline: Offline;
+/** What is known while a question is being answered. */
+interface Visit {
+  /** Of its runs; null before the first. */
+  tokensPerGpu: number | null;
+  notes: Set<string>;
 }
 
 /** Makes the runs that questions ask for, each once. */
 class Office {
   private readonly ran = new Map<string, Ran>();
-  private readonly isTrace: boolean;
 
   constructor(
     private readonly input: object,
@@ -87,28 +90,21 @@ class Office {
     private readonly request: AdviceRequest,
     private readonly files: FileCache,
     private readonly opened: OpenedScenario,
-  ) {
-    this.isTrace = opened.scenario.workload.routing.kind === 'trace';
-  }
-
-  get heldOut(): string {
-    return this.isTrace
-      ? 'of the recording, the first quarter plans what the second is chosen by, and the first half plans what the second scores: ' +
-          'no figure is from tokens that a plan or a choice has seen'
-      : 'routing is generated: choices are made on one seed and scored on another, and placements are planned from draws of their own';
-  }
+  ) {}
 
   async ask(question: Question): Promise<Advised> {
     const { name, asks } = question;
+    const visit: Visit = { tokensPerGpu: null, notes: new Set() };
     try {
-      return { name, asks, answer: await question.answer(this.desk), because: null };
+      const answer = await question.answer(this.deskFor(visit));
+      return { name, asks, notes: [...visit.notes], answer, because: null };
     } catch (error) {
       if (!isInputRefusal(error)) throw error;
-      return { name, asks, answer: null, because: error.message };
+      return { name, asks, notes: [], answer: null, because: error.message };
     }
   }
 
-  private get desk(): Desk {
+  private deskFor(visit: Visit): Desk {
     const { scenario, resolved } = this.opened;
     const { machine, runtime, source, policies } = resolved;
     const { shape, cluster } = machine;
@@ -121,40 +117,89 @@ class Office {
       tokensPerGpu: source.tokensPerGpu,
       routing: scenario.workload.routing.kind,
       scope: scenario.scope,
-      runtime: runtime.preset,
+      runtime,
       listed: policies
         .filter(({ options, anchor }) => isCandidate(options, anchor))
         .map(({ options }) => options),
       expertBytes: expertBytes(machine, bitsOf(shape.weightDtype)),
       cacheBytesPerToken: cacheBytesPerToken(shape),
       other: this.request.other,
-      choose: (variant) => this.run(variant, this.part('choose')),
-      score: (variant) => this.run(variant, this.part('score')),
-      scoreOnOther: (policiesOf) => this.runOnOther(policiesOf),
+      choose: (variant) => this.run(variant, this.part('choose', variant), visit),
+      score: (variant) => this.run(variant, this.part('score', variant), visit),
+      scoreOnOther: (policiesOf) => this.runOnOther(policiesOf, visit),
     };
   }
 
-  private part(use: 'choose' | 'score'): Part {
-    const offline = (share: number): Offline => ({ kind: 'calibration', share });
-    if (!this.isTrace) {
-      return { set: { seed: `${this.opened.scenario.seed}/${use}` }, offline: offline(SCORE.share) };
-    }
-    if (use === 'score') return { set: { resamples: REPLICATES }, offline: offline(SCORE.share) };
-    const set = { 'workload.routing.part': CHOOSE.part, resamples: 0 };
-    return { set, offline: offline(CHOOSE.share) };
+  private part(use: 'choose' | 'score', variant: Variant): Part {
+    const { workload, cluster, seed } = this.opened.scenario;
+    return partOf(use, variant, {
+      routing: workload.routing.kind,
+      steps: workload.steps,
+      seed,
+      hasFaults: typeof cluster === 'object' && (cluster.faults ?? []).length > 0,
+    });
   }
 
-  private async run(variant: Variant, part: Part): Promise<Ran> {
+  private async run(variant: Variant, part: Part, visit: Visit): Promise<Ran> {
     const policies = variant.policies(part.offline);
-    const set = { ...part.set, ...variant.set };
-    if (!('workload.steps' in set)) Object.assign(set, await this.steps(set, policies, variant.maps));
+    const set = { ...variant.set, ...part.set };
+    const { maps } = variant;
+    Object.assign(set, await this.batch(set, policies, maps, visit));
+    if (!('workload.steps' in set)) Object.assign(set, await this.steps(set, policies, maps));
+    const ran = await this.ranOf(set, policies, maps);
+    for (const note of ran.result.routing.notes) visit.notes.add(note);
+    return ran;
+  }
+
+  private async ranOf(
+    set: Record<string, unknown>,
+    policies: PolicyInput[],
+    maps: Variant['maps'],
+  ): Promise<Ran> {
     const command = this.command(set, policies);
     const known = this.ran.get(command);
     if (known !== undefined) return known;
-    const opened = await this.open({ ...this.changed(set), policies }, variant.maps);
+    const opened = await this.open({ ...this.changed(set), policies }, maps);
     const ran = { result: runOpened(opened, undefined, { metrics: { window: null } }).result, command };
     this.ran.set(command, ran);
     return ran;
+  }
+
+  /**
+   * The scenario's tokens per GPU, or as many as the part of its recording allows. All runs of a question have those of
+   * its first one, so that they can be compared.
+   */
+  private async batch(
+    set: Record<string, unknown>,
+    policies: readonly PolicyInput[],
+    maps: Variant['maps'],
+    visit: Visit,
+  ): Promise<Record<string, number>> {
+    const { routing, tokensPerGpu: wanted } = this.opened.scenario.workload;
+    if (routing.kind !== 'trace' || routing.resample) return {};
+    if (wanted === undefined || 'workload.tokensPerGpu' in set) return {};
+    const setting = (tokens: number): Record<string, number> =>
+      tokens === wanted ? {} : { 'workload.tokensPerGpu': tokens };
+    if (visit.tokensPerGpu !== null) return setting(visit.tokensPerGpu);
+    let refusal: unknown;
+    const tokens = await largestBatch(wanted, async (tried) => {
+      try {
+        await this.steps({ ...set, ...setting(tried) }, policies, maps);
+        return true;
+      } catch (error) {
+        if (!(error instanceof TraceError)) throw error;
+        refusal ??= error;
+        return false;
+      }
+    });
+    if (tokens === null) throw refusal;
+    visit.tokensPerGpu = tokens;
+    if (tokens < wanted) {
+      visit.notes.add(
+        `simulated at ${tokens} of the scenario's ${wanted} tokens per GPU: the parts of the recording that this divides it into allow no more`,
+      );
+    }
+    return setting(tokens);
   }
 
   /** As many steps as the scenario has, or as the part of its recording holds. */
@@ -190,10 +235,14 @@ class Office {
   }
 
   /** Plans EPLB on this recording's first half, and runs its placement on another one's second half. */
-  private async runOnOther(policiesOf: (offline: Offline, map: string) => PolicyInput[]): Promise<Ran> {
-    const { offline } = this.part('score');
-    const policy: PolicyInput = { kind: 'eplb', history: offline };
-    const set = await this.steps({}, [policy], undefined);
+  private async runOnOther(
+    policiesOf: (offline: Offline, map: string) => PolicyInput[],
+    visit: Visit,
+  ): Promise<Ran> {
+    await this.checkOther();
+    const policy: PolicyInput = { kind: 'eplb', history: SCORED };
+    const set = await this.batch({}, [policy], undefined, visit);
+    Object.assign(set, await this.steps(set, [policy], undefined));
     const here = await this.open({ ...this.changed(set), policies: [policy] });
     const [{ options }] = here.resolved.policies;
     const placed = inFile(this.file, () => firstPlacements(here.resolved, options));
@@ -203,18 +252,29 @@ class Office {
     const name = 'planned-here.json';
     const folder = dirname(this.file);
     const path = relative(folder, resolve(this.request.other!)) || '.';
-    const ran = await this.run(
-      {
-        set: { 'workload.routing.path': path },
-        policies: (own) => policiesOf(own, name),
-        maps: new Map([[name, map]]),
-      },
-      this.part('score'),
-    );
+    const variant: Variant = {
+      set: { 'workload.routing.path': path },
+      policies: (own) => policiesOf(own, name),
+      maps: new Map([[name, map]]),
+    };
+    const ran = await this.run(variant, this.part('score', variant), visit);
     const plan =
       `epsim plan ${quoted(this.file)} ${this.sets(set)}--policy ${quoted(JSON.stringify(policy))} --emit sglang > ` +
       quoted(relative('.', resolve(folder, name)));
     return { result: ran.result, command: `${plan} && ${ran.command}` };
+  }
+
+  /** @throws Unanswerable where the other trace is this one, wherever it lies */
+  private async checkOther(): Promise<void> {
+    const { routing } = this.opened.scenario.workload;
+    if (routing.kind !== 'trace') return;
+    const { topK } = this.opened.resolved.machine.shape;
+    const here = await this.files.trace(routing.path, dirname(this.file), topK);
+    const other = await this.files.trace(this.request.other!, '.', topK);
+    if (here.sha256 !== other.sha256) return;
+    throw new Unanswerable(
+      "the other trace is the scenario's own recording, which says nothing of another; redundancy scores on the rest of it",
+    );
   }
 
   private command(set: Readonly<Record<string, unknown>>, policies: readonly PolicyInput[]): string {

@@ -1,9 +1,21 @@
 import { policyLabel } from '../balancing/index.js';
 import type { PolicyResult, Result } from '../simulation/index.js';
 
-/** "1.12× [1.05, 1.31]": speed-up over ep with its 90 % interval. */
-export function speedupText({ speedup: { mean, low, high } }: PolicyResult): string {
+/** A factor with its 90 % interval. */
+export interface Interval {
+  mean: number;
+  low: number;
+  high: number;
+}
+
+/** "1.12× [1.05, 1.31]". */
+export function ratioText({ mean, low, high }: Interval): string {
   return low === high ? `${mean.toFixed(2)}×` : `${mean.toFixed(2)}× [${low.toFixed(2)}, ${high.toFixed(2)}]`;
+}
+
+/** The speed-up over ep with its interval. */
+export function speedupText({ speedup }: PolicyResult): string {
+  return ratioText(speedup);
 }
 
 /** Whether the interval of a speed-up leaves no doubt: faster, slower, or not to be told. */
@@ -42,8 +54,35 @@ export function figuresOf(policy: PolicyResult): Record<string, string | number>
   };
 }
 
+/** 0.123 → "12.3 %". */
+export function percent(share: number): string {
+  return `${(100 * share).toFixed(1)} %`;
+}
+
+/** 2.5e9 → "2.33 GiB". */
+export function formatGib(bytes: number): string {
+  return `${(bytes / 2 ** 30).toFixed(2)} GiB`;
+}
+
 /** Whether two policies of a run can be told apart, as far as one of them is the fastest; null where neither is. */
 export function isTie({ fastest }: Result, a: number, b: number): boolean | null {
   if (fastest === null || (fastest.policy !== a && fastest.policy !== b)) return null;
   return fastest.ties.includes(fastest.policy === a ? b : a);
+}
+
+/** Which of two policies of a run the paired interval shows to be faster, as far as one of them is the fastest; null: neither. */
+export function fasterOf(result: Result, a: number, b: number): number | null {
+  return isTie(result, a, b) === false ? result.fastest!.policy : null;
+}
+
+/** What a sentence adds to the ratio of two policies that can't be told apart; nothing where they can. */
+export function doubtOf(result: Result, a: number, b: number): string {
+  switch (isTie(result, a, b)) {
+    case true:
+      return ', which the paired interval does not tell apart';
+    case null:
+      return result.fastest === null ? '' : ', and another is faster than both';
+    default:
+      return '';
+  }
 }

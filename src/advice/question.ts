@@ -1,4 +1,5 @@
-import type { PlacementMap, PolicyInput } from '../balancing/index.js';
+import type { PlacementMap, PolicyInput, PolicyOptions } from '../balancing/index.js';
+import type { RuntimeOptions } from '../execution/index.js';
 import type { MoeShape } from '../model/index.js';
 import type { Result } from '../simulation/index.js';
 
@@ -35,10 +36,9 @@ export interface Desk {
   tokensPerGpu: number;
   routing: string;
   scope: 'layer' | 'model';
-  /** Name of the scenario's runtime. */
-  runtime: string;
+  runtime: RuntimeOptions;
   /** A policy's options as the scenario lists them, yardsticks and anchors left out. */
-  listed: readonly PolicyInput[];
+  listed: readonly PolicyOptions[];
   /** Bytes of one expert of one layer. */
   expertBytes: number;
   /** Bytes of the KV cache of one token in all layers; null where the shape does not say. */
@@ -47,12 +47,12 @@ export interface Desk {
   other: string | null;
   /**
    * Runs on what choices are made from: the second quarter of a recording, with placements planned from the first; of
-   * generated routing a draw of its own.
+   * generated routing the steps that follow the scenario's own.
    */
   choose(variant: Variant): Promise<Ran>;
   /**
-   * Runs on what answers are scored on, which no plan and no choice has seen: the second half of a recording, with
-   * placements planned from the first; of generated routing another draw.
+   * Runs on what answers are scored on, which no plan and no choice of `choose` has seen: the second half of a
+   * recording, with placements planned from the first; of generated routing the scenario's own steps.
    */
   score(variant: Variant): Promise<Ran>;
   /** Plans a policy from the first half of the recording and runs its placement on the other trace. */
@@ -85,8 +85,10 @@ export class Unanswerable extends Error {
 }
 
 /** A question with its answer, or why there is none. */
-export type Advised = Pick<Question, 'name' | 'asks'> &
-  ({ answer: Answer; because: null } | { answer: null; because: string });
+export type Advised = Pick<Question, 'name' | 'asks'> & {
+  /** What a reader of its figures must know: of the runs, and of what was changed for them. */
+  notes: string[];
+} & ({ answer: Answer; because: null } | { answer: null; because: string });
 
 /** Answers to all questions. */
 export interface Advice {

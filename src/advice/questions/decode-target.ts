@@ -1,30 +1,55 @@
-import { figuresOf, isTie, policyAt, speedupText } from '../figures.js';
+import { figuresOf, policyAt, speedupText } from '../figures.js';
 import { scoreInPhase } from '../phase.js';
 import type { Question } from '../question.js';
+
+/** Rules that share an expert's copies among its replicas, and what each balances. */
+const RULES = [
+  { dispatch: 'even', balances: 'tokens, shared evenly' },
+  { dispatch: 'least-loaded', balances: 'tokens, to the least loaded' },
+  { dispatch: 'fewest-active', balances: 'active experts' },
+] as const;
 
 export const decodeTarget: Question = {
   name: 'decode-target',
   asks: 'In decode: balance tokens, or active experts?',
   async answer(desk) {
-    const { result, command } = await scoreInPhase(desk, 'decode', (offline) => [
+    const { result, command, changed } = await scoreInPhase(desk, 'decode', (offline) => [
       'ep',
-      { kind: 'eplb', dispatch: 'least-loaded', history: offline },
-      { kind: 'eplb', dispatch: 'fewest-active', history: offline },
+      ...RULES.map(({ dispatch }) => ({ kind: 'eplb', dispatch, history: offline }) as const),
     ]);
-    const [tokens, active] = [policyAt(result, 1), policyAt(result, 2)];
-    const ratio = tokens.stepLatency.mean / active.stepLatency.mean;
-    const doubt = isTie(result, 1, 2) === false ? '' : ' (not to be told apart by the paired interval)';
-    const [byTokens, byActive] = [1, 2].map((i) => result.balance!.policies[i].activeInstances.largest);
+    const activeOf = (i: number) => result.balance!.policies[i + 1].activeInstances.largest;
+    const figures = RULES.map(
+      ({ balances }, i) =>
+        `${balances} ${speedupText(policyAt(result, i + 1))} with up to ${activeOf(i).toFixed(1)} active experts on a GPU`,
+    );
     return {
       sentence:
-        `${ratio > 1 ? 'Active experts' : 'Tokens'}${doubt}: at ${result.routing.tokensPerGpu} tokens per GPU, EPLB that balances tokens is ` +
-        `${speedupText(tokens)} as fast as ep with up to ${byTokens.toFixed(1)} active experts on a GPU, one that keeps the fewest active ` +
-        `${speedupText(active)} with ${byActive.toFixed(1)}: ${ratio.toFixed(2)}× as fast.`,
+        `${verdict(result.fastest)}: at ${result.routing.tokensPerGpu} tokens per GPU${changed}, EPLB is, by what it balances, so many times as fast as ep: ` +
+        `${figures.join('; ')}.`,
       rows: [
-        { balances: 'tokens', ...figuresOf(tokens), activeExperts: byTokens },
-        { balances: 'active experts', ...figuresOf(active), activeExperts: byActive },
+        {
+          balances: 'nothing',
+          ...figuresOf(policyAt(result, 0)),
+          activeExperts: result.balance!.policies[0].activeInstances.largest,
+        },
+        ...RULES.map(({ balances }, i) => ({
+          balances,
+          ...figuresOf(policyAt(result, i + 1)),
+          activeExperts: activeOf(i),
+        })),
       ],
       commands: [command],
     };
   },
 };
+
+function verdict(fastest: { policy: number; ties: number[] } | null): string {
+  if (fastest === null) return 'Neither fits';
+  const { policy, ties } = fastest;
+  const names = ['ep', ...RULES.map(({ balances }) => balances)];
+  if (ties.length > 0) {
+    return `Not to be told, ${names[policy]} is fastest but not beyond doubt faster than ${ties.map((i) => names[i]).join(' and ')}`;
+  }
+  if (policy === 0) return 'Neither, ep is fastest';
+  return names[policy][0].toUpperCase() + names[policy].slice(1);
+}

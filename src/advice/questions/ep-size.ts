@@ -1,6 +1,6 @@
 import type { PolicyResult } from '../../simulation/index.js';
 import { isInputRefusal } from '../refusal.js';
-import { figuresOf, policyAt, speedupText } from '../figures.js';
+import { figuresOf, formatGib, isSure, policyAt, ratioText, speedupText, type Interval } from '../figures.js';
 import { Unanswerable, type Answer, type Desk, type Question, type Variant } from '../question.js';
 
 /** The runtime whose tokens are on every GPU anyway, so that experts can be sliced. */
@@ -17,6 +17,8 @@ interface Layout {
 /** One layout, run. */
 interface Sized extends Layout {
   ep: PolicyResult;
+  /** Null where experts are sliced, so that there is nothing to balance. */
+  eplb: PolicyResult | null;
   /** Bytes of a GPU's experts in all MoE layers, and whether they, or the whole model in its scope, fit. */
   weightBytes: number;
   fits: boolean;
@@ -30,7 +32,8 @@ export const epSize: Question = {
   name: 'ep-size',
   asks: 'Which EP size, and is tensor parallel better?',
   async answer(desk) {
-    const { gpus, shape, runtime } = desk;
+    const { gpus, shape } = desk;
+    const runtime = desk.runtime.preset;
     const left: string[] = [];
     const tried = async (layout: Layout, set: Variant['set']) => {
       try {
@@ -42,11 +45,13 @@ export const epSize: Question = {
       }
     };
     const sized: Sized[] = [];
-    for (const size of [gpus / 4, gpus / 2, gpus, 2 * gpus, 4 * gpus]) {
+    // Its own size comes first: where a recording is too short for the scenario's batch, it says which all others have.
+    for (const size of [gpus, gpus / 4, gpus / 2, 2 * gpus, 4 * gpus]) {
       if (size < 2 || !Number.isInteger(size) || shape.experts % size !== 0) continue;
       const one = await tried({ gpus: size, tensorParallel: 1, runtime }, { 'cluster.gpus': size });
       if (one !== null) sized.push(one);
     }
+    sized.sort((a, b) => a.gpus - b.gpus);
     if (sized.length < 2) {
       throw new Unanswerable(
         `no two sizes can be compared${left.length > 0 ? `: ${left.join('; ')}` : ` that divide ${shape.experts} experts`}`,
@@ -65,7 +70,7 @@ export const epSize: Question = {
     const all = [...sized, ...(whole && slices ? [whole, slices] : [])];
     const said = [
       sizeSentence(sized, desk),
-      slices && whole ? slicedSentence(slices, whole, sized) : 'Tensor parallel can not be compared here.',
+      slices && whole ? slicedSentence(slices, whole) : 'Tensor parallel can not be compared here.',
       ...(left.length > 0 ? [`Left out: ${left.join('; ')}.`] : []),
     ];
     return {
@@ -83,17 +88,17 @@ async function sizedAt(desk: Desk, layout: Layout, set: Variant['set']): Promise
     policies: (offline) => (tensorParallel > 1 ? ['ep'] : ['ep', { kind: 'eplb', history: offline }]),
   });
   const ep = policyAt(result, 0);
-  const eplb = tensorParallel > 1 ? ep : policyAt(result, 1);
-  const policies = tensorParallel > 1 ? [ep] : [ep, eplb];
+  const eplb = tensorParallel > 1 ? null : policyAt(result, 1);
   const weightBytes = (desk.expertBytes * desk.shape.moeLayers * desk.shape.experts) / gpus;
   const { verdict, capacity, nonTensor } = ep.peakMemory;
   return {
     ...layout,
     ep,
+    eplb,
     weightBytes,
     fits: verdict !== 'does not fit' && weightBytes + nonTensor <= capacity,
-    fast: eplb.speedup.low > 1 ? eplb : ep,
-    rows: policies.map((policy) => ({
+    fast: eplb !== null && isSure(eplb) === 'faster' ? eplb : ep,
+    rows: [ep, ...(eplb === null ? [] : [eplb])].map((policy) => ({
       gpus,
       tensorParallel,
       runtime,
@@ -111,33 +116,56 @@ function sizeSentence(sized: readonly Sized[], { gpus, scope }: Pick<Desk, 'gpus
   const tooLarge =
     others.length === 0
       ? ''
-      : ` Does not fit: ${others.map((one) => `${one.gpus} GPUs (${(one.weightBytes / 2 ** 30).toFixed(1)} GiB of experts each)`).join(', ')}.`;
+      : ` Does not fit: ${others.map((one) => `${one.gpus} GPUs (${formatGib(one.weightBytes)} of experts each)`).join(', ')}.`;
   if (fitting.length === 0) return `None of ${sized.map((one) => one.gpus).join(', ')} GPUs.${tooLarge}`;
-  const best = fastestOf(fitting);
   const own = sized.find((one) => one.gpus === gpus);
+  const best = fastestOf(fitting);
+  const picked = own?.fits === true && !isBeyondDoubt(best, own) ? own : best;
+  const ties = fitting.filter(
+    (one) => one !== picked && !isBeyondDoubt(picked, one) && !isBeyondDoubt(one, picked),
+  );
+  const by = picked.fast === picked.ep ? 'with ep' : `with eplb, ${speedupText(picked.fast)} as fast as ep`;
   const gain =
-    own === undefined || best === own
+    own === undefined || picked === own
       ? ''
-      : `, ${(best.fast.tokensPerSecondPerGpu / own.ep.tokensPerSecondPerGpu).toFixed(2)}× what ep has on the scenario's ${gpus}`;
-  const by = best.fast === best.ep ? 'with ep' : `with eplb, ${speedupText(best.fast)} as fast as ep`;
+      : `, ${alike(picked, own)} on the scenario's ${gpus}, for ${picked.gpus / gpus}× the GPUs`;
+  const tied =
+    ties.length === 0
+      ? ''
+      : ` Not to be told from it: ${ties.map((one) => `${one.gpus} GPUs (${alike(one, picked)} on ${picked.gpus})`).join(', ')}.`;
   return (
-    `${best.gpus} GPUs, of ${sized.map((one) => one.gpus).join(', ')}: ${rateOf(best.fast)} tokens per second and GPU ` +
-    `${scope === 'model' ? '' : 'through one MoE layer '}${by}${gain}, at the same tokens per GPU.${tooLarge}`
+    `${picked.gpus} GPUs, of ${sized.map((one) => one.gpus).join(', ')}: ${rateOf(picked.fast)} tokens per second and GPU ` +
+    `${scope === 'model' ? '' : 'through one MoE layer '}${by}${gain}, at the same tokens per GPU.${tied}${tooLarge}`
   );
 }
 
-function slicedSentence(slices: Sized, whole: Sized, sized: readonly Sized[]): string {
-  const times = (other: PolicyResult) =>
-    `${(slices.ep.tokensPerSecondPerGpu / other.tokensPerSecondPerGpu).toFixed(2)}×`;
-  const own = sized.find(({ gpus }) => gpus === slices.gpus);
-  const beside =
-    own === undefined || own.runtime === SLICING
-      ? ''
-      : ` and ${times(own.fast)} what ${own.runtime} has with ${own.fast === own.ep ? 'ep' : 'eplb'}`;
-  const balanced = whole.fast === whole.ep ? '' : `, ${times(whole.fast)} with eplb`;
+/** Whether one has a higher rate than another, each with what is fastest there and both with the same policy. */
+function isBeyondDoubt(one: Sized, other: Sized): boolean {
+  return rateRatio(one.fast, other.fast).low > 1 && rateRatio(one.fast, sameIn(other, one)).low > 1;
+}
+
+/** "1.20× [1.05, 1.37] what eplb has": rates of the same policy at two sizes. */
+function alike(one: Sized, other: Sized): string {
+  return `${ratioText(rateRatio(one.fast, sameIn(other, one)))} what ${one.fast === one.ep ? 'ep' : 'eplb'} has`;
+}
+
+/** The policy that is fastest in one, in another. */
+function sameIn(other: Sized, one: Sized): PolicyResult {
+  return one.fast === one.ep ? other.ep : (other.eplb ?? other.ep);
+}
+
+function slicedSentence(slices: Sized, whole: Sized): string {
+  const against = (other: PolicyResult) => {
+    const ratio = rateRatio(slices.ep, other);
+    return { text: ratioText(ratio), isTie: ratio.low <= 1 && ratio.high >= 1 };
+  };
+  const byEp = against(whole.ep);
+  const byFast = against(whole.fast);
+  const balanced = whole.fast === whole.ep ? '' : `, ${byFast.text} what eplb has there`;
+  const doubt = byFast.isTie ? ', which the interval does not tell apart' : '';
   return (
-    `Tensor parallel, ${slices.tensorParallel} GPUs to an expert: ${rateOf(slices.ep)}, ${times(whole.ep)} what ep has ` +
-    `under the same runtime (${SLICING})${balanced}${beside}.`
+    `Tensor parallel, ${slices.tensorParallel} GPUs to an expert: ${rateOf(slices.ep)}, ${byEp.text} what ep with whole experts has ` +
+    `under the same runtime (${SLICING})${balanced}${doubt}.`
   );
 }
 
@@ -145,6 +173,18 @@ function fastestOf(sized: readonly Sized[]): Sized {
   return sized.reduce((best, one) =>
     one.fast.tokensPerSecondPerGpu > best.fast.tokensPerSecondPerGpu ? one : best,
   );
+}
+
+/** Ratio of the rates of two runs with an interval: theirs in quadrature, since nothing pairs the runs. */
+function rateRatio(a: PolicyResult, b: PolicyResult): Interval {
+  const mean = a.tokensPerSecondPerGpu / b.tokensPerSecondPerGpu;
+  const above = ({ stepLatency: { mean: own, high } }: PolicyResult) => Math.log(high / own);
+  const below = ({ stepLatency: { mean: own, low } }: PolicyResult) => Math.log(own / low);
+  return {
+    mean,
+    low: mean * Math.exp(-Math.hypot(above(a), below(b))),
+    high: mean * Math.exp(Math.hypot(below(a), above(b))),
+  };
 }
 
 /** Tokens per second and GPU with the interval that latency's gives them. */

@@ -65,11 +65,12 @@ export const interval: Question = {
     const [, epTail] = tailOf(result.policies[0]);
     const stall = (own.time.critical.move ?? 0) + (own.time.critical.replan ?? 0);
     const whole = desk.scope === 'model';
+    const edge = edgeOf(best.interval, settings);
     const worth = own.speedup.low > 1 ? '' : 'None gains beyond doubt; the best is this. ';
     return {
       sentence:
         `${worth}Every ${best.interval} steps, ${best.movement}: ${speedupText(own)} as fast as ep, its ${name} step ${micro(tail)} against ` +
-        `${micro(epTail)} of ep; planning and moving stall a ${whole ? 'step' : 'layer'} by ${micro(stall * best.interval)} every time, ${micro(stall)} per step.` +
+        `${micro(epTail)} of ep; planning and moving stall a ${whole ? 'step' : 'layer'} by ${micro(stall * best.interval)} every time, ${micro(stall)} per step.${edge}` +
         (whole
           ? ''
           : ' Stalls are those of one layer: blocking, a step of the whole model waits for those of all its layers.'),
@@ -90,6 +91,18 @@ export const interval: Question = {
     };
   },
 };
+
+/** What the answer can't know where it is the shortest or the longest that was tried. */
+function edgeOf(best: number, settings: readonly Setting[]): string {
+  const tried = settings.map(({ interval: steps }) => steps);
+  const [least, most] = [Math.min(...tried), Math.max(...tried)];
+  if (least === most) return ' It is the only interval that the steps allow: others may be better.';
+  if (best === least)
+    return ` It is the shortest that was tried, of ${least} to ${most}: a shorter one may be better.`;
+  if (best !== most) return '';
+  const why = most < TRIED.at(-1)! ? ', as far as the steps allow' : '';
+  return ` It is the longest that was tried, of ${least} to ${most}${why}: a longer one may be better.`;
+}
 
 function tailOf({ stepLatency }: PolicyResult): [name: 'p99' | 'longest', seconds: number] {
   return stepLatency.effectiveSteps >= ENOUGH_FOR_P99

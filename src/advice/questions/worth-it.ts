@@ -1,6 +1,7 @@
 import { policyLabel, type PolicyInput } from '../../balancing/index.js';
 import type { PolicyResult } from '../../simulation/index.js';
-import { figuresOf, findPolicy, isSure, shareOfCeiling, speedupText } from '../figures.js';
+import { withListed } from '../candidates.js';
+import { figuresOf, findPolicy, isSure, percent, shareOfCeiling, speedupText } from '../figures.js';
 import { scoreInPhase } from '../phase.js';
 import type { Answer, Offline, Question } from '../question.js';
 
@@ -9,19 +10,16 @@ function worthIt(phase: 'prefill' | 'decode'): Question {
     name: `worth-it-${phase}`,
     asks: `Is balancing worth it in ${phase}?`,
     async answer(desk): Promise<Answer> {
-      const policies = (offline: Offline): PolicyInput[] => {
-        const usual: PolicyInput[] = ['ep', 'llep', { kind: 'eplb', history: offline }];
-        const kinds = new Set(usual.map(kindOf));
-        return [...usual, ...desk.listed.filter((policy) => !kinds.has(kindOf(policy)))];
-      };
-      const { result, command } = await scoreInPhase(desk, phase, policies);
+      const policies = (offline: Offline): PolicyInput[] =>
+        withListed(['ep', 'llep', { kind: 'eplb', history: offline }], desk.listed, offline);
+      const { result, command, changed } = await scoreInPhase(desk, phase, policies);
       const balanced = findPolicy(result, 'balanced');
       const tried = result.policies.filter(
         ({ anchor, policy, exact }) => !anchor && policy.kind !== 'ep' && exact,
       );
       const best = tried.reduce((a, b) => (b.speedup.mean > a.speedup.mean ? b : a));
       const wasted = result.balance!.before.gpu.steps.wastedShare;
-      const size = `${result.routing.tokensPerGpu} tokens per GPU`;
+      const size = `${result.routing.tokensPerGpu} tokens per GPU${changed}`;
       const ceiling =
         `the ceiling, 1 − Σ mean / Σ max of the GPUs' copies, is ${percent(wasted)}, and forced balance would be ` +
         `${speedupText(balanced)} as fast as ep`;
@@ -50,14 +48,6 @@ function verdict(best: PolicyResult): string {
 
 function part(share: number | null): string {
   return share === null || share < 0 ? '' : `, ${percent(share)} of the time that forced balance would save`;
-}
-
-function percent(share: number): string {
-  return `${(100 * share).toFixed(1)} %`;
-}
-
-function kindOf(policy: PolicyInput): string {
-  return typeof policy === 'string' ? policy : policy.kind;
 }
 
 export const worthItInPrefill = worthIt('prefill');
