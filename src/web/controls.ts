@@ -1,6 +1,6 @@
 import { policies } from '../balancing/index.js';
 import { CHOICE_HELP, sentence } from './choice-help.js';
-import { byId, element } from './element.js';
+import { byId, element, setText } from './element.js';
 import { limitsOf } from './limits.js';
 import {
   CHOICES,
@@ -52,7 +52,7 @@ function addChoice({ key, label, options }: ChoiceSetting, change: Change): Show
   byId('choices').append(element('p', {}, element('label', { for: key }, label), select, help));
   return (settings) => {
     select.value = settings[key];
-    help.textContent = CHOICE_HELP[key](settings);
+    setText(help, CHOICE_HELP[key](settings));
   };
 }
 
@@ -91,7 +91,7 @@ function addSlider(setting: NumberSetting, change: Change): Show {
     const unused = owner !== undefined && !settings.policies.some((policy) => policy === owner);
     place.hidden = limits === null || unused;
     if (limits === null) return;
-    name.textContent = limits.label;
+    setText(name, limits.label);
     const value = settings[key];
     const numbers = [limits.min, limits.max, value];
     const [min, max, at] = doubling ? numbers.map(Math.log2) : numbers;
@@ -99,7 +99,7 @@ function addSlider(setting: NumberSetting, change: Change): Show {
     slider.max = String(max);
     slider.step = doubling ? '1' : String(limits.step);
     slider.value = String(at);
-    output.textContent = String(value);
+    setText(output, String(value));
     slider.setAttribute('aria-valuetext', String(value));
   };
 }

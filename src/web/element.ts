@@ -12,3 +12,8 @@ export function element<Tag extends keyof HTMLElementTagNameMap>(
   made.append(...children);
   return made;
 }
+
+/** Gives an element its text. The same text again would be announced and laid out again. */
+export function setText(place: Element, text: string): void {
+  if (place.textContent !== text) place.textContent = text;
+}

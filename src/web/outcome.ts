@@ -1,9 +1,9 @@
-import { byId } from './element.js';
+import { byId, setText } from './element.js';
 import type { NumbersHtml } from './simulate-settings.js';
 import { updateContent } from './update-content.js';
 
-/** Below this a redraw is over before a word about it is read. */
-const WORD_AFTER_MS = 150;
+/** A redraw that is over before needs no word and no dimming: it would flicker, and painting it would take as long. */
+const MARKED_AFTER_MS = 150;
 
 /** Parts of the page that hold what a run gave; each is busy while what it holds is of other settings. */
 const NUMBERS = ['verdict', 'results', 'words'];
@@ -20,12 +20,12 @@ let current: string | null = null;
 /** The result that belongs to the settings, as JSON; null: it is not there yet, or there can be none. */
 export const currentResult = (): string | null => current;
 
-/** What is shown is out of date from now on; after a moment a word says so. */
+/** What is shown is out of date from now on; after a moment one sees it. */
 export function showAsked(): void {
   say('');
   enter('asked', null);
   setBusy([...NUMBERS, PICTURES], true);
-  startWord();
+  startWaiting();
 }
 
 /** Shows the numbers of a run: the one for the settings, or one before it on the way there. */
@@ -35,16 +35,15 @@ export function showNumbers(
   milliseconds: number,
   latest: boolean,
 ): void {
-  setText('verdict', verdict);
+  setText(byId('verdict'), verdict);
   updateContent(byId('results'), tables);
   updateContent(byId('words'), words);
-  stopWord();
-  if (!latest) {
-    startWord();
-    return;
-  }
+  // From here on the wait is for what comes next: the pictures, or the numbers of other settings.
+  stopWaiting();
+  startWaiting();
+  if (!latest) return;
   simulatedMs = milliseconds;
-  setText('taken', `${simulated()}; the pictures follow.`);
+  setText(byId('taken'), `${simulated()}; the pictures follow.`);
   setBusy(NUMBERS, false);
   enter('numbers', result);
 }
@@ -53,15 +52,16 @@ export function showNumbers(
 export function showPictures(html: string, milliseconds: number, latest: boolean): void {
   updateContent(byId('pictures'), html);
   if (!latest) return;
-  setText('taken', `${simulated()}, in ${milliseconds.toFixed(0)} ms with the pictures.`);
+  stopWaiting();
+  setText(byId('taken'), `${simulated()}, in ${milliseconds.toFixed(0)} ms with the pictures.`);
   setBusy([PICTURES], false);
   enter('drawn', current);
 }
 
 /** Nothing stands for the settings: says why, and leaves no older result that could be taken for theirs. */
 export function showNothing(message: string): void {
-  stopWord();
-  for (const id of ['verdict', 'taken']) setText(id, '');
+  stopWaiting();
+  for (const id of ['verdict', 'taken']) setText(byId(id), '');
   for (const id of ['results', 'words', PICTURES]) byId(id).replaceChildren();
   setBusy([...NUMBERS, PICTURES], false);
   enter('nothing', null);
@@ -70,7 +70,7 @@ export function showNothing(message: string): void {
 
 /** Says what the reader must know or do; empty: nothing. */
 export function say(message: string): void {
-  setText('message', message);
+  setText(byId('message'), message);
 }
 
 function enter(state: string, result: string | null): void {
@@ -83,22 +83,21 @@ function simulated(): string {
   return `Simulated in your browser in ${simulatedMs.toFixed(0)} ms`;
 }
 
-function startWord(): void {
-  timer ??= window.setTimeout(() => (byId('computing').hidden = false), WORD_AFTER_MS);
+function startWaiting(): void {
+  timer ??= window.setTimeout(() => setSlow(true), MARKED_AFTER_MS);
 }
 
-function stopWord(): void {
+function stopWaiting(): void {
   window.clearTimeout(timer);
   timer = undefined;
-  byId('computing').hidden = true;
+  setSlow(false);
+}
+
+function setSlow(slow: boolean): void {
+  byId('computing').hidden = !slow;
+  document.body.classList.toggle('slow', slow);
 }
 
 function setBusy(ids: readonly string[], busy: boolean): void {
   for (const id of ids) byId(id).setAttribute('aria-busy', String(busy));
-}
-
-/** The same text again would be announced again. */
-function setText(id: string, text: string): void {
-  const place = byId(id);
-  if (place.textContent !== text) place.textContent = text;
 }

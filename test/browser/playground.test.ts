@@ -141,7 +141,7 @@ describe.skipIf(noBrowser)('the playground in Chromium', () => {
     await drawn(page);
     expect(await page.locator('#computing').isVisible()).toBe(false);
     expect(await page.locator('[aria-busy=true]').count()).toBe(0);
-    expect((JSON.parse(await saved(page, '#result')) as Result).scenario.seed).toBe(2);
+    expect((JSON.parse(await saved(page, '#result')) as Result).routing.steps).toBe(32);
     expect(faults).toEqual([]);
     await page.close();
   });
