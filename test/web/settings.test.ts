@@ -112,7 +112,11 @@ describe('the scenario of the playground', () => {
               number.key,
               limitsOf(number, settings)![end],
             ]);
-            const { result } = simulateSettings({ ...settings, ...(Object.fromEntries(ends) as object) }, null, '');
+            const { result } = simulateSettings(
+              { ...settings, ...(Object.fromEntries(ends) as object) },
+              null,
+              '',
+            );
             expect(result.policies).toHaveLength(POLICIES.length + 2);
           }
         }
