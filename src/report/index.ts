@@ -15,7 +15,7 @@ export { pageData } from './page/page-data.js';
 export { figureHtml, reportPage } from './page/page.js';
 export { parseReportedResult, parseResult } from './parse-result.js';
 export { resultCsv, stepsCsv } from './rows.js';
-export { comparisonTables, resultTable } from './table.js';
+export { comparisonTables, legendLines, resultTable } from './table.js';
 export { pointRecord, sweepColumns, sweepRows, type PointRecord } from './sweep-table.js';
 export { chromeTrace } from './timeline/chrome-trace.js';
 export { traceComparisonText } from './trace-comparison.js';

@@ -1,4 +1,5 @@
 import type { Settings } from './settings.js';
+import type { NumbersHtml } from './simulate-settings.js';
 
 /** A file that was dropped. */
 export interface DroppedFile {
@@ -12,7 +13,11 @@ export type Request =
 
 /** What the worker answers. HTML is made by the report, with everything in it escaped. */
 export type Reply =
-  | { kind: 'numbers'; id: number; html: string; milliseconds: number; result: string }
+  | { kind: 'numbers'; id: number; numbers: NumbersHtml; milliseconds: number; result: string }
   | { kind: 'pictures'; id: number; html: string; milliseconds: number }
-  | { kind: 'trace'; name: string; model: string | null }
-  | { kind: 'fault'; id: number | null; message: string };
+  /** A trace that is ready, and the models that it could be of. */
+  | { kind: 'trace'; name: string; models: string[] }
+  /** A run that can't be: nothing stands for these settings. */
+  | { kind: 'refused'; id: number; message: string }
+  /** Files that can't be read; the settings and what is shown stay. */
+  | { kind: 'unread'; message: string };

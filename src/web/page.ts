@@ -1,18 +1,11 @@
+import { fromAddress, toAddress } from './address.js';
+import { addControls } from './controls.js';
+import { byId, element } from './element.js';
+import { settled } from './limits.js';
 import type { Reply, Request } from './messages.js';
-import {
-  CHOICES,
-  fromAddress,
-  NUMBERS,
-  POLICIES,
-  scenarioOf,
-  SKEWS,
-  toAddress,
-  type NumberSetting,
-  type Settings,
-  type Skew,
-} from './settings.js';
-
-const byId = (id: string) => document.getElementById(id)!;
+import { currentResult, say, showAsked, showNothing, showNumbers, showPictures } from './outcome.js';
+import { scenarioOf } from './scenario-of.js';
+import type { Settings } from './settings.js';
 
 /** The worker's program stands in the page, so that one file is all that is served, or opened from a disk. */
 const program = new Blob([byId('worker').textContent], { type: 'text/javascript' });
@@ -20,111 +13,40 @@ const worker = new Worker(URL.createObjectURL(program));
 const ask = (request: Request) => worker.postMessage(request);
 
 let settings: Settings = fromAddress(location.hash);
+/** Number of the run that the settings ask for; what comes for another is of other settings. */
 let asked = 0;
-let result = '';
 /** Name of the trace that the worker holds; null: none was dropped. */
 let held: string | null = null;
 
-/** A slider, and what it shows and hides with the settings. */
-const refreshers: (() => void)[] = [];
+const showSettings = addControls(change);
 
 function change(changed: Partial<Settings>): void {
-  settings = { ...settings, ...changed };
-  history.replaceState(null, '', `#${toAddress(settings)}`);
+  settings = settled({ ...settings, ...changed });
   refresh();
 }
 
 function refresh(): void {
-  for (const show of refreshers) show();
-  if (settings.skew === 'trace' && settings.trace !== held) {
-    say(
+  keepAddress();
+  showSettings(settings);
+  asked++;
+  const replayed = settings.skew === 'trace';
+  (byId('scenario') as HTMLButtonElement).disabled = replayed && settings.trace === '';
+  if (replayed && settings.trace !== held) {
+    showNothing(
       settings.trace === ''
-        ? 'Drop a trace here, or choose its file.'
+        ? 'Drop a trace here, or choose its file; or choose another routing.'
         : `Drop ${settings.trace} here: this address replays it.`,
     );
     return;
   }
-  document.body.dataset.state = 'asked';
-  ask({ kind: 'run', id: ++asked, settings });
+  showAsked();
+  ask({ kind: 'run', id: asked, settings });
 }
 
-function say(message: string): void {
-  byId('message').textContent = message;
-}
-
-function element<Tag extends keyof HTMLElementTagNameMap>(
-  tag: Tag,
-  attributes: Record<string, string>,
-  ...children: (Node | string)[]
-): HTMLElementTagNameMap[Tag] {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.append(...children);
-  return made;
-}
-
-function addChoices(): void {
-  for (const { key, label, options } of CHOICES) {
-    const select = element(
-      'select',
-      { id: key },
-      ...options.map((name) => element('option', { value: name }, name)),
-    );
-    select.addEventListener('input', () => {
-      const skew = key === 'skew' ? SKEWS[select.value as Skew] : null;
-      change({ [key]: select.value, ...(skew === null ? {} : { amount: skew.initial }) });
-    });
-    refreshers.push(() => (select.value = settings[key]));
-    byId('choices').append(element('p', {}, element('label', { for: key }, label), select));
-  }
-}
-
-function addPolicies(): void {
-  for (const name of POLICIES) {
-    const box = element('input', { type: 'checkbox', id: name });
-    box.addEventListener('input', () => {
-      change({
-        policies: POLICIES.filter((other) =>
-          other === name ? box.checked : settings.policies.includes(other),
-        ),
-      });
-    });
-    refreshers.push(() => (box.checked = settings.policies.includes(name)));
-    byId('policies').append(element('p', {}, box, element('label', { for: name }, name)));
-  }
-}
-
-/** A slider moves along values, or along powers of two. */
-function addSlider(setting: NumberSetting): void {
-  const { key, label, help } = setting;
-  const slider = element('input', { type: 'range', id: key, 'aria-describedby': `${key}-help` });
-  const shown = element('output', { for: key });
-  const name = element('label', { for: key }, label);
-  const place = element('p', {}, name, shown, slider, element('small', { id: `${key}-help` }, help));
-  const doubling = setting.step === 'doubling';
-  slider.addEventListener('input', () => {
-    const at = Number(slider.value);
-    change({ [key]: doubling ? 2 ** at : at });
-  });
-  refreshers.push(() => {
-    const skew = key === 'amount' ? SKEWS[settings.skew as Skew] : setting;
-    const owner = /^(.*): /.exec(label)?.[1];
-    place.hidden =
-      skew === null || (owner !== undefined && !settings.policies.some((policy) => policy === owner));
-    if (skew === null) return;
-    name.textContent = skew.label;
-    const value = settings[key];
-    const [min, max, at] = doubling
-      ? [skew.min, skew.max, value].map(Math.log2)
-      : [skew.min, skew.max, value];
-    slider.min = String(min);
-    slider.max = String(max);
-    slider.step = doubling ? '1' : String(skew.step);
-    slider.value = String(at);
-    shown.textContent = String(value);
-    slider.setAttribute('aria-valuetext', String(value));
-  });
-  byId('numbers').append(place);
+/** The address says what is run, even where somebody wrote something else into it. */
+function keepAddress(): void {
+  const address = toAddress(settings);
+  if (location.hash.slice(1) !== address) history.replaceState(null, '', `#${address}`);
 }
 
 async function drop(files: Iterable<File>): Promise<void> {
@@ -142,28 +64,36 @@ function save(name: string, content: string): void {
 }
 
 worker.onmessage = ({ data }: MessageEvent<Reply>) => {
-  if (data.kind === 'trace') {
-    held = data.name;
-    change({ skew: 'trace', trace: data.name, ...(data.model === null ? {} : { model: data.model }) });
-    return;
+  switch (data.kind) {
+    case 'trace':
+      held = data.name;
+      change({ skew: 'trace', trace: data.name, model: modelFor(data.models) });
+      break;
+    case 'unread':
+      say(data.message);
+      break;
+    case 'refused':
+      if (data.id === asked) showNothing(data.message);
+      break;
+    case 'numbers':
+      if (isAwaited(data.id)) showNumbers(data.numbers, data.result, data.milliseconds, data.id === asked);
+      break;
+    case 'pictures':
+      if (isAwaited(data.id)) showPictures(data.html, data.milliseconds, data.id === asked);
+      break;
   }
-  if (data.kind === 'fault') {
-    say(data.message);
-    document.body.dataset.state = 'fault';
-    return;
-  }
-  byId(data.kind === 'numbers' ? 'results' : 'pictures').innerHTML = data.html;
-  if (data.kind === 'numbers') {
-    result = data.result;
-    say('');
-  }
-  byId('taken').textContent = `${data.milliseconds.toFixed(0)} ms`;
-  if (data.kind === 'pictures' && data.id === asked) document.body.dataset.state = 'drawn';
 };
 
-addChoices();
-addPolicies();
-NUMBERS.forEach(addSlider);
+/** The chosen model where a trace could be of it, else the first that it could be of. */
+function modelFor([first, ...others]: readonly string[]): string {
+  return first === undefined || others.includes(settings.model) ? settings.model : first;
+}
+
+/** A run before the one asked for shows the way there; where none is asked for, it would be taken for the result. */
+function isAwaited(id: number): boolean {
+  return id === asked || document.body.dataset.state === 'asked';
+}
+
 byId('file').addEventListener('change', (event) => void drop((event.target as HTMLInputElement).files ?? []));
 document.addEventListener('dragover', (event) => event.preventDefault());
 document.addEventListener('drop', (event) => {
@@ -173,7 +103,10 @@ document.addEventListener('drop', (event) => {
 byId('scenario').addEventListener('click', () =>
   save('playground.json', `${JSON.stringify(scenarioOf(settings), null, 2)}\n`),
 );
-byId('result').addEventListener('click', () => save('result.json', `${result}\n`));
+byId('result').addEventListener('click', () => {
+  const result = currentResult();
+  if (result !== null) save('result.json', `${result}\n`);
+});
 window.addEventListener('hashchange', () => {
   settings = fromAddress(location.hash);
   refresh();

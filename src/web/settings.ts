@@ -1,7 +1,6 @@
-import { gpuPresets } from '../hardware/index.js';
+import { bitsOf, gpuPresets, type Dtype } from '../hardware/index.js';
 import { modelPresets } from '../model/index.js';
 import { runtimes } from '../execution/index.js';
-import type { ScenarioInput } from '../scenario/index.js';
 
 /** A number that a slider moves. */
 export interface NumberSetting {
@@ -14,6 +13,8 @@ export interface NumberSetting {
   /** Least difference; `doubling`: powers of two. */
   step: number | 'doubling';
   initial: number;
+  /** A smaller `max`, where other settings leave less room. */
+  most?: (settings: Settings) => number;
 }
 
 type NumberKey =
@@ -37,7 +38,7 @@ export interface ChoiceSetting {
   initial: string;
 }
 
-type ChoiceKey = 'model' | 'weights' | 'gpu' | 'runtime' | 'skew';
+export type ChoiceKey = 'model' | 'weights' | 'gpu' | 'runtime' | 'skew';
 
 /** Policies that can be switched on; `ep` and `balanced` are always run. */
 export const POLICIES = ['llep', 'replicate-quantize', 'capacity', 'eplb'] as const;
@@ -146,11 +147,13 @@ export const NUMBERS: readonly NumberSetting[] = [
   {
     key: 'replicas',
     label: 'replicate-quantize: replicas',
-    help: 'Further instances of hot experts.',
+    help: 'Further instances of hot experts, at half the bits of the weights; at most half as many as there are experts.',
     min: 0,
     max: 8,
     step: 1,
     initial: 1,
+    // At half the bits one expert pays for one replica, and a replicated one pays for none.
+    most: ({ model }) => Math.floor(modelPresets[model].experts / 2),
   },
   {
     key: 'factor',
@@ -164,11 +167,13 @@ export const NUMBERS: readonly NumberSetting[] = [
   {
     key: 'spare',
     label: 'eplb: spare slots per GPU',
-    help: 'Slots beyond one per expert.',
+    help: 'Room for replicas, beyond the slots that the experts need.',
     min: 0,
     max: 8,
     step: 1,
     initial: 1,
+    // More would hold an expert twice on one GPU.
+    most: (settings) => modelPresets[settings.model].experts - expertsPerGpu(settings),
   },
 ];
 
@@ -181,84 +186,17 @@ export function initialSettings(): Settings {
   };
 }
 
-/** What differs from the initial settings, as the part of an address behind `#`. */
-export function toAddress(settings: Settings): string {
-  const initial = initialSettings();
-  const address = new URLSearchParams();
-  for (const { key } of [...CHOICES, ...NUMBERS]) {
-    if (settings[key] !== initial[key]) address.set(key, String(settings[key]));
-  }
-  if (settings.policies.join() !== initial.policies.join()) address.set('policies', settings.policies.join());
-  if (settings.skew === 'trace') address.set('trace', settings.trace);
-  return address.toString();
+/** Most experts of one layer that are at home on one GPU. */
+export function expertsPerGpu({ model, gpus }: Settings): number {
+  return Math.ceil(modelPresets[model].experts / gpus);
 }
 
-/** Settings of an address. Whoever made it, they are within their limits; what is no setting is left out. */
-export function fromAddress(hash: string): Settings {
-  const address = new URLSearchParams(hash.replace(/^#/, ''));
-  const settings = initialSettings();
-  for (const { key, options } of CHOICES) {
-    const value = address.get(key);
-    if (value !== null && options.includes(value)) settings[key] = value;
-  }
-  const skew = SKEWS[settings.skew as Skew];
-  if (skew !== null) settings.amount = skew.initial;
-  for (const setting of NUMBERS) {
-    const text = address.get(setting.key);
-    if (text !== null && text.trim() !== '' && Number.isFinite(Number(text))) {
-      settings[setting.key] = within(Number(text), setting);
-    }
-  }
-  if (skew !== null) settings.amount = within(settings.amount, skew);
-  const policies = address.get('policies');
-  if (policies !== null) settings.policies = POLICIES.filter((name) => policies.split(',').includes(name));
-  settings.trace = settings.skew === 'trace' ? (address.get('trace') ?? '').slice(0, 200) : '';
-  return settings;
+/** Format of the expert weights. */
+export function weightDtypeOf({ model, weights }: Settings): Dtype {
+  return weights === 'as shipped' ? (modelPresets[model].weightDtype ?? 'bf16') : (weights as Dtype);
 }
 
-function within(value: number, { min, max, step }: Pick<NumberSetting, 'min' | 'max' | 'step'>): number {
-  const limited = Math.min(max, Math.max(min, value));
-  if (step === 'doubling') return 2 ** Math.round(Math.log2(limited));
-  return Number((Math.round(limited / step) * step).toFixed(6));
-}
-
-/** The scenario that the settings stand for, as the command line runs it. */
-export function scenarioOf(settings: Settings): ScenarioInput {
-  const { model, weights, gpu, gpus, runtime, skew, amount, tokens, steps, seed } = settings;
-  const of = SKEWS[skew as Skew];
-  const replayed = skew === 'trace';
-  const routing = replayed
-    ? { kind: 'trace', path: settings.trace, resample: true }
-    : {
-        kind: skew,
-        ...(of === null ? {} : { [of.option]: amount }),
-        ...(skew === 'hot-experts' ? { experts: 1 } : {}),
-      };
-  return {
-    name: 'playground',
-    model: { preset: model, ...(weights === 'as shipped' ? {} : { weightDtype: weights }) },
-    cluster: { gpu, gpus },
-    runtime,
-    workload: { phase: 'prefill', tokensPerGpu: tokens, steps, routing, layer: replayed ? 'all' : 0 },
-    policies: ['ep', ...settings.policies.map((name) => policyOf(name, settings))],
-    seed,
-    // Replicates over sequences take seconds; intervals here are of the clock and of paired steps.
-    resamples: 0,
-  } as ScenarioInput;
-}
-
-function policyOf(
-  name: PolicyName,
-  { alpha, m, lambda, factor, replicas, spare, gpus, model }: Settings,
-): object {
-  switch (name) {
-    case 'llep':
-      return { kind: name, alpha, minTokensPerGemm: m, imbalanceThreshold: lambda };
-    case 'replicate-quantize':
-      return { kind: name, replicas };
-    case 'capacity':
-      return { kind: name, factor };
-    case 'eplb':
-      return { kind: name, placement: { kind: 'eplb', slots: modelPresets[model].experts + spare * gpus } };
-  }
+/** Bits per weight of the replicas: half of those of the weights, so that one expert can pay for one replica. */
+export function replicaBitsOf(settings: Settings): number {
+  return Math.floor(bitsOf(weightDtypeOf(settings)) / 2);
 }

@@ -1,16 +1,23 @@
+import { policyLabel, policyOf } from '../balancing/index.js';
+import { FRAGMENTATION_SHARE, NON_TENSOR_BYTES } from '../execution/index.js';
 import {
-  escaped,
-  htmlTable,
   comparisonTables,
+  escaped,
   figureHtml,
   figuresOf,
+  formatBytes,
+  formatShare,
+  htmlTable,
+  legendLines,
   pageData,
   verdict,
 } from '../report/index.js';
 import { parseScenario, resolveScenario } from '../scenario/index.js';
 import { Recorder, simulateScenario, type Recording, type Result } from '../simulation/index.js';
 import type { Trace } from '../routing/index.js';
-import { scenarioOf, type Settings } from './settings.js';
+import { sentence } from './choice-help.js';
+import { scenarioOf } from './scenario-of.js';
+import type { Settings } from './settings.js';
 
 /** Name of the scenario in messages. */
 const FILE = 'playground';
@@ -43,14 +50,40 @@ export function simulateSettings(settings: Settings, trace: Trace | null, versio
   return { result, recording: recorder.recording() };
 }
 
-/** The recommendation, the table and the notes. */
-export function numbersHtml({ result }: Simulated): string {
+/** What a run says in words and numbers. */
+export interface NumbersHtml {
+  /** Plain text. */
+  verdict: string;
+  tables: string;
+  /** What the tables mean, and what to know about their numbers. */
+  words: string;
+}
+
+/** The recommendation, the tables, and the words that explain them. */
+export function numbersHtml({ result }: Simulated): NumbersHtml {
   const tables = comparisonTables(result).map(({ title, head, rows }) =>
     htmlTable(title, ['policy', ...head.slice(1)], rows),
   );
-  const notes = result.routing.notes.map((note) => `<li>${escaped(note)}</li>`);
-  const remarks = `<details><summary>What to know about these numbers</summary><ul class="how">${notes.join('')}</ul></details>`;
-  return `<p class="verdict">${escaped(verdict(result))}</p>${tables.join('')}${remarks}`;
+  const rows = result.policies.map(
+    ({ policy }) => `${policyLabel(policy)}: ${sentence(policyOf(policy).summary)}`,
+  );
+  const words = [
+    ['What the rows and columns mean', [...rows, ...legendLines(result), ...MARKS]],
+    ['What to know about these numbers', result.routing.notes],
+  ] as const;
+  return { verdict: verdict(result), tables: tables.join(''), words: words.map(disclosure).join('') };
+}
+
+/** What a row's marks mean. */
+const MARKS = [
+  '(anchor): a yardstick to compare with, which nobody can run.',
+  `fits: the peak, ${formatShare(FRAGMENTATION_SHARE)} of it for what an allocator cannot use and ` +
+    `${formatBytes(NON_TENSOR_BYTES)} for libraries are within the GPU’s memory; at risk: only without the allocator’s part.`,
+];
+
+function disclosure([title, lines]: readonly [string, readonly string[]]): string {
+  const items = lines.map((line) => `<li>${escaped(line)}</li>`);
+  return `<details><summary>${title}</summary><ul class="how">${items.join('')}</ul></details>`;
 }
 
 /** Pictures as the report draws them. */

@@ -1,8 +1,8 @@
-import { modelPresets } from '../model/index.js';
 import type { Trace } from '../routing/index.js';
 import type { Reply, Request } from './messages.js';
 import { readDropped } from './read-dropped.js';
 import { numbersHtml, picturesHtml, simulateSettings } from './simulate-settings.js';
+import { modelsOf, traceMisfit } from './trace-misfit.js';
 
 /** Put here by tools/build-web.js. */
 declare const EPSIM_VERSION: string;
@@ -26,13 +26,9 @@ async function take({ files }: Extract<Request, { kind: 'trace' }>): Promise<voi
   try {
     const read = await readDropped(files);
     trace = read.trace;
-    const { experts, topK } = trace.header;
-    const fitting = Object.entries(modelPresets).find(
-      ([, own]) => own.experts === experts && own.topK === topK,
-    );
-    scope.postMessage({ kind: 'trace', name: read.path, model: fitting?.[0] ?? null });
+    scope.postMessage({ kind: 'trace', name: read.path, models: modelsOf(trace.header) });
   } catch (error) {
-    scope.postMessage({ kind: 'fault', id: null, message: (error as Error).message });
+    scope.postMessage({ kind: 'unread', message: (error as Error).message });
   }
 }
 
@@ -44,13 +40,17 @@ async function work(): Promise<void> {
     waiting = null;
     try {
       const started = performance.now();
-      const simulated = simulateSettings(settings, settings.skew === 'trace' ? trace : null, EPSIM_VERSION);
+      const replayed = settings.skew === 'trace' ? trace : null;
+      const misfit = replayed === null ? null : traceMisfit(replayed.header, settings);
+      if (misfit !== null) throw new RangeError(misfit);
+      const simulated = simulateSettings(settings, replayed, EPSIM_VERSION);
       const taken = () => performance.now() - started;
       const result = JSON.stringify(simulated.result, null, 2);
-      scope.postMessage({ kind: 'numbers', id, html: numbersHtml(simulated), milliseconds: taken(), result });
+      const numbers = numbersHtml(simulated);
+      scope.postMessage({ kind: 'numbers', id, numbers, milliseconds: taken(), result });
       scope.postMessage({ kind: 'pictures', id, html: await picturesHtml(simulated), milliseconds: taken() });
     } catch (error) {
-      scope.postMessage({ kind: 'fault', id, message: (error as Error).message });
+      scope.postMessage({ kind: 'refused', id, message: (error as Error).message });
     }
     // Lets messages that came meanwhile in.
     await new Promise((resolve) => setTimeout(resolve, 0));

@@ -104,9 +104,10 @@ describe.skipIf(noBrowser)('the playground in Chromium', () => {
     await linked.page.close();
   });
 
-  it('says what is wrong with settings and files, and goes on', async () => {
-    const { page, faults } = await open(`${address}#weights=fp8&policies=replicate-quantize&replicas=8`);
-    await page.waitForFunction(() => document.body.dataset.state !== 'asked');
+  it('says what is wrong with files, keeps what it shows, and goes on', async () => {
+    const { page, faults } = await open(address);
+    await drawn(page);
+    const verdict = await page.locator('#verdict').textContent();
     await page.locator('#file').setInputFiles({
       name: '<img src=x onerror=alert(1)>.parquet',
       mimeType: '',
@@ -114,12 +115,142 @@ describe.skipIf(noBrowser)('the playground in Chromium', () => {
     });
     await page.waitForFunction(() => document.getElementById('message')!.textContent !== '');
     expect(await page.locator('#message').textContent()).toMatch(/found/);
-    await page.locator('#weights').selectOption('bf16');
+    expect(await page.locator('#verdict').textContent()).toBe(verdict);
+    expect(await page.locator('#result').isEnabled()).toBe(true);
+    await page.locator('#weights').selectOption('fp8');
     await drawn(page);
     expect(await page.locator('#message').textContent()).toBe('');
     expect(faults).toEqual([]);
     await page.close();
   });
+
+  it('marks what is out of date at once, and saves no result of other settings', async () => {
+    const { page, faults } = await open(address);
+    await drawn(page);
+    const before = await page.locator('#verdict').textContent();
+    // Settings that take a second or more.
+    await page.evaluate(() => (location.hash = 'gpus=64&tokens=16384&steps=32&seed=2'));
+    await page.waitForFunction(() => document.body.dataset.state === 'asked');
+    expect(await page.locator('#verdict').getAttribute('aria-busy')).toBe('true');
+    expect(await page.locator('#result').isDisabled()).toBe(true);
+    await page.locator('#computing').waitFor({ state: 'visible' });
+    expect(
+      await page.locator('#results').evaluate((results) => Number(getComputedStyle(results).opacity)),
+    ).toBeLessThan(0.6);
+    expect(await page.locator('#verdict').textContent()).toBe(before);
+    await drawn(page);
+    expect(await page.locator('#computing').isVisible()).toBe(false);
+    expect(await page.locator('[aria-busy=true]').count()).toBe(0);
+    expect((JSON.parse(await saved(page, '#result')) as Result).routing.steps).toBe(32);
+    expect(faults).toEqual([]);
+    await page.close();
+  });
+
+  it('keeps no result where there can be none, and says what to do', async () => {
+    const { page, faults } = await open(address);
+    await drawn(page);
+    const nothing = async (message: string) => {
+      await page.waitForFunction(() => document.body.dataset.state === 'nothing');
+      expect(await page.locator('#message').textContent()).toContain(message);
+      for (const id of ['verdict', 'results', 'words', 'taken', 'pictures']) {
+        expect(await page.locator(`#${id}`).textContent(), id).toBe('');
+      }
+      expect(await page.locator('#result').isDisabled()).toBe(true);
+    };
+    await page.locator('#skew').selectOption('trace');
+    await nothing('Drop a trace here');
+    expect(await page.locator('#scenario').isDisabled()).toBe(true);
+    await page.locator('#file').setInputFiles(join(root, 'traces/quickstart.parquet'));
+    await drawn(page);
+    expect(await page.locator('#scenario').isEnabled()).toBe(true);
+    await page.locator('#model').selectOption('deepseek-v3');
+    await nothing('Choose gpt-oss-20b as model');
+    await page.locator('#model').selectOption('gpt-oss-20b');
+    await drawn(page);
+    expect(await page.locator('#message').textContent()).toBe('');
+    expect(faults).toEqual([]);
+    await page.close();
+  });
+
+  it('keeps what is open and focused through a redraw, and announces the new verdict', async () => {
+    const { page, faults } = await open(address);
+    await drawn(page);
+    const verdict = page.locator('#verdict');
+    expect(await verdict.getAttribute('role')).toBe('status');
+    const before = await verdict.textContent();
+    await verdict.evaluate((node) => (node.dataset.mark = 'same node'));
+    const disclosures = page.locator('summary');
+    expect(await disclosures.count()).toBe(5);
+    for (const summary of await disclosures.all()) await summary.click();
+    // Enough steps that nobody misses the moment in which they are computed.
+    await page.evaluate(() => (location.hash = 'alpha=1.5&amount=0.8&policies=llep,eplb&steps=32'));
+    await page.waitForFunction(() => document.body.dataset.state === 'asked');
+    await drawn(page);
+    expect(await page.locator('#results').textContent()).toContain('llep(alpha=1.5)');
+    expect(await page.locator('details[open]').count()).toBe(5);
+    expect(await page.evaluate(() => document.activeElement?.tagName)).toBe('SUMMARY');
+    expect(await verdict.getAttribute('data-mark')).toBe('same node');
+    expect(await verdict.textContent()).not.toBe(before);
+    expect(faults).toEqual([]);
+    await page.close();
+  });
+
+  it('writes the settings that it runs into the address', async () => {
+    const { page, faults } = await open(`${address}#gpus=3&model=mixtral-8x7b&replicas=8&colour=red`);
+    await drawn(page);
+    expect(new URL(page.url()).hash).toBe('#model=mixtral-8x7b&gpus=4&replicas=4');
+    expect(await page.locator('#replicas').getAttribute('max')).toBe('4');
+    expect(faults).toEqual([]);
+    await page.close();
+  });
+
+  it('says what its rows, columns and options mean', async () => {
+    const { page, faults } = await open(address);
+    await drawn(page);
+    await page.locator('summary', { hasText: 'rows and columns' }).click();
+    const words = await page.locator('#words').innerText();
+    const marks = await page.locator('#results th[scope=col]').allInnerTexts();
+    expect(marks).toContain('vs bound');
+    for (const mark of ['γ GPU', 'vs bound', 'vs ep', 'peak memory', 'step'])
+      expect(words).toContain(`${mark}: `);
+    for (const mark of ['(anchor)', 'fits', 'llep', 'balanced']) expect(words).toContain(`${mark}: `);
+    for (const control of await page.locator('aside select, aside input:not([type=file])').all()) {
+      const help = await control.evaluate(
+        (one) => document.getElementById(one.getAttribute('aria-describedby') ?? '')?.textContent,
+      );
+      expect(help, (await control.getAttribute('id'))!).toMatch(/\w+ .*\.$/);
+    }
+    const before = await page.locator('#runtime-help').textContent();
+    await page.locator('#runtime').selectOption('llep-reference');
+    expect(await page.locator('#runtime-help').textContent()).not.toBe(before);
+    await drawn(page);
+    expect(await page.locator('#taken').textContent()).toMatch(/^Simulated .* \d+ ms with the pictures\.$/);
+    expect(faults).toEqual([]);
+    await page.close();
+  });
+
+  it.each([360, 800])(
+    '%i pixels wide, shows verdict and table above the slider that is moved',
+    async (width) => {
+      const { page, faults } = await open(address, { width });
+      await drawn(page);
+      const last = page.locator('#factor');
+      await last.focus();
+      await last.scrollIntoViewIfNeeded();
+      await page.keyboard.press('ArrowRight');
+      await drawn(page);
+      await keepPicture(page, `playground-${width}`);
+      const slider = (await last.boundingBox())!;
+      for (const shown of ['#verdict', '#results table']) {
+        const box = (await page.locator(shown).first().boundingBox())!;
+        expect(box.y, shown).toBeGreaterThanOrEqual(0);
+        expect(box.y + box.height, shown).toBeLessThanOrEqual(slider.y);
+      }
+      expect(slider.y + slider.height).toBeLessThanOrEqual(900);
+      expect(faults).toEqual([]);
+      await page.close();
+    },
+  );
 
   it('takes no harm from an address, whoever made it', async () => {
     const evil = encodeURIComponent('<img src=x onerror=alert(1)>');

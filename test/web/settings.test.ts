@@ -8,7 +8,11 @@ import {
   simulateSettings,
   toAddress,
 } from '../../src/web/index.js';
+import { limitsOf } from '../../src/web/limits.js';
 import { CHOICES, NUMBERS, POLICIES, SKEWS, type Skew } from '../../src/web/settings.js';
+import { traceMisfit } from '../../src/web/trace-misfit.js';
+
+const optionsOf = (key: string) => CHOICES.find((choice) => choice.key === key)!.options;
 
 /** Addresses with any values within the limits. */
 const addressArbitrary = fc
@@ -55,7 +59,80 @@ describe('the address of the playground', () => {
   });
 });
 
+describe('limits', () => {
+  it('of a number follow the other settings', () => {
+    expect(fromAddress('model=mixtral-8x7b&replicas=8').replicas).toBe(4);
+    expect(fromAddress('model=mixtral-8x7b&gpus=2&spare=8').spare).toBe(4);
+    expect(fromAddress('model=gpt-oss-20b&replicas=8&spare=8')).toMatchObject({ replicas: 8, spare: 8 });
+  });
+
+  it('leave a number without meaning as it is at first', () => {
+    expect(fromAddress('skew=balanced&amount=3').amount).toBe(initialSettings().amount);
+  });
+});
+
+describe('a trace that does not go with the settings', () => {
+  const header = {
+    schema: 'epsim/trace@1',
+    kind: 'tokens',
+    model: 'any',
+    experts: 32,
+    topK: 4,
+    layerIds: [0, 1],
+    source: '',
+    licence: '',
+    notes: [],
+  } as const;
+  const settings = fromAddress('model=deepseek-v3&skew=trace&trace=a.parquet');
+  const misfit = (changed: object, own = settings) =>
+    traceMisfit({ ...header, layerIds: [...header.layerIds], notes: [], ...changed }, own);
+
+  it('is told by the models that it could be of', () => {
+    expect(misfit({})).toMatch(/4 of 32 experts .* unlike deepseek-v3.*Choose gpt-oss-20b as model/);
+    expect(misfit({}, { ...settings, model: 'gpt-oss-20b' })).toBeNull();
+  });
+
+  it('is told where no model fits, and where it holds counts', () => {
+    expect(misfit({ experts: 33 })).toContain('No model of this page');
+    expect(misfit({ kind: 'counts' }, { ...settings, model: 'gpt-oss-20b' })).toContain('holds the counts');
+  });
+});
+
 describe('the scenario of the playground', () => {
+  it.each(optionsOf('model'))(
+    'of %s runs in every precision, at the least and the most of every number',
+    (model) => {
+      for (const weights of optionsOf('weights')) {
+        for (const gpus of [2, 8, 64]) {
+          const settings = fromAddress(
+            `model=${model}&weights=${weights}&gpus=${gpus}&tokens=4&steps=1&policies=${POLICIES.join()}`,
+          );
+          for (const end of ['min', 'max'] as const) {
+            const ends = NUMBERS.filter(({ most }) => most !== undefined).map((number) => [
+              number.key,
+              limitsOf(number, settings)![end],
+            ]);
+            const { result } = simulateSettings(
+              { ...settings, ...(Object.fromEntries(ends) as object) },
+              null,
+              '',
+            );
+            expect(result.policies).toHaveLength(POLICIES.length + 2);
+          }
+        }
+      }
+    },
+  );
+
+  it.each([
+    ['model=gpt-oss-20b', 8],
+    ['model=deepseek-v3&weights=fp8', 4],
+    ['model=gpt-oss-20b&weights=as shipped', 2],
+  ])('of %s has replicas of %i bits, half of those of the weights', (address, bits) => {
+    const { policies } = scenarioOf(fromAddress(address));
+    expect(policies).toContainEqual({ kind: 'replicate-quantize', replicas: 1, bits });
+  });
+
   it.each(Object.keys(SKEWS).filter((skew) => skew !== 'trace'))(
     'of skew %s is one that the command line takes',
     async (skew) => {
