@@ -1,8 +1,9 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { chromeTrace } from '../../src/report/index.js';
-import { epsim, small, workFolder, writeJson } from '../cli/epsim.js';
+import { epsim, root, small, workFolder, writeJson } from '../cli/epsim.js';
 import { allSteps, byHand, handFile, record, type Recorded } from './record.js';
 
 type ChromeTrace = ReturnType<typeof chromeTrace>;
@@ -120,6 +121,44 @@ describe('epsim run --timeline', () => {
     expectPerfettoTakes(timeline);
     expect(timeline.otherData).toMatchObject({ scenario: 'small', steps: '0, 2' });
     expect(new Set(timeline.traceEvents.map(({ pid }) => pid)).size).toBe(4);
+  });
+
+  const read = (file: string) => JSON.parse(readFileSync(file, 'utf8')) as ChromeTrace;
+
+  it('of a run with faults shows the last step before the first, and names what comes after', () => {
+    const faulted = writeJson(folder, 'faulted.json', {
+      ...small,
+      cluster: { ...small.cluster, faults: [{ kind: 'gpu-lost', gpu: 1, atStep: 2 }] },
+    });
+    const file = `${folder}/faulted.timeline.json`;
+    const { status, stderr } = epsim(['run', faulted, '--timeline', file]);
+    const rest = 'steps 2 to 2, after the first of cluster.faults, which change the machine';
+    expect([status, stderr]).toEqual([0, `${file}: left out ${rest}\n`]);
+    const timeline = read(file);
+    expectPerfettoTakes(timeline);
+    expect(timeline.otherData).toMatchObject({ steps: '1', 'left out': rest });
+
+    const late = epsim(['run', faulted, '--timeline', `${folder}/late.json`, '--timeline-steps', '2']);
+    expect(late.status).toBe(2);
+    expect(late.stderr).toContain(
+      '--timeline-steps: found "2", allowed: numbers of steps and ranges, as 0,4-7, up to 1, ' +
+        'the last one before cluster.faults change the machine',
+    );
+    expect(existsSync(`${folder}/late.json`)).toBe(false);
+  });
+
+  it('of a run with offloaded experts names the strategies, which it has no bars of', () => {
+    const file = `${folder}/offload.timeline.json`;
+    const scenario = join(root, 'scenarios/systems/hobbit-phi.json');
+    const { status, stderr } = epsim(['run', scenario, '--timeline', file]);
+    expect(status).toBe(0);
+    expect(stderr).toMatch(/left out .*the strategies of offload \(.+\), which are no policies/);
+    expect(read(file).otherData['left out']).toContain('the strategies of offload (');
+  });
+
+  it('names chosen steps that did not run', async () => {
+    const timeline = trace(await record(small, { choose: () => [1, 99] }));
+    expect(timeline.otherData).toMatchObject({ steps: '1', 'left out': 'steps 99, which did not run' });
   });
 
   it.each([

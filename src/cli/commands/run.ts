@@ -16,7 +16,7 @@ import { UsageError } from '../input-error.js';
 import {
   lastStepRecorder,
   RECORDING_FILE,
-  timelineRecorder,
+  startTimeline,
   writeTimeline,
   zippedRecording,
   type TimelineOptions,
@@ -130,7 +130,7 @@ function checkPictures(opened: readonly OpenedScenario[], options: PictureOption
       `${path}: found no folder ${dirname(path)}, allowed: a file in a folder that is there`,
     );
   }
-  timelineRecorder(opened[0], options);
+  startTimeline(opened[0], options);
 }
 
 /** @param out folder to keep the result under; undefined: it is only printed */
@@ -140,14 +140,14 @@ async function runAndKeep(
   pictures: PictureOptions,
   metrics: Watch['metrics'],
 ): Promise<{ result: Result; bars: Recording | null }> {
-  const timeline = timelineRecorder(opened, pictures);
+  const timeline = startTimeline(opened, pictures);
   const wanted = out !== undefined || pictures.report !== undefined || showsBars(pictures);
   const last = wanted && opened.resolved.training === null ? lastStepRecorder(opened) : null;
   const progress = progressBar(opened.scenario.name ?? opened.file);
   const { result, latencies, balance } = runOpened(opened, progress.onStep, {
     metrics,
     onLayer(...layer) {
-      timeline?.onLayer(...layer);
+      timeline?.recorder.onLayer(...layer);
       last?.onLayer(...layer);
     },
   });

@@ -46,6 +46,7 @@ export class Recorder {
   private readonly order = new Map<PolicyRun, number>();
   private readonly sums: Sums[] = [];
   private readonly kept: PolicyRecording[] = [];
+  private readonly seen = new Set<number>();
   private slices = 0;
   private skipping = false;
   private skipped = 0;
@@ -65,6 +66,7 @@ export class Recorder {
     }
     const { steps, policies, mostSlices = MOST_SLICES } = this.choice;
     if (!steps.includes(step)) return;
+    this.seen.add(step);
     if (first) {
       this.skipping = this.slices > mostSlices;
       if (this.skipping) this.skipped++;
@@ -100,7 +102,9 @@ export class Recorder {
   }
 
   private leftOut(mostSlices: number): string | null {
+    const unseen = this.choice.steps.filter((step) => !this.seen.has(step));
     const reasons = [
+      ...(unseen.length === 0 ? [] : [`steps ${unseen.join(', ')}, which did not run`]),
       ...(this.skipped === 0
         ? []
         : [
