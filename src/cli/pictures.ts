@@ -43,7 +43,9 @@ function neverShown(
       ? [`steps ${first} to ${source.steps - 1}, after the first of cluster.faults, which change the machine`]
       : []),
     ...(offload !== null && timelinePolicies === undefined
-      ? [`the strategies of offload (${offload.strategies.map(strategyLabel).join(', ')}), which are no policies`]
+      ? [
+          `the strategies of offload (${offload.strategies.map(strategyLabel).join('; ')}), which are no policies`,
+        ]
       : []),
   ];
 }
