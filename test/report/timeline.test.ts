@@ -105,6 +105,67 @@ describe('a timeline', () => {
   );
 });
 
+describe('a timeline of scope model', () => {
+  const file = join(root, 'scenarios/model/kv-imbalance.json');
+  const recordModel = () => record(JSON.parse(readFileSync(file, 'utf8')), { file });
+
+  it('ends with the head, so that a step is as long as the table says', async () => {
+    const recorded = await recordModel();
+    const timeline = trace(recorded);
+    expectPerfettoTakes(timeline);
+    recorded.recording.policies.forEach(({ steps }, i) => {
+      const { head } = steps.at(-1)!;
+      expect(head!.length).toBe(recorded.recording.gpus);
+      const end = Math.max(...head!.map((slice) => slice.end));
+      if (recorded.recording.leftOut === null) expect(end).toBeCloseTo(recorded.latencies[i].at(-1)!, 12);
+    });
+    expect(recorded.recording.leftOut).toBe(null);
+    expect(phase(timeline, 'X').some(({ name }) => /^step \d+, head$/.test(name))).toBe(true);
+  });
+
+  it('says of every bar what made it', async () => {
+    const bars = phase(trace(await recordModel()), 'X').filter(({ cat }) => cat !== 'layer');
+    expect(bars.filter(({ args }) => Object.keys(args!).length === 0)).toEqual([]);
+    const attention = bars.filter(({ name }) => name === 'attention').map(({ args }) => args!);
+    expect(new Set(attention.map((args) => args['cached tokens'])).size).toBeGreaterThan(1);
+    expect(bars.find(({ name }) => name === 'head')!.args).toHaveProperty('rows of logits');
+  });
+});
+
+it('bars of hosts and planners say where their time comes from', async () => {
+  const bars = phase(trace(await record({ ...small, runtime: 'llep-reference' })), 'X');
+  for (const name of ['host', 'plan']) {
+    expect(bars.find((bar) => bar.name === name)!.args).toHaveProperty('made of');
+  }
+});
+
+it('memory counters have the categories in use, and no others', async () => {
+  const samples = phase(trace(await record(small)), 'C').filter(({ name }) => name === 'memory (MiB)');
+  const categories = Object.keys(samples[0].args!);
+  expect(categories).toContain('weights');
+  expect(categories).not.toContain('optimizer');
+  for (const category of categories) {
+    expect(samples.some(({ args }) => Number(args![category]) > 0)).toBe(true);
+  }
+});
+
+it('a cap counts all that is written', async () => {
+  const [whole, cut] = await Promise.all(
+    [Infinity, 100].map((mostEvents) =>
+      record({ ...small, workload: { ...small.workload, layer: 'all' } }, { choose: allSteps, mostEvents }),
+    ),
+  );
+  const count = (recorded: Recorded) => trace(recorded).traceEvents.filter(({ ph }) => ph !== 'M').length;
+  expect(cut.recording.policies[0].steps[0].layers).toHaveLength(1);
+  const said = Number(
+    /before have (\d+) bars, samples and arrows, above 100/.exec(cut.recording.leftOut!)![1],
+  );
+  // The uses of a link that touch share a sample.
+  expect(count(cut)).toBeLessThanOrEqual(said);
+  expect(count(cut)).toBeGreaterThan(0.7 * said);
+  expect(count(whole)).toBeGreaterThan(4 * count(cut));
+});
+
 describe('epsim run --timeline', () => {
   const folder = workFolder();
   const scenario = writeJson(folder, 'small.json', small);

@@ -150,6 +150,10 @@ async function runAndKeep(
       timeline?.recorder.onLayer(...layer);
       last?.onLayer(...layer);
     },
+    onHead(...head) {
+      timeline?.recorder.onHead(...head);
+      last?.onHead(...head);
+    },
   });
   progress.stop();
   if (out !== undefined) {

@@ -3,8 +3,8 @@ import type { LayerLoads } from '../../balancing/index.js';
 import { MEMORY_CATEGORIES, NON_TENSOR_BYTES } from '../../execution/index.js';
 import type { LayerPosition } from '../pass.js';
 import type { PolicyRun } from '../policy-run.js';
-import { recordLayer } from './record-layer.js';
-import type { PolicyRecording, Recording } from './recording.js';
+import { recordHead, recordLayer } from './record-layer.js';
+import type { PolicyRecording, RecordedLayer, RecordedStep, Recording } from './recording.js';
 
 /** What to take down. */
 export interface RecorderChoice {
@@ -15,12 +15,12 @@ export interface RecorderChoice {
   steps: readonly number[];
   /** Indices of the policies whose tasks are kept; null: all. */
   policies?: readonly number[] | null;
-  /** Bars above which further layers are left out; a layer is kept for all chosen policies or for none. */
-  mostSlices?: number;
+  /** Events above which further layers are left out; a layer is kept for all chosen policies or for none. */
+  mostEvents?: number;
 }
 
-/** Bars that a viewer of timelines opens with ease; about 40 MB of JSON. */
-export const MOST_SLICES = 100_000;
+/** Bars, samples of counters and arrows that a viewer of timelines opens with ease; about 40 MB of JSON. */
+export const MOST_EVENTS = 250_000;
 
 /** Times of layers that a picture of their spread needs. */
 const MOST_SECONDS = 400;
@@ -47,7 +47,9 @@ export class Recorder {
   private readonly sums: Sums[] = [];
   private readonly kept: PolicyRecording[] = [];
   private readonly seen = new Set<number>();
-  private slices = 0;
+  /** The step that each policy's layers are kept of; null: they are not. */
+  private readonly current: (RecordedStep | null)[] = [];
+  private events = 0;
   private skipping = false;
   private skipped = 0;
   /** Some layers took more than the run of their tasks that was there to see. */
@@ -64,11 +66,12 @@ export class Recorder {
       this.add(this.sums[policy], run, base, layer);
       this.sums[policy].seconds.push(seconds);
     }
-    const { steps, policies, mostSlices = MOST_SLICES } = this.choice;
+    const { steps, policies, mostEvents = MOST_EVENTS } = this.choice;
+    this.current[policy] = null;
     if (!steps.includes(step)) return;
     this.seen.add(step);
     if (first) {
-      this.skipping = this.slices > mostSlices;
+      this.skipping = this.events > mostEvents;
       if (this.skipping) this.skipped++;
     }
     if (this.skipping || (policies && !policies.includes(policy))) return;
@@ -76,15 +79,23 @@ export class Recorder {
     let current = recorded.steps.at(-1);
     if (current?.step !== step) recorded.steps.push((current = { step, layers: [] }));
     const done = recordLayer(run, this.choice.layers[layer], current.layers.at(-1)?.end ?? 0);
-    this.slices += done.slices.length;
+    this.events += eventsOf(done);
     const drawn = run.program.executor.end.reduce((last, end) => Math.max(last, end), 0);
     if (seconds - run.movementSeconds > drawn * (1 + 1e-9)) this.inParts = true;
     current.layers.push(done);
+    this.current[policy] = current;
+  };
+
+  readonly onHead = (run: PolicyRun, seconds: Float64Array): void => {
+    const step = this.current[this.indexOf(run)];
+    if (!step) return;
+    step.head = recordHead(run, seconds, step.layers.at(-1)!.end);
+    this.events += step.head.length;
   };
 
   /** What was seen so far. */
   recording(): Recording {
-    const { gpus, layers, mostSlices = MOST_SLICES } = this.choice;
+    const { gpus, layers, mostEvents = MOST_EVENTS } = this.choice;
     return {
       schema: 'epsim/recording@1',
       gpus,
@@ -97,18 +108,18 @@ export class Recorder {
         loads: this.perStep(this.sums[i], 'loads'),
         traffic: rows(this.sums[i].traffic, gpus, this.sums[i].layers),
       })),
-      leftOut: this.leftOut(mostSlices),
+      leftOut: this.leftOut(mostEvents),
     };
   }
 
-  private leftOut(mostSlices: number): string | null {
+  private leftOut(mostEvents: number): string | null {
     const unseen = this.choice.steps.filter((step) => !this.seen.has(step));
     const reasons = [
       ...(unseen.length === 0 ? [] : [`steps ${unseen.join(', ')}, which did not run`]),
       ...(this.skipped === 0
         ? []
         : [
-            `${this.skipped} further layers of the chosen steps: the ones before have ${this.slices} bars, above ${mostSlices}`,
+            `${this.skipped} further layers of the chosen steps: the ones before have ${this.events} bars, samples and arrows, above ${mostEvents}`,
           ]),
       ...(this.inParts
         ? [
@@ -157,6 +168,11 @@ export class Recorder {
     const { layers, gpus } = this.choice;
     return rows(sums[which], gpus, sums.layers / layers.length);
   }
+}
+
+/** Events of a timeline that a layer takes at most: rates of links change twice per use, weights have an arrow and a bar. */
+function eventsOf({ slices, memory, links, moves }: RecordedLayer): number {
+  return 1 + slices.length + memory.length + 2 * links.length + 3 * moves.length;
 }
 
 /** Numbers in order; of many, evenly spaced quantiles. */

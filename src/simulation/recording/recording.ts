@@ -57,6 +57,8 @@ export interface RecordedStep {
   /** From 0, warm-up included. */
   step: number;
   layers: RecordedLayer[];
+  /** After the last layer of scope `model`. */
+  head?: RecordedSlice[];
 }
 
 /** What was seen of one policy. */
