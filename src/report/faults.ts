@@ -6,9 +6,9 @@ import { formatBytes, formatSeconds, formatShare } from './units.js';
 type Fault = FaultReport['faults'][number];
 
 /** What every fault leaves of every policy, and how long the recovery takes; nothing without faults. */
-export function faultLines({ faults = [], scenario }: Result): string[] {
+export function faultLines({ faults = [], scenario }: Result, columns?: number): string[] {
   const isWhole = scenario.scope === 'model';
-  return faults.flatMap((own) => ['', titleOf(own), tableOf(own, isWhole)]);
+  return faults.flatMap((own) => ['', titleOf(own), tableOf(own, isWhole, columns)]);
 }
 
 function titleOf({ faults, step, gpus: [before, after], policies }: FaultReport): string {
@@ -29,7 +29,7 @@ function describe(fault: Fault): string {
   return `${ports} of ${whose} at ${formatShare(factor)} of their bandwidth`;
 }
 
-function tableOf({ policies }: FaultReport, isWhole: boolean): string {
+function tableOf({ policies }: FaultReport, isWhole: boolean, columns?: number): string {
   const recovers = policies.some(({ recovery }) => recovery !== null);
   return plainTable(
     [
@@ -46,6 +46,7 @@ function tableOf({ policies }: FaultReport, isWhole: boolean): string {
       ...conditionCells(own, isWhole),
       ...(recovers ? recoveryCells(own) : []),
     ]),
+    columns,
   );
 }
 

@@ -23,8 +23,16 @@ import { servingTable, wholeModelLines } from './whole-model.js';
 /** Below this many effective steps a p99 says little, and the maximum is shown. */
 const ENOUGH_FOR_P99 = 300;
 
+/** What a terminal asks of a table. */
+export interface TableStyle {
+  /** Of the window; default: as wide as it takes. */
+  columns?: number;
+  /** What stands before the last line. */
+  bars?: string | null;
+}
+
 /** A result as a person reads it: what was run, exact and inexact policies apart, notes, and what to do. */
-export function resultTable(result: Result): string {
+export function resultTable(result: Result, { columns, bars = null }: TableStyle = {}): string {
   return [
     result.scenario.name ?? 'unnamed scenario',
     ...settingLines(result),
@@ -33,15 +41,17 @@ export function resultTable(result: Result): string {
       `${title}\n${plainTable(
         head,
         rows.map(([name, ...cells]) => [`  ${name}`, ...cells]),
+        columns,
       )}`,
       '',
     ]),
-    ...servingTable(result),
-    ...trainingTables(result),
+    ...servingTable(result, columns),
+    ...trainingTables(result, columns),
     ...legendLines(result),
     ...result.routing.notes.map((note) => `* ${note}`),
-    ...faultLines(result),
+    ...faultLines(result, columns),
     '',
+    ...(bars === null ? [] : [bars, '']),
     verdict(result),
   ].join('\n');
 }

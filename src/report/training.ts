@@ -19,7 +19,7 @@ export function passSeconds({ critical }: TrainingResult, pass: keyof TrainingRe
 }
 
 /** Where the time of a training step goes and what travels; and what the fullest GPU holds at its peak. */
-export function trainingTables({ policies, routing }: Result): string[] {
+export function trainingTables({ policies, routing }: Result, columns?: number): string[] {
   const trained = policies.flatMap((p) => (p.training === null ? [] : [{ p, training: p.training }]));
   if (trained.length === 0) return [];
   const pipelined = trained.some(({ training }) => training.stages > 1);
@@ -56,6 +56,7 @@ export function trainingTables({ policies, routing }: Result): string[] {
         perStep(gradients.reduced),
       ];
     }),
+    columns,
   );
   const memory = plainTable(
     ['', ...CATEGORIES.map(([, name]) => name), 'buffers'],
@@ -68,6 +69,7 @@ export function trainingTables({ policies, routing }: Result): string[] {
         ...[...named, rest].map((bytes) => (bytes === 0 ? '–' : formatBytes(bytes))),
       ];
     }),
+    columns,
   );
   return [
     '',

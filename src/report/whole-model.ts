@@ -4,7 +4,7 @@ import { plainTable } from './plain-table.js';
 import { formatBytes, formatSeconds, formatShare } from './units.js';
 
 /** What a step of the whole model means to its users and to its memory; nothing in scope `layer`. */
-export function servingTable({ policies, routing }: Result): string[] {
+export function servingTable({ policies, routing }: Result, columns?: number): string[] {
   const rows = policies.filter(({ serving }) => serving !== undefined);
   if (rows.length === 0) return [];
   const decode = rows[0].serving!.timePerOutputToken !== null;
@@ -23,6 +23,7 @@ export function servingTable({ policies, routing }: Result): string[] {
   const table = plainTable(
     head,
     rows.map((p) => servingRow(p, priced, routing.varies)),
+    columns,
   );
   return [`The whole model\n${table}`, ''];
 }

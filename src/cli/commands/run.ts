@@ -23,7 +23,7 @@ import {
 } from '../pictures.js';
 import { progressBar } from '../progress.js';
 import { collect, openFile } from '../scenario-file.js';
-import { barStyle, drawsBars } from '../terminal.js';
+import { barStyle, drawsBars, windowColumns } from '../terminal.js';
 import { wholeNumber } from './sweep/options.js';
 
 export function runCommand() {
@@ -79,13 +79,9 @@ export function runCommand() {
       if (out !== undefined) await checkFolder(out);
       for (const scenario of opened) checkTraining(scenario, options, metrics);
       checkPictures(opened, options);
-      const runs: { result: Result; bars: Recording | null }[] = [];
+      const runs: Drawn[] = [];
       for (const scenario of opened) runs.push(await runAndKeep(scenario, out, options, metrics));
-      const results = runs.map(({ result }) => result);
-      process.stdout.write(`${render(results, options.format)}\n`);
-      for (const { result, bars } of runs) {
-        if (bars !== null) process.stdout.write(`\n${loadBars(result, bars, barStyle())}\n`);
-      }
+      process.stdout.write(`${render(runs, options.format)}\n`);
     });
 }
 
@@ -133,13 +129,19 @@ function checkPictures(opened: readonly OpenedScenario[], options: PictureOption
   startTimeline(opened[0], options);
 }
 
+/** A result, and what bars of it are drawn from; null: none are drawn. */
+interface Drawn {
+  result: Result;
+  bars: Recording | null;
+}
+
 /** @param out folder to keep the result under; undefined: it is only printed */
 async function runAndKeep(
   opened: OpenedScenario,
   out: string | undefined,
   pictures: PictureOptions,
   metrics: Watch['metrics'],
-): Promise<{ result: Result; bars: Recording | null }> {
+): Promise<Drawn> {
   const timeline = startTimeline(opened, pictures);
   const wanted = out !== undefined || pictures.report !== undefined || showsBars(pictures);
   const last = wanted && opened.resolved.training === null ? lastStepRecorder(opened) : null;
@@ -180,9 +182,17 @@ function folderName({ scenario, inputs }: Result): string {
   return `${slug || 'scenario'}-${inputs.slice(0, 10)}`;
 }
 
-function render(results: readonly Result[], format: 'table' | 'json' | 'csv'): string {
+function render(runs: readonly Drawn[], format: 'table' | 'json' | 'csv'): string {
+  const results = runs.map(({ result }) => result);
   if (format === 'json') return JSON.stringify(results.length === 1 ? results[0] : results, null, 2);
   if (format === 'csv') return resultCsv(results).trimEnd();
-  const text = results.length === 1 ? resultTable(results[0]) : comparison(results);
+  const bars = runs.flatMap(({ result, bars }) =>
+    bars === null ? [] : [loadBars(result, bars, barStyle())],
+  );
+  const columns = drawsBars() ? windowColumns() : undefined;
+  const text =
+    runs.length === 1
+      ? resultTable(results[0], { columns, bars: bars[0] })
+      : [...bars.flatMap((own) => [own, '']), comparison(results)].join('\n');
   return [text, ...results.flatMap(({ balance }) => (balance ? ['', balanceText(balance)] : []))].join('\n');
 }

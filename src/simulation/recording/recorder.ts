@@ -34,6 +34,8 @@ interface Sums {
   /** [layer · gpus + gpu]. */
   loads: Float64Array;
   homeLoads: Float64Array;
+  /** By rank within a layer. */
+  rankedLoads: Float64Array;
   /** [source · gpus + gpu]. */
   traffic: Float64Array;
 }
@@ -106,6 +108,7 @@ export class Recorder {
         ...recorded,
         seconds: spread(this.sums[i].seconds),
         loads: this.perStep(this.sums[i], 'loads'),
+        rankedLoads: Array.from(this.sums[i].rankedLoads, (sum) => sum / this.sums[i].layers),
         traffic: rows(this.sums[i].traffic, gpus, this.sums[i].layers),
       })),
       leftOut: this.leftOut(mostEvents),
@@ -141,6 +144,7 @@ export class Recorder {
       seconds: [],
       loads: new Float64Array(layers.length * gpus),
       homeLoads: new Float64Array(layers.length * gpus),
+      rankedLoads: new Float64Array(gpus),
       traffic: new Float64Array(gpus * gpus),
     });
     this.kept.push({
@@ -149,6 +153,7 @@ export class Recorder {
       steps: [],
       seconds: [],
       loads: [],
+      rankedLoads: [],
       traffic: [],
     });
     return index;
@@ -157,7 +162,9 @@ export class Recorder {
   private add(sums: Sums, { work }: PolicyRun, { homeLoads }: LayerLoads, layer: number): void {
     sums.layers++;
     const { gpus } = this.choice;
+    const ranked = Float64Array.from(work.copies).sort();
     for (let gpu = 0; gpu < gpus; gpu++) {
+      sums.rankedLoads[gpu] += ranked[gpus - 1 - gpu];
       sums.loads[layer * gpus + gpu] += work.copies[gpu];
       sums.homeLoads[layer * gpus + gpu] += homeLoads[gpu];
     }
