@@ -106,12 +106,14 @@ function showsBars({ format }: PictureOptions): boolean {
 /** Training steps are layers of several stages and micro-batches, which nothing here looks into. @throws UsageError */
 function checkTraining(
   { scenario: { workload } }: OpenedScenario,
-  { timeline, report }: PictureOptions,
+  { timeline }: PictureOptions,
   metrics: Watch['metrics'],
 ): void {
-  const asked = timeline !== undefined ? '--timeline' : report !== undefined ? '--report' : '--metrics';
-  if (workload.phase !== 'training' || (asked === '--metrics' && metrics === undefined)) return;
-  throw new UsageError(`${asked}: found a training, allowed: prefill or decode`);
+  if (workload.phase !== 'training' || (timeline === undefined && metrics === undefined)) return;
+  throw new UsageError(
+    `${timeline === undefined ? '--metrics' : '--timeline'}: found a training (workload.phase), allowed: prefill or decode` +
+      (timeline === undefined ? '' : '; --report draws what is known of a training'),
+  );
 }
 
 /** What is wrong with the pictures that are asked for is found before anything runs. @throws UsageError or FileError */
@@ -167,7 +169,7 @@ async function runAndKeep(
     console.error(`kept in ${folder}`);
   }
   if (pictures.report !== undefined)
-    await writeWhole(pictures.report, await reportPage(result, last!.recording()));
+    await writeWhole(pictures.report, await reportPage(result, last?.recording() ?? null));
   if (timeline !== null) await writeTimeline(pictures.timeline!, timeline, result);
   return { result, bars: showsBars(pictures) && last !== null ? last.recording() : null };
 }
