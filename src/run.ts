@@ -179,13 +179,15 @@ export interface Watch {
   metrics?: { window: number | null };
   /** Called after every simulated layer, as by `simulate`. */
   onLayer?: SimulationSpec['onLayer'];
+  /** Called after the head of every step of scope `model`, as by `simulate`. */
+  onHead?: SimulationSpec['onHead'];
 }
 
 /** Runs an opened scenario. */
 export function runOpened(
   opened: OpenedScenario,
   onStep?: RunOptions['onStep'],
-  { metrics, onLayer }: Watch = {},
+  { metrics, onLayer, onHead }: Watch = {},
 ): Ran {
   const { file, scenario, resolved, inputs } = opened;
   const { policies, source, machine } = resolved;
@@ -203,7 +205,7 @@ export function runOpened(
     onLayer?.(...layer);
   };
   const { result, latencies } = inFile(file, () =>
-    simulateScenario(scenario, resolved, { version: VERSION, inputs }, { onStep, onLayer: observe }),
+    simulateScenario(scenario, resolved, { version: VERSION, inputs }, { onStep, onLayer: observe, onHead }),
   );
   return { result: balance === null ? result : { ...result, balance: balance.finish() }, latencies, balance };
 }

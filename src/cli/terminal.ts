@@ -10,7 +10,19 @@ export function drawsBars(): boolean {
 export function barStyle(): BarStyle {
   const coloured = process.stdout.hasColors();
   return {
-    columns: process.stdout.columns,
+    columns: windowColumns(),
+    ascii: isAscii(process.env),
     mark: (bar) => (coloured ? styleText('yellow', bar) : bar),
   };
+}
+
+/** Columns of the window; terminals that know none say 0. */
+export function windowColumns(): number {
+  return process.stdout.columns || 80;
+}
+
+/** Whether the locale says that the terminal shows ASCII only; one that says nothing is taken for UTF-8. */
+function isAscii({ LC_ALL, LC_CTYPE, LANG }: NodeJS.ProcessEnv): boolean {
+  const locale = [LC_ALL, LC_CTYPE, LANG].find((name) => name !== undefined && name !== '');
+  return locale !== undefined && !/utf-?8/i.test(locale);
 }

@@ -14,7 +14,7 @@ export {
   type LayerCategory,
   type MemoryCategory,
 } from './memory.js';
-export { ModelParts, type Contexts } from './model-parts.js';
+export { ModelParts, type Contexts, type GpuTokens } from './model-parts.js';
 export {
   cacheSlots,
   HIGH,

@@ -47,6 +47,17 @@ interface GpuParts {
   logits: number;
 }
 
+/** What a GPU's times outside the MoE parts come from; a group's tokens are those of all of its GPUs. */
+export interface GpuTokens {
+  /** Of a step, and in the cache before it. */
+  tokens: number;
+  cached: number;
+  /** Parts that a batch runs in, each with its share of both. */
+  parts: number;
+  /** Rows of logits that the head makes. */
+  logitRows: number;
+}
+
 /** How a runtime runs what of a model is no MoE layer. */
 export interface PartsSetting {
   /** GPUs (neighbours) that share their tokens, and each compute a slice of everything for all of them. */
@@ -69,6 +80,7 @@ export class ModelParts {
   private readonly attention: [full: Float64Array, windowed: Float64Array];
   private readonly dense: Float64Array;
   private readonly shared: Float64Array;
+  private tokens: readonly GpuTokens[] = [];
   private readonly known = new Map<string, GpuParts>();
   /** Of every GPU. */
   private readonly model: WholeModel;
@@ -92,9 +104,17 @@ export class ModelParts {
   /** Takes the tokens of a step. */
   take(tokensBySource: ArrayLike<number>): void {
     const { kvTokens } = this.contexts;
-    for (let gpu = 0; gpu < kvTokens.length; gpu++) {
+    this.tokens = Array.from(kvTokens, (_, gpu) => {
       const tokens = this.sumOfGroup(tokensBySource, gpu);
-      const cached = this.sumOfGroup(kvTokens, gpu);
+      return {
+        tokens,
+        cached: this.sumOfGroup(kvTokens, gpu),
+        parts: this.setting.batchParts,
+        logitRows: this.logitRows(tokens),
+      };
+    });
+    for (let gpu = 0; gpu < kvTokens.length; gpu++) {
+      const { tokens, cached } = this.tokens[gpu];
       const key = `${tokens}/${cached}`;
       let parts = this.known.get(key);
       if (!parts) this.known.set(key, (parts = this.partsOf(tokens, cached)));
@@ -105,6 +125,11 @@ export class ModelParts {
       this.head[gpu] = parts.head;
       this.workspace[gpu] = Math.max(parts.workspace, parts.logits);
     }
+  }
+
+  /** What the times of the tokens taken last come from. */
+  tokensOf(gpu: number): GpuTokens {
+    return this.tokens[gpu];
   }
 
   private sumOfGroup(values: ArrayLike<number>, gpu: number): number {

@@ -2,7 +2,7 @@ export { MissingPackageError, queryTable, type QueryResult } from './query-table
 export { readTable } from './read-table.js';
 export { FileCache, type SharedFiles } from './file-cache.js';
 export { FileError } from './file-error.js';
-export { exists, listFiles, locate, parseJson, readBytes, readJson, readText } from './read.js';
+export { exists, foldersIn, listFiles, locate, parseJson, readBytes, readJson, readText } from './read.js';
 export { loadMilpSolver } from './milp-solver.js';
 export { openBytes, type OpenFile } from './open-bytes.js';
 export { readTrace, type OpenedTrace } from './read-trace.js';

@@ -82,3 +82,14 @@ export async function listFiles(paths: readonly string[]): Promise<string[]> {
   }
   return files;
 }
+
+/** Names of the folders in a folder, in order; null where the path is none. @throws FileError */
+export async function foldersIn(path: string): Promise<string[] | null> {
+  if (!exists(path) || !(await stat(path)).isDirectory()) return null;
+  try {
+    const entries = await readdir(path, { withFileTypes: true });
+    return entries.flatMap((entry) => (entry.isDirectory() ? [entry.name] : [])).sort();
+  } catch (error) {
+    throw new FileError(`${path}: found ${reasonOf(error)}, allowed: a folder that can be read`);
+  }
+}

@@ -24,19 +24,28 @@ import { servingTables, wholeModelLines } from './whole-model.js';
 /** Below this many effective steps a p99 says little, and the maximum is shown. */
 const ENOUGH_FOR_P99 = 300;
 
+/** What a terminal asks of a table. */
+export interface TableStyle {
+  /** Of the window; default: as wide as it takes. */
+  columns?: number;
+  /** What stands before the last line. */
+  bars?: string | null;
+}
+
 /** A result as a person reads it: what was run, exact and inexact policies apart, notes, and what to do. */
-export function resultTable(result: Result): string {
+export function resultTable(result: Result, { columns, bars = null }: TableStyle = {}): string {
   return [
     result.scenario.name ?? 'unnamed scenario',
     ...settingLines(result),
     '',
-    ...comparisonTables(result).flatMap((own) => [namedText(own), '']),
-    ...servingTables(result).flatMap((own) => [namedText(own), '']),
-    ...trainingTables(result).flatMap((own) => ['', namedText(own)]),
+    ...comparisonTables(result).flatMap((own) => [namedText(own, columns), '']),
+    ...servingTables(result).flatMap((own) => [namedText(own, columns), '']),
+    ...trainingTables(result).flatMap((own) => ['', namedText(own, columns)]),
     ...legendLines(result),
     ...result.routing.notes.map((note) => `* ${note}`),
-    ...faultTables(result).flatMap((own) => ['', namedText(own)]),
+    ...faultTables(result).flatMap((own) => ['', namedText(own, columns)]),
     '',
+    ...(bars === null ? [] : [bars, '']),
     verdict(result),
   ].join('\n');
 }

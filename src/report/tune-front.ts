@@ -1,5 +1,5 @@
 import { objectives, type ObjectiveName, type TuneResult } from '../sweep/index.js';
-import { COLOURS, frame, labelsOf, titleOf, type Chart } from './charts/chart.js';
+import { COLOURS, frame, labelsOf, rangeOf, titleOf, type Chart } from './charts/chart.js';
 import { formatBytes, formatSeconds, formatShare } from './units.js';
 
 /** Size of the drawing in characters, without its frame. */
@@ -64,12 +64,20 @@ export function frontChart({ finalists, minimise, policy }: TuneResult): Chart {
     };
   });
   labelOnce(values);
-  const axis = (name: ObjectiveName) => ({
+  const axis = (name: ObjectiveName, shown: number[]) => ({
     type: 'quantitative',
     title: titleOf(objectives[name].column),
-    axis: labelsOf(objectives[name].column),
+    axis: labelsOf(objectives[name].column, rangeOf(shown)),
     scale: { zero: false },
   });
+  const right = axis(
+    x,
+    values.flatMap(({ xLow, xHigh }) => [xLow, xHigh]),
+  );
+  const up = axis(
+    y,
+    values.flatMap(({ yLow, yHigh }) => [yLow, yHigh]),
+  );
   const bar = { mark: { type: 'rule', color: '#bbbbbb' } };
   return {
     ...frame({
@@ -83,10 +91,10 @@ export function frontChart({ finalists, minimise, policy }: TuneResult): Chart {
     width: 520,
     height: 360,
     data: { values },
-    encoding: { x: { field: 'x', ...axis(x) }, y: { field: 'y', ...axis(y) } },
+    encoding: { x: { field: 'x', ...right }, y: { field: 'y', ...up } },
     layer: [
-      { ...bar, encoding: { x: { field: 'xLow', ...axis(x) }, x2: { field: 'xHigh' } } },
-      { ...bar, encoding: { y: { field: 'yLow', ...axis(y) }, y2: { field: 'yHigh' } } },
+      { ...bar, encoding: { x: { field: 'xLow', ...right }, x2: { field: 'xHigh' } } },
+      { ...bar, encoding: { y: { field: 'yLow', ...up }, y2: { field: 'yHigh' } } },
       {
         mark: { type: 'point', filled: true, size: 60, opacity: 1 },
         encoding: {

@@ -26,7 +26,7 @@ export {
 } from './simulate.js';
 export { simulateScenario, withoutSchema } from './simulate-scenario.js';
 export {
-  MOST_SLICES,
+  MOST_EVENTS,
   Recorder,
   type LinkUse,
   type MemorySample,

@@ -40,6 +40,9 @@ export type LayerObserver = (run: PolicyRun, base: LayerLoads, seconds: number, 
 /** Looks at the tasks of a layer right after they ran, which count as those of so many layers of the model. */
 export type TaskObserver = (run: PolicyRun, at: LayerPosition, layers: number) => void;
 
+/** Looks at the head after the last layer of a step of scope `model`: its seconds by GPU. */
+export type HeadObserver = (run: PolicyRun, seconds: Float64Array) => void;
+
 /** How to go over the steps. */
 export interface PassOptions {
   /** Steps before those that count. */
@@ -54,13 +57,14 @@ export interface PassOptions {
   onStep: () => void;
   onLayer?: LayerObserver;
   onTasks?: TaskObserver;
+  onHead?: HeadObserver;
 }
 
 /** Takes all policies through the steps of a source: every layer of every step, one policy after another. */
 export function runPass(
   runs: readonly PolicyRun[],
   source: RoutingSource,
-  { warmup, seed, whole, stragglers, home, onStep, onLayer, onTasks }: PassOptions,
+  { warmup, seed, whole, stragglers, home, onStep, onLayer, onTasks, onHead }: PassOptions,
 ): Pass {
   const layers = source.layerIds.length;
   const { gpus, experts } = source;
@@ -112,16 +116,22 @@ export function runPass(
         onLayer?.(runs[i], base, seconds, position);
       }
     }
-    if (whole !== null) finish(runs, pass, at, stragglers?.of(step.step, layers) ?? null);
+    if (whole !== null) finish(runs, pass, at, stragglers?.of(step.step, layers) ?? null, onHead);
     onStep();
   }
   return pass;
 }
 
 /** Ends a step of scope `model` for all policies. */
-function finish(runs: readonly PolicyRun[], pass: Pass, at: number, slowdown: Float64Array | null): void {
+function finish(
+  runs: readonly PolicyRun[],
+  pass: Pass,
+  at: number,
+  slowdown: Float64Array | null,
+  onHead?: HeadObserver,
+): void {
   runs.forEach((run, i) => {
-    const seconds = run.finishStep(slowdown);
+    const seconds = run.finishStep(slowdown, onHead && ((byGpu) => onHead(run, byGpu)));
     if (at >= 0) pass.latencies[i][at] += seconds;
     else pass.transient[i] += seconds;
   });

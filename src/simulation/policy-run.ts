@@ -53,6 +53,8 @@ export class PolicyRun {
   memory: StepMemory | null = null;
   /** Seconds of the blocking movement before the last layer. */
   movementSeconds = 0;
+  /** Tokens of the last step by source GPU. */
+  tokensBySource: ArrayLike<number> = [];
 
   private readonly batchRun: BatchRun;
   private readonly network: Network;
@@ -73,7 +75,7 @@ export class PolicyRun {
     readonly machine: Machine,
     private readonly runtime: Runtime,
     private readonly setting: PolicySetting,
-    private readonly whole: WholeStep | null = null,
+    readonly whole: WholeStep | null = null,
   ) {
     const { gpus } = machine.cluster;
     this.policy = policyOf(options);
@@ -183,6 +185,7 @@ export class PolicyRun {
     onTasks?: (layers: number) => void,
   ): number {
     const { policy, totals } = this;
+    this.tokensBySource = step.tokensBySource;
     this.ledger.tag = step.step * this.setting.layers + batch.layer;
     const decided = policy.decide(this.state, {
       step: step.step,
@@ -254,8 +257,11 @@ export class PolicyRun {
     return seconds;
   }
 
-  /** Ends a step of scope `model` with its head; returns the seconds of that. */
-  finishStep(slowdown: Float64Array | null): number {
+  /**
+   * Ends a step of scope `model` with its head; returns the seconds of that.
+   * @param onHead called with the seconds of every GPU's
+   */
+  finishStep(slowdown: Float64Array | null, onHead?: (byGpu: Float64Array) => void): number {
     const { head } = this.whole!;
     const { totals, memory } = this;
     const byGpu = slowdown === null ? head : head.map((seconds, gpu) => seconds * slowdown[gpu]);
@@ -270,6 +276,7 @@ export class PolicyRun {
     if (this.bound) totals.bound += longest;
     totals.steps++;
     memory!.close(this.stepSkew);
+    onHead?.(byGpu);
     this.stepSkew = 0;
     return longest;
   }

@@ -15,7 +15,7 @@ export function simulateScenario(
   scenario: Scenario,
   resolved: ResolvedScenario,
   by: Pick<Result, 'version' | 'inputs'>,
-  watch: Pick<SimulationSpec, 'onStep' | 'onLayer'>,
+  watch: Pick<SimulationSpec, 'onStep' | 'onLayer' | 'onHead'>,
 ): { result: Result; latencies: Float64Array[] } {
   const { machine, runtime, faults } = resolved;
   const { cluster, shape } = machine;

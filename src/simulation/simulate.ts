@@ -29,7 +29,14 @@ import { ClockErrors } from './clock-errors.js';
 import { Intervals } from './intervals.js';
 import { outOfMemoryOf, peakMemoryOf } from './memory-summary.js';
 import { modelMemoryOf } from './model-memory.js';
-import { runPass, runTrainingPass, type LayerObserver, type Pass, type TaskObserver } from './pass.js';
+import {
+  runPass,
+  runTrainingPass,
+  type HeadObserver,
+  type LayerObserver,
+  type Pass,
+  type TaskObserver,
+} from './pass.js';
 import { fastestOf, policyResult } from './policy-result.js';
 import { PolicyRun } from './policy-run.js';
 import { RefusalError } from './refusal-error.js';
@@ -75,6 +82,8 @@ export interface SimulationSpec {
   onLayer?: LayerObserver;
   /** Called after the tasks of every simulated layer. */
   onTasks?: TaskObserver;
+  /** Called after the head of every step of scope `model`, of replicates apart. */
+  onHead?: HeadObserver;
   /** Called after every training step of a policy; for tests. */
   onTrainingStep?: (run: TrainingRun, seconds: number) => void;
 }
@@ -192,6 +201,7 @@ export function simulate(spec: SimulationSpec): SimulationResult {
             onStep,
             onLayer: once ? spec.onLayer : undefined,
             onTasks: once ? spec.onTasks : undefined,
+            onHead: once ? spec.onHead : undefined,
           }),
       );
 

@@ -1,6 +1,7 @@
 import {
   ModelParts,
   type Contexts,
+  type GpuTokens,
   type LeadingSeconds,
   type Machine,
   type Runtime,
@@ -83,6 +84,11 @@ export class WholeStep {
   /** Seconds of the head by GPU, after the last layer. */
   get head(): Float64Array {
     return this.parts.head;
+  }
+
+  /** What the times of this step's parts outside the MoE layers come from. */
+  tokensOf(gpu: number): GpuTokens {
+    return this.parts.tokensOf(gpu);
   }
 
   /** Bytes by GPU of the largest buffer outside the MoE parts, which stands before them or after them. */

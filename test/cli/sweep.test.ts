@@ -472,7 +472,9 @@ describe('the table of a sweep', () => {
     plot(svg);
     expect(readFileSync(svg, 'utf8')).toBe(picture);
     expect(plot(html).status).toBe(0);
-    expect(readFileSync(html, 'utf8')).toContain(picture);
+    expect(readFileSync(html, 'utf8')).toContain(
+      '<svg role="img" aria-label="small; its numbers follow in a table"',
+    );
     const refused = epsim(['sweep', 'plot', path, '--kind', 'lines', '--out', svg]);
     expect([refused.status, refused.stderr]).toEqual([
       2,

@@ -1,6 +1,14 @@
 import { fc, test } from '@fast-check/vitest';
 import { describe, expect, it } from 'vitest';
-import { chartKinds, chartPage, chartSvg, groupRows, type TableRow } from '../../src/report/index.js';
+import {
+  chartKinds,
+  chartPage,
+  chartPicture,
+  chartSvg,
+  groupRows,
+  type TableRow,
+} from '../../src/report/index.js';
+import { placeLabels } from '../../src/report/charts/labels.js';
 import { paretoFront } from '../../src/report/charts/pareto.js';
 
 /** A row of a sweep over batch and alpha. */
@@ -22,8 +30,11 @@ const rows = [1, 2].flatMap((batch) =>
   ),
 );
 
+/** Of the table; rows that were read have fewer. */
+const columns = [...Object.keys(rows[0]), 'exact', 'p99'];
+
 const select = (shown: string[], where: Record<string, string>) =>
-  groupRows(rows, { swept: ['batch', 'alpha'], shown, needed: ['speedup'], where }, 'table');
+  groupRows(rows, { swept: ['batch', 'alpha'], shown, needed: ['speedup'], columns, where }, 'table');
 
 const options = { title: 'a <title>', subtitle: '', x: 'batch', y: null, value: 'speedup', log: false };
 const chart = (kind: string) => chartKinds.find((known) => known.kind === kind)!;
@@ -45,7 +56,11 @@ describe('groups of rows', () => {
       'table: alpha: found 2 values that the chart does not show, allowed: one of them, as --where alpha=1',
     ],
     [['batch'], { alpha: '3' }, 'table: found no row where alpha=3, allowed: alpha: 1, 1.5'],
-    [['batsch'], {}, 'table: batsch: found no such column, allowed: batch, alpha'],
+    [
+      ['batsch'],
+      {},
+      'table: batsch: found no such column, allowed: batch, alpha, seed, policy_kind, policy_index, speedup, exact, p99',
+    ],
   ])('%j where %j is refused', (shown, where, message) => {
     expect(() => select(shown, where)).toThrow(message);
   });
@@ -76,6 +91,124 @@ describe('charts', () => {
     );
   });
 
+  it('lines: what a policy does not depend on makes one line of it', () => {
+    const drawn = chart('lines').draw(select(['batch', 'alpha'], {}), { ...options, y: 'alpha' });
+    expect([...new Set(valuesOf(drawn).map(({ line }) => line))]).toEqual([
+      'ep, any alpha',
+      'llep, alpha = 1',
+      'llep, alpha = 1.5',
+    ]);
+  });
+
+  it('lines: no two are drawn alike, and more than can be told apart are refused', async () => {
+    const many = (count: number) =>
+      [1, 2].flatMap((batch) => Array.from({ length: count }, (_, i) => row(batch, i, 1, 'llep', batch * i)));
+    const drawn = (count: number) =>
+      chart('lines').draw(
+        groupRows(
+          many(count),
+          { swept: ['batch', 'alpha'], shown: ['batch', 'alpha'], needed: [], columns, where: {} },
+          'table',
+        ),
+        { ...options, y: 'alpha' },
+      );
+    const svg = await chartSvg(drawn(16));
+    const looks = [...svg.matchAll(/<path [^>]*aria-roledescription="line mark"[^>]*>/g)].map(([path]) =>
+      [/stroke="([^"]+)"/, /stroke-dasharray="([^"]+)"/].map((look) => look.exec(path)![1]).join(' '),
+    );
+    expect(looks).toHaveLength(16);
+    expect(new Set(looks).size).toBe(16);
+    expect(() => drawn(29)).toThrow('--where: found 29 lines, allowed: at most 28');
+  });
+
+  /** Rows of a front: step seconds and bytes of a choice. */
+  const choice = (kind: string, index: number, alpha: number, step: number, bytes: number) => ({
+    ...row(1, alpha, 1, kind, 1),
+    policy_index: index,
+    step_mean_s: step,
+    peak_memory_bytes: bytes,
+    exact: kind !== 'capacity',
+  });
+  const onFront = (extra: Partial<typeof options> = {}) => {
+    const table = [1, 1.5].flatMap((alpha) => [
+      choice('ep', 0, alpha, 3, 2 * 2 ** 30),
+      choice('llep', 1, alpha, 2 + alpha / 10, (5 - 2 * alpha) * 2 ** 30),
+      choice('capacity', 2, alpha, 1, 1.5 * 2 ** 30),
+    ]);
+    const at = { x: 'step_mean_s', y: 'peak_memory_bytes' };
+    const groups = groupRows(
+      table,
+      { swept: ['alpha'], shown: ['alpha'], needed: [], columns: Object.keys(table[0]), where: {} },
+      'table',
+    );
+    return chart('pareto').draw(groups, { ...options, ...at, ...extra });
+  };
+
+  it('pareto: exact and inexact policies have fronts of their own', () => {
+    // What alpha does not change is one choice.
+    expect(
+      valuesOf(onFront()).map(({ policy, setting, output, front }) => [policy, setting, output, front]),
+    ).toEqual([
+      ['ep', '', 'exact', false],
+      ['llep', 'alpha=1', 'exact', true],
+      ['llep', 'alpha=1.5', 'exact', true],
+      ['capacity (inexact)', '', 'inexact', true],
+    ]);
+    const { subtitle } = (onFront() as { title: { subtitle: string[] } }).title;
+    expect(subtitle.join(' ')).toContain(
+      'inexact policies, which change the output, and a front of their own',
+    );
+  });
+
+  it('pareto: front points carry their values, and no point lies on the frame', async () => {
+    for (const log of [false, true]) {
+      const drawn = onFront({ log });
+      const svg = await chartSvg(drawn);
+      for (const label of ['alpha=1', 'alpha=1.5', 'capacity (inexact)'])
+        expect(svg).toContain(`>${label}</text>`);
+      const points = [
+        ...svg.matchAll(/aria-roledescription="point"[^>]*transform="translate\(([\d.]+),([\d.]+)\)"/g),
+      ];
+      expect(points).toHaveLength(4);
+      for (const [, x, y] of points) {
+        expect(Math.min(Number(x), Number(drawn.width) - Number(x))).toBeGreaterThan(20);
+        expect(Math.min(Number(y), Number(drawn.height) - Number(y))).toBeGreaterThan(15);
+      }
+    }
+  });
+
+  it('bytes have round ticks in GiB', async () => {
+    const svg = await chartSvg(onFront());
+    expect(svg).toContain('>2.6 GiB</text>');
+    expect(svg).not.toMatch(/>[\d.]+[GM]B</);
+  });
+
+  test.prop([
+    fc.array(
+      fc.record({
+        x: fc.integer({ min: 0, max: 300 }),
+        y: fc.integer({ min: 0, max: 200 }),
+        text: fc.constantFrom('', 'alpha=1', 'alpha=1.25 threshold=2'),
+      }),
+      { maxLength: 12 },
+    ),
+  ])('labels never cover each other nor leave the plot, and none is lost', (points) => {
+    const { labels, left } = placeLabels(points, { width: 300, height: 200 });
+    expect(labels.length + left).toBe(points.filter(({ text }) => text !== '').length);
+    const boxes = labels.map(({ x, y, text, align }) => {
+      const width = 5.6 * text.length;
+      return { from: align === 'left' ? x : x - width, to: align === 'left' ? x + width : x, y };
+    });
+    boxes.forEach((box, i) => {
+      expect(box.from).toBeGreaterThanOrEqual(0);
+      expect(box.to).toBeLessThanOrEqual(300);
+      for (const other of boxes.slice(i + 1)) {
+        const across = box.from < other.to - 1e-9 && other.from < box.to - 1e-9;
+        expect(across && Math.abs(box.y - other.y) < 13 - 1e-9).toBe(false);
+      }
+    });
+  });
+
   it('pareto tells choices apart and not what one is faced with', () => {
     const place = (path: string) => ({ path, column: path, type: 'number' as const });
     const swept = ['workload.tokensPerGpu', '/model/topK', 'policies[1].alpha', 'cluster.gpus'].map(place);
@@ -102,7 +235,7 @@ describe('charts', () => {
       y: kind === 'lines' ? null : 'alpha',
     };
     const shown = kind === 'lines' ? ['batch'] : swept;
-    const groups = groupRows(long, { swept, shown, needed: [], where: {} }, 'table');
+    const groups = groupRows(long, { swept, shown, needed: [], columns, where: {} }, 'table');
     const svg = await chartSvg(known.draw(groups, asked));
     const axis = /role-axis-label"[^>]*>(.*?)<\/g>/s.exec(svg)![1];
     const labels = [...axis.matchAll(/translate\(([-\d.]+),[^>]*>([^<]*)<\/text>/g)]
@@ -116,11 +249,23 @@ describe('charts', () => {
     }
   });
 
-  it('a page holds picture and numbers, and no script', async () => {
+  it('a page holds picture and numbers under headings, and may run no script', async () => {
     const page = await chartPage(chart('lines').draw(select(['batch'], { alpha: '1' }), options));
-    expect(page).toContain('<title>a &lt;title&gt;</title>');
-    expect(page).toContain('<svg');
-    expect(page).toContain('<tr><td>1</td><td>llep</td><td>2.15');
-    expect(page).not.toMatch(/<script|http-equiv|onload/);
+    expect(page).toContain('<title>a &lt;title&gt; – epsim</title>');
+    expect(page).toContain('<h1>a &lt;title&gt;</h1>');
+    expect(page).toContain('<meta name="viewport"');
+    expect(page).toContain(`content="default-src 'none'; style-src 'unsafe-inline'"`);
+    expect(page).toContain('<svg role="img" aria-label="a &lt;title&gt;; its numbers follow in a table"');
+    expect(page).toContain('<tr><th scope="row">1</th><td>llep</td><td>2.15');
+    expect(page).not.toMatch(/<script|onload/);
+  });
+
+  it('a picture says what it is', async () => {
+    const svg = await chartPicture(
+      chart('lines').draw(select(['batch'], { alpha: '1' }), { ...options, subtitle: 'alpha = 1' }),
+    );
+    expect(svg).toMatch(
+      /^<svg role="img" aria-label="a &lt;title&gt;. alpha = 1" [^>]*><title>a &lt;title&gt;. alpha = 1<\/title>/,
+    );
   });
 });

@@ -160,7 +160,7 @@ describe('a page', () => {
   it('says which layers a picture shows where not all were kept', async () => {
     const { result, recording } = await record(
       { ...small, model: { ...small.model, moeLayers: 4 }, workload: { ...small.workload, layer: 'all' } },
-      { mostSlices: 1 },
+      { mostEvents: 1 },
     );
     const text = (id: string) => figuresOf(pageData(result, recording)).find((own) => own.id === id)!.text;
     expect(text('memory')).toContain('the first 1 of its 4 layers, which alone were kept');
@@ -188,7 +188,7 @@ describe('a page', () => {
   it.each([
     [
       'scenarios/systems/gpu-lost.json',
-      ['throughput left', 'recovery', 'Of a run with faults no step is recorded'],
+      ['throughput left', 'recovery', 'Pictures are of steps before the first fault'],
     ],
     ['scenarios/model/kv-imbalance.json', ['The whole model', 'KV tokens per GPU', 'time per token']],
     ['scenarios/gpt-oss-20b-training.json', ['A training step: time', 'The fullest GPU at its peak']],

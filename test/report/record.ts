@@ -15,7 +15,7 @@ export interface Recorded {
 /** Runs a scenario and records steps of it. @param choose steps of how many; default: the last */
 export async function record(
   scenario: unknown,
-  { choose = (steps: number) => [steps - 1], mostSlices = Infinity, file = 'scenario.json' } = {},
+  { choose = (steps: number) => [steps - 1], mostEvents = Infinity, file = 'scenario.json' } = {},
 ): Promise<Recorded> {
   const opened = await openScenario(scenario, { file });
   const { source } = opened.resolved;
@@ -23,9 +23,12 @@ export async function record(
     layers: source.layerIds,
     gpus: source.gpus,
     steps: choose(source.steps),
-    mostSlices,
+    mostEvents,
   });
-  const { result, latencies } = runOpened(opened, undefined, { onLayer: recorder.onLayer });
+  const { result, latencies } = runOpened(opened, undefined, {
+    onLayer: recorder.onLayer,
+    onHead: recorder.onHead,
+  });
   const labels = result.policies.map(({ policy }) => policyLabel(policy));
   return { result, latencies, recording: recorder.recording(), labels };
 }

@@ -1,8 +1,9 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { chromeTrace } from '../../src/report/index.js';
-import { epsim, small, workFolder, writeJson } from '../cli/epsim.js';
+import { epsim, root, small, workFolder, writeJson } from '../cli/epsim.js';
 import { allSteps, byHand, handFile, record, type Recorded } from './record.js';
 
 type ChromeTrace = ReturnType<typeof chromeTrace>;
@@ -104,6 +105,67 @@ describe('a timeline', () => {
   );
 });
 
+describe('a timeline of scope model', () => {
+  const file = join(root, 'scenarios/model/kv-imbalance.json');
+  const recordModel = () => record(JSON.parse(readFileSync(file, 'utf8')), { file });
+
+  it('ends with the head, so that a step is as long as the table says', async () => {
+    const recorded = await recordModel();
+    const timeline = trace(recorded);
+    expectPerfettoTakes(timeline);
+    recorded.recording.policies.forEach(({ steps }, i) => {
+      const { head } = steps.at(-1)!;
+      expect(head!.length).toBe(recorded.recording.gpus);
+      const end = Math.max(...head!.map((slice) => slice.end));
+      if (recorded.recording.leftOut === null) expect(end).toBeCloseTo(recorded.latencies[i].at(-1)!, 12);
+    });
+    expect(recorded.recording.leftOut).toBe(null);
+    expect(phase(timeline, 'X').some(({ name }) => /^step \d+, head$/.test(name))).toBe(true);
+  });
+
+  it('says of every bar what made it', async () => {
+    const bars = phase(trace(await recordModel()), 'X').filter(({ cat }) => cat !== 'layer');
+    expect(bars.filter(({ args }) => Object.keys(args!).length === 0)).toEqual([]);
+    const attention = bars.filter(({ name }) => name === 'attention').map(({ args }) => args!);
+    expect(new Set(attention.map((args) => args['cached tokens'])).size).toBeGreaterThan(1);
+    expect(bars.find(({ name }) => name === 'head')!.args).toHaveProperty('rows of logits');
+  });
+});
+
+it('bars of hosts and planners say where their time comes from', async () => {
+  const bars = phase(trace(await record({ ...small, runtime: 'llep-reference' })), 'X');
+  for (const name of ['host', 'plan']) {
+    expect(bars.find((bar) => bar.name === name)!.args).toHaveProperty('made of');
+  }
+});
+
+it('memory counters have the categories in use, and no others', async () => {
+  const samples = phase(trace(await record(small)), 'C').filter(({ name }) => name === 'memory (MiB)');
+  const categories = Object.keys(samples[0].args!);
+  expect(categories).toContain('weights');
+  expect(categories).not.toContain('optimizer');
+  for (const category of categories) {
+    expect(samples.some(({ args }) => Number(args![category]) > 0)).toBe(true);
+  }
+});
+
+it('a cap counts all that is written', async () => {
+  const [whole, cut] = await Promise.all(
+    [Infinity, 100].map((mostEvents) =>
+      record({ ...small, workload: { ...small.workload, layer: 'all' } }, { choose: allSteps, mostEvents }),
+    ),
+  );
+  const count = (recorded: Recorded) => trace(recorded).traceEvents.filter(({ ph }) => ph !== 'M').length;
+  expect(cut.recording.policies[0].steps[0].layers).toHaveLength(1);
+  const said = Number(
+    /before have (\d+) bars, samples and arrows, above 100/.exec(cut.recording.leftOut!)![1],
+  );
+  // The uses of a link that touch share a sample.
+  expect(count(cut)).toBeLessThanOrEqual(said);
+  expect(count(cut)).toBeGreaterThan(0.7 * said);
+  expect(count(whole)).toBeGreaterThan(4 * count(cut));
+});
+
 describe('epsim run --timeline', () => {
   const folder = workFolder();
   const scenario = writeJson(folder, 'small.json', small);
@@ -120,6 +182,44 @@ describe('epsim run --timeline', () => {
     expectPerfettoTakes(timeline);
     expect(timeline.otherData).toMatchObject({ scenario: 'small', steps: '0, 2' });
     expect(new Set(timeline.traceEvents.map(({ pid }) => pid)).size).toBe(4);
+  });
+
+  const read = (file: string) => JSON.parse(readFileSync(file, 'utf8')) as ChromeTrace;
+
+  it('of a run with faults shows the last step before the first, and names what comes after', () => {
+    const faulted = writeJson(folder, 'faulted.json', {
+      ...small,
+      cluster: { ...small.cluster, faults: [{ kind: 'gpu-lost', gpu: 1, atStep: 2 }] },
+    });
+    const file = `${folder}/faulted.timeline.json`;
+    const { status, stderr } = epsim(['run', faulted, '--timeline', file]);
+    const rest = 'steps 2 to 2, after the first of cluster.faults, which change the machine';
+    expect([status, stderr]).toEqual([0, `${file}: left out ${rest}\n`]);
+    const timeline = read(file);
+    expectPerfettoTakes(timeline);
+    expect(timeline.otherData).toMatchObject({ steps: '1', 'left out': rest });
+
+    const late = epsim(['run', faulted, '--timeline', `${folder}/late.json`, '--timeline-steps', '2']);
+    expect(late.status).toBe(2);
+    expect(late.stderr).toContain(
+      '--timeline-steps: found "2", allowed: numbers of steps and ranges, as 0,4-7, up to 1, ' +
+        'the last one before cluster.faults change the machine',
+    );
+    expect(existsSync(`${folder}/late.json`)).toBe(false);
+  });
+
+  it('of a run with offloaded experts names the strategies, which it has no bars of', () => {
+    const file = `${folder}/offload.timeline.json`;
+    const scenario = join(root, 'scenarios/systems/hobbit-phi.json');
+    const { status, stderr } = epsim(['run', scenario, '--timeline', file]);
+    expect(status).toBe(0);
+    expect(stderr).toMatch(/left out .*the strategies of offload \(.+\), which are no policies/);
+    expect(read(file).otherData['left out']).toContain('the strategies of offload (');
+  });
+
+  it('names chosen steps that did not run', async () => {
+    const timeline = trace(await record(small, { choose: () => [1, 99] }));
+    expect(timeline.otherData).toMatchObject({ steps: '1', 'left out': 'steps 99, which did not run' });
   });
 
   it.each([

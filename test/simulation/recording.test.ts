@@ -88,7 +88,7 @@ describe('any recording', () => {
     const { gpus } = scenario.cluster as { gpus: number };
     const { steps, layer } = scenario.workload;
     const layers = layer === 'all' || scenario.scope === 'model' ? [0, 1] : [0];
-    const recorder = new Recorder({ layers, gpus, steps: allSteps(steps!), mostSlices: Infinity });
+    const recorder = new Recorder({ layers, gpus, steps: allSteps(steps!), mostEvents: Infinity });
     const placements = new Map<unknown, Set<unknown>>();
     const {
       policies: results,
@@ -138,7 +138,7 @@ describe('any recording', () => {
 
   it('leaves out whole layers above its cap, for all policies alike, and says so', async () => {
     const scenario = byHand();
-    const { recording } = await record(scenario, { choose: allSteps, mostSlices: 10, file: handFile });
+    const { recording } = await record(scenario, { choose: allSteps, mostEvents: 10, file: handFile });
     expect(recording.policies.map(({ steps }) => steps.length)).toEqual([1, 1, 1, 1, 1]);
     expect(recording.leftOut).toMatch(/^1 further layers of the chosen steps/);
   });

@@ -16,14 +16,14 @@ import { UsageError } from '../input-error.js';
 import {
   lastStepRecorder,
   RECORDING_FILE,
-  timelineRecorder,
+  startTimeline,
   writeTimeline,
   zippedRecording,
   type TimelineOptions,
 } from '../pictures.js';
 import { progressBar } from '../progress.js';
 import { collect, openFile } from '../scenario-file.js';
-import { barStyle, drawsBars } from '../terminal.js';
+import { barStyle, drawsBars, windowColumns } from '../terminal.js';
 import { wholeNumber } from './sweep/options.js';
 
 export function runCommand() {
@@ -79,13 +79,9 @@ export function runCommand() {
       if (out !== undefined) await checkFolder(out);
       for (const scenario of opened) checkTraining(scenario, options, metrics);
       checkPictures(opened, options);
-      const runs: { result: Result; bars: Recording | null }[] = [];
+      const runs: Drawn[] = [];
       for (const scenario of opened) runs.push(await runAndKeep(scenario, out, options, metrics));
-      const results = runs.map(({ result }) => result);
-      process.stdout.write(`${render(results, options.format)}\n`);
-      for (const { result, bars } of runs) {
-        if (bars !== null) process.stdout.write(`\n${loadBars(result, bars, barStyle())}\n`);
-      }
+      process.stdout.write(`${render(runs, options.format)}\n`);
     });
 }
 
@@ -110,12 +106,14 @@ function showsBars({ format }: PictureOptions): boolean {
 /** Training steps are layers of several stages and micro-batches, which nothing here looks into. @throws UsageError */
 function checkTraining(
   { scenario: { workload } }: OpenedScenario,
-  { timeline, report }: PictureOptions,
+  { timeline }: PictureOptions,
   metrics: Watch['metrics'],
 ): void {
-  const asked = timeline !== undefined ? '--timeline' : report !== undefined ? '--report' : '--metrics';
-  if (workload.phase !== 'training' || (asked === '--metrics' && metrics === undefined)) return;
-  throw new UsageError(`${asked}: found a training, allowed: prefill or decode`);
+  if (workload.phase !== 'training' || (timeline === undefined && metrics === undefined)) return;
+  throw new UsageError(
+    `${timeline === undefined ? '--metrics' : '--timeline'}: found a training (workload.phase), allowed: prefill or decode` +
+      (timeline === undefined ? '' : '; --report draws what is known of a training'),
+  );
 }
 
 /** What is wrong with the pictures that are asked for is found before anything runs. @throws UsageError or FileError */
@@ -130,7 +128,13 @@ function checkPictures(opened: readonly OpenedScenario[], options: PictureOption
       `${path}: found no folder ${dirname(path)}, allowed: a file in a folder that is there`,
     );
   }
-  timelineRecorder(opened[0], options);
+  startTimeline(opened[0], options);
+}
+
+/** A result, and what bars of it are drawn from; null: none are drawn. */
+interface Drawn {
+  result: Result;
+  bars: Recording | null;
 }
 
 /** @param out folder to keep the result under; undefined: it is only printed */
@@ -139,16 +143,20 @@ async function runAndKeep(
   out: string | undefined,
   pictures: PictureOptions,
   metrics: Watch['metrics'],
-): Promise<{ result: Result; bars: Recording | null }> {
-  const timeline = timelineRecorder(opened, pictures);
+): Promise<Drawn> {
+  const timeline = startTimeline(opened, pictures);
   const wanted = out !== undefined || pictures.report !== undefined || showsBars(pictures);
   const last = wanted && opened.resolved.training === null ? lastStepRecorder(opened) : null;
   const progress = progressBar(opened.scenario.name ?? opened.file);
   const { result, latencies, balance } = runOpened(opened, progress.onStep, {
     metrics,
     onLayer(...layer) {
-      timeline?.onLayer(...layer);
+      timeline?.recorder.onLayer(...layer);
       last?.onLayer(...layer);
+    },
+    onHead(...head) {
+      timeline?.recorder.onHead(...head);
+      last?.onHead(...head);
     },
   });
   progress.stop();
@@ -161,7 +169,7 @@ async function runAndKeep(
     console.error(`kept in ${folder}`);
   }
   if (pictures.report !== undefined)
-    await writeWhole(pictures.report, await reportPage(result, last!.recording()));
+    await writeWhole(pictures.report, await reportPage(result, last?.recording() ?? null));
   if (timeline !== null) await writeTimeline(pictures.timeline!, timeline, result);
   return { result, bars: showsBars(pictures) && last !== null ? last.recording() : null };
 }
@@ -176,9 +184,17 @@ function folderName({ scenario, inputs }: Result): string {
   return `${slug || 'scenario'}-${inputs.slice(0, 10)}`;
 }
 
-function render(results: readonly Result[], format: 'table' | 'json' | 'csv'): string {
+function render(runs: readonly Drawn[], format: 'table' | 'json' | 'csv'): string {
+  const results = runs.map(({ result }) => result);
   if (format === 'json') return JSON.stringify(results.length === 1 ? results[0] : results, null, 2);
   if (format === 'csv') return resultCsv(results).trimEnd();
-  const text = results.length === 1 ? resultTable(results[0]) : comparison(results);
+  const bars = runs.flatMap(({ result, bars }) =>
+    bars === null ? [] : [loadBars(result, bars, barStyle())],
+  );
+  const columns = drawsBars() ? windowColumns() : undefined;
+  const text =
+    runs.length === 1
+      ? resultTable(results[0], { columns, bars: bars[0] })
+      : [...bars.flatMap((own) => [own, '']), comparison(results)].join('\n');
   return [text, ...results.flatMap(({ balance }) => (balance ? ['', balanceText(balance)] : []))].join('\n');
 }

@@ -2,7 +2,7 @@ import { Command, Option } from '@commander-js/extra-typings';
 import { availableParallelism } from 'node:os';
 import { policies } from '../../balancing/index.js';
 import { readJson, writeWhole } from '../../files/index.js';
-import { chartPage, chartSvg, frontChart, sloText, tuneText } from '../../report/index.js';
+import { chartPage, chartPicture, frontChart, sloText, tuneText } from '../../report/index.js';
 import { defaultTuneSpace, tune } from '../../run-tune.js';
 import { setPath } from '../../scenario/index.js';
 import { solveSlo } from '../../solve-slo.js';
@@ -97,7 +97,7 @@ export function tuneCommand() {
         });
         if (plot !== undefined) {
           const chart = frontChart(found);
-          await writeWhole(plot, plot.endsWith('.svg') ? await chartSvg(chart) : await chartPage(chart));
+          await writeWhole(plot, plot.endsWith('.svg') ? await chartPicture(chart) : await chartPage(chart));
           console.error(`wrote ${plot}`);
         }
         process.stdout.write(

@@ -1,6 +1,6 @@
 import { mean } from 'd3-array';
 import { ScenarioError } from '../../scenario/index.js';
-import { checkOnePolicy, frame, labelsOf, textOf, titleOf, type ChartKind } from './chart.js';
+import { checkOnePolicy, frame, labelsOf, rangeOf, textOf, titleOf, type ChartKind } from './chart.js';
 import { numbersOf } from './selection.js';
 
 /** Cells above which their numbers would no longer fit in. */
@@ -48,7 +48,7 @@ export const heatMap: ChartKind = {
                 centre === undefined
                   ? { scheme: 'viridis' }
                   : { scheme: 'blueorange', domainMid: centre, reverse: true },
-              legend: labelsOf(value),
+              legend: labelsOf(value, rangeOf(values.map((cell) => cell.value))),
             },
           },
         },
@@ -59,7 +59,7 @@ export const heatMap: ChartKind = {
                 encoding: { text: { field: 'label' } },
               },
               {
-                mark: { type: 'text', fontSize: 11 },
+                mark: { type: 'text', fontSize: 11, fill: 'black' },
                 encoding: { text: { field: 'label' } },
               },
             ]

@@ -12,6 +12,8 @@ export interface Selection {
   shown: readonly string[];
   /** Columns that it draws. */
   needed: readonly string[];
+  /** All columns of the table, which may have more than the rows that were read. */
+  columns: readonly string[];
   /** Columns that are held at a value. */
   where: Readonly<Record<string, string>>;
 }
@@ -30,11 +32,10 @@ export interface Group {
  * @throws ScenarioError
  */
 export function groupRows(rows: readonly TableRow[], selection: Selection, file: string): Group[] {
-  const { swept, shown, needed, where } = selection;
-  const [first] = rows;
+  const { swept, shown, needed, columns, where } = selection;
   for (const column of [...shown, ...needed, ...Object.keys(where)]) {
-    if (first === undefined || column in first) continue;
-    throw new ScenarioError(file, column, 'no such column', Object.keys(first).join(', '));
+    if (columns.includes(column)) continue;
+    throw new ScenarioError(file, column, 'no such column', columns.join(', '));
   }
   const held = rows.filter((row) =>
     Object.entries(where).every(([column, value]) => String(row[column]) === value),

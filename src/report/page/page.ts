@@ -125,7 +125,7 @@ function whyNotShown({ result, recording }: PageData): string {
   const reasons = [
     ...(result.faults?.length
       ? [
-          'Of a run with faults no step is recorded: what a fault leaves stands in the tables above, a table for each.',
+          'Pictures are of steps before the first fault: what a fault leaves stands in the tables above, a table for each.',
         ]
       : []),
     ...(result.offload

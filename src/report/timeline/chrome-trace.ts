@@ -1,4 +1,10 @@
-import type { LinkUse, PolicyRecording, RecordedLayer, Recording } from '../../simulation/index.js';
+import type {
+  LinkUse,
+  PolicyRecording,
+  RecordedLayer,
+  RecordedSlice,
+  Recording,
+} from '../../simulation/index.js';
 
 /** An event of Chrome's trace format, which Perfetto reads. */
 export interface TraceEvent {
@@ -51,8 +57,9 @@ export function chromeTrace(
   about: Readonly<Record<string, string>>,
 ): ChromeTrace {
   const shown = recording.policies.filter(({ steps }) => steps.length > 0);
+  const inUse = categoriesInUse(recording.memoryCategories.length, shown);
   const traceEvents = shown.flatMap((policy, place) =>
-    new PolicyTimeline(recording, policy, labels[policy.policy], place).events(),
+    new PolicyTimeline(recording, policy, labels[policy.policy], place, inUse).events(),
   );
   const steps = [...new Set(shown.flatMap((policy) => policy.steps.map(({ step }) => step)))];
   return {
@@ -67,6 +74,17 @@ export function chromeTrace(
   };
 }
 
+/** Which of so many categories any policy ever uses. */
+function categoriesInUse(categories: number, policies: readonly PolicyRecording[]): number[] {
+  const used = new Set<number>();
+  for (const { steps } of policies) {
+    for (const { memory } of steps.flatMap(({ layers }) => layers)) {
+      for (const { bytes } of memory) bytes.forEach((amount, i) => amount > 0 && used.add(i));
+    }
+  }
+  return Array.from({ length: categories }, (_, i) => i).filter((i) => used.has(i));
+}
+
 /** The events of one policy. */
 class PolicyTimeline {
   private readonly out: TraceEvent[] = [];
@@ -79,6 +97,8 @@ class PolicyTimeline {
     private readonly policy: PolicyRecording,
     private readonly label: string,
     private readonly place: number,
+    /** Indices of the memory categories to draw. */
+    private readonly inUse: readonly number[],
   ) {
     this.digits = String(recording.gpus - 1).length;
     // Arrows of all policies are numbered apart.
@@ -90,7 +110,7 @@ class PolicyTimeline {
     this.nameTracks();
     for (let gpu = 0; gpu < gpus; gpu++) this.nameProcess(gpu);
     let from = 0;
-    for (const { step, layers } of this.policy.steps) {
+    for (const { step, layers, head = [] } of this.policy.steps) {
       for (const layer of layers) {
         this.addLayer(layer, step, from);
         this.addMemory(layer, from);
@@ -100,7 +120,7 @@ class PolicyTimeline {
         layers.flatMap(({ links }) => links),
         from,
       );
-      from += layers.at(-1)!.end;
+      from = this.addHead(head, step, from, layers.at(-1)!.end);
     }
     return this.out;
   }
@@ -144,6 +164,16 @@ class PolicyTimeline {
     }
   }
 
+  /** @returns the end of the step, which starts at `from` and whose layers end after `layersEnd` */
+  private addHead(head: readonly RecordedSlice[], step: number, from: number, layersEnd: number): number {
+    const end = head.reduce((last, slice) => Math.max(last, slice.end), layersEnd);
+    this.addSlice(0, 'layers', `step ${step}, head`, 'layer', from + layersEnd, from + end, {});
+    for (const { gpu, stream, phase, start, end, facts } of head) {
+      this.addSlice(gpu, stream, phase, phase, from + start, from + end, facts);
+    }
+    return from + end;
+  }
+
   private addSlice(
     gpu: number,
     stream: string,
@@ -163,7 +193,7 @@ class PolicyTimeline {
   private addMemory({ memory }: RecordedLayer, from: number): void {
     const { memoryCategories } = this.recording;
     for (const { gpu, time, bytes } of memory) {
-      const args = Object.fromEntries(memoryCategories.map((category, i) => [category, bytes[i] / MIB]));
+      const args = Object.fromEntries(this.inUse.map((i) => [memoryCategories[i], bytes[i] / MIB]));
       this.addCounter(gpu, 'memory (MiB)', from + time, args);
     }
   }

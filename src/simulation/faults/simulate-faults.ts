@@ -63,6 +63,7 @@ export function simulateFaults(
         resamples: i === 0 ? spec.resamples : 0,
         onLayer: keep,
         onTasks: i === 0 ? spec.onTasks : undefined,
+        onHead: i === 0 ? spec.onHead : undefined,
       }),
     );
   });
@@ -75,6 +76,7 @@ export function simulateFaults(
       resamples: 0,
       onLayer: undefined,
       onTasks: undefined,
+      onHead: undefined,
     });
     const gpus: [number, number] = [epochs[i].machine.cluster.gpus, epoch.machine.cluster.gpus];
     return {

@@ -1,4 +1,4 @@
-export { MOST_SLICES, Recorder, type RecorderChoice } from './recorder.js';
+export { MOST_EVENTS, Recorder, type RecorderChoice } from './recorder.js';
 export type {
   LinkUse,
   MemorySample,

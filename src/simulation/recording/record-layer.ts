@@ -26,7 +26,8 @@ export function recordLayer(run: PolicyRun, layer: number, from: number): Record
   const slices = slicesOf(run, start);
   if (run.movementSeconds > 0) {
     for (let gpu = 0; gpu < run.machine.cluster.gpus; gpu++) {
-      slices.push({ gpu, stream: 'movement', phase: 'move', start: from, end: start, facts: {} });
+      const facts = moveFacts(run, gpu);
+      slices.push({ gpu, stream: 'movement', phase: 'move', start: from, end: start, facts });
     }
   }
   return {
@@ -38,6 +39,15 @@ export function recordLayer(run: PolicyRun, layer: number, from: number): Record
     links: linksOf(run, start),
     moves: movesOf(run, start),
   };
+}
+
+/** The head of every GPU after the last layer. @param from seconds at which it starts in its step */
+export function recordHead(run: PolicyRun, seconds: Float64Array, from: number): RecordedSlice[] {
+  return Array.from(seconds, (own, gpu) => {
+    const { tokens, logitRows } = run.whole!.tokensOf(gpu);
+    const facts = { tokens, 'rows of logits': logitRows };
+    return { gpu, stream: 'compute', phase: 'head', start: from, end: from + own, facts };
+  });
 }
 
 /** Tasks by stream, and what exchanges wait for. */
@@ -105,7 +115,42 @@ function factsOf(
   if (phase === 'experts') return expertFacts(run, gpu, seconds);
   if (OF_SENT.has(phase)) return { copies: run.ports.sentBy(gpu) };
   if (OF_COMPUTED.has(phase)) return { copies: run.work.copies[gpu] };
-  return {};
+  if (phase === 'plan') return planFacts(run);
+  if (phase === 'host') return { 'made of': 'launches and blocking reads, as the runtime states them' };
+  return tokenFacts(run, phase, gpu);
+}
+
+function planFacts({ plan }: PolicyRun): RecordedSlice['facts'] {
+  const { gated, transfers } = plan!;
+  return {
+    'made of': 'planning and posting transfers, as the runtime states them',
+    plan: gated ? 'standard EP, as its gate says' : 'for this batch',
+    'weight transfers': transfers?.count ?? 0,
+  };
+}
+
+/** What of a new placement comes to a GPU before the layer. */
+function moveFacts({ plan }: PolicyRun, gpu: number): RecordedSlice['facts'] {
+  const { loads, conversions } = plan!.move!;
+  return {
+    'experts that arrive': loads.filter(({ destination }) => destination === gpu).length,
+    'experts that leave': loads.filter(({ source }) => source === gpu).length,
+    'experts quantised anew': conversions.filter((conversion) => conversion.gpu === gpu).length,
+  };
+}
+
+/** What goes over a GPU's own tokens; in scope `model` those of its group where attention is tensor-parallel. */
+function tokenFacts(
+  { whole, machine: { shape }, tokensBySource }: PolicyRun,
+  phase: Phase,
+  gpu: number,
+): RecordedSlice['facts'] {
+  if (whole === null || phase === 'route') return { 'tokens of the batch': tokensBySource[gpu] };
+  const { tokens, cached, parts } = whole.tokensOf(gpu);
+  const own = { tokens: tokens / parts };
+  if (phase === 'attention') return { ...own, 'cached tokens': cached / parts };
+  if (phase === 'dense') return { ...own, layers: shape.denseLayers ?? 0 };
+  return { ...own, 'shared experts': shape.sharedExperts };
 }
 
 /** What a transfer carries for one GPU, and how much of its time its busiest link needs for the bytes alone. */

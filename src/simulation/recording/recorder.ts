@@ -3,8 +3,8 @@ import type { LayerLoads } from '../../balancing/index.js';
 import { MEMORY_CATEGORIES, NON_TENSOR_BYTES } from '../../execution/index.js';
 import type { LayerPosition } from '../pass.js';
 import type { PolicyRun } from '../policy-run.js';
-import { recordLayer } from './record-layer.js';
-import type { PolicyRecording, Recording } from './recording.js';
+import { recordHead, recordLayer } from './record-layer.js';
+import type { PolicyRecording, RecordedLayer, RecordedStep, Recording } from './recording.js';
 
 /** What to take down. */
 export interface RecorderChoice {
@@ -15,12 +15,12 @@ export interface RecorderChoice {
   steps: readonly number[];
   /** Indices of the policies whose tasks are kept; null: all. */
   policies?: readonly number[] | null;
-  /** Bars above which further layers are left out; a layer is kept for all chosen policies or for none. */
-  mostSlices?: number;
+  /** Events above which further layers are left out; a layer is kept for all chosen policies or for none. */
+  mostEvents?: number;
 }
 
-/** Bars that a viewer of timelines opens with ease; about 40 MB of JSON. */
-export const MOST_SLICES = 100_000;
+/** Bars, samples of counters and arrows that a viewer of timelines opens with ease; about 40 MB of JSON. */
+export const MOST_EVENTS = 250_000;
 
 /** Times of layers that a picture of their spread needs. */
 const MOST_SECONDS = 400;
@@ -34,6 +34,8 @@ interface Sums {
   /** [layer · gpus + gpu]. */
   loads: Float64Array;
   homeLoads: Float64Array;
+  /** By rank within a layer. */
+  rankedLoads: Float64Array;
   /** [source · gpus + gpu]. */
   traffic: Float64Array;
 }
@@ -46,7 +48,10 @@ export class Recorder {
   private readonly order = new Map<PolicyRun, number>();
   private readonly sums: Sums[] = [];
   private readonly kept: PolicyRecording[] = [];
-  private slices = 0;
+  private readonly seen = new Set<number>();
+  /** The step that each policy's layers are kept of; null: they are not. */
+  private readonly current: (RecordedStep | null)[] = [];
+  private events = 0;
   private skipping = false;
   private skipped = 0;
   /** Some layers took more than the run of their tasks that was there to see. */
@@ -63,10 +68,12 @@ export class Recorder {
       this.add(this.sums[policy], run, base, layer);
       this.sums[policy].seconds.push(seconds);
     }
-    const { steps, policies, mostSlices = MOST_SLICES } = this.choice;
+    const { steps, policies, mostEvents = MOST_EVENTS } = this.choice;
+    this.current[policy] = null;
     if (!steps.includes(step)) return;
+    this.seen.add(step);
     if (first) {
-      this.skipping = this.slices > mostSlices;
+      this.skipping = this.events > mostEvents;
       if (this.skipping) this.skipped++;
     }
     if (this.skipping || (policies && !policies.includes(policy))) return;
@@ -74,15 +81,23 @@ export class Recorder {
     let current = recorded.steps.at(-1);
     if (current?.step !== step) recorded.steps.push((current = { step, layers: [] }));
     const done = recordLayer(run, this.choice.layers[layer], current.layers.at(-1)?.end ?? 0);
-    this.slices += done.slices.length;
+    this.events += eventsOf(done);
     const drawn = run.program.executor.end.reduce((last, end) => Math.max(last, end), 0);
     if (seconds - run.movementSeconds > drawn * (1 + 1e-9)) this.inParts = true;
     current.layers.push(done);
+    this.current[policy] = current;
+  };
+
+  readonly onHead = (run: PolicyRun, seconds: Float64Array): void => {
+    const step = this.current[this.indexOf(run)];
+    if (!step) return;
+    step.head = recordHead(run, seconds, step.layers.at(-1)!.end);
+    this.events += step.head.length;
   };
 
   /** What was seen so far. */
   recording(): Recording {
-    const { gpus, layers, mostSlices = MOST_SLICES } = this.choice;
+    const { gpus, layers, mostEvents = MOST_EVENTS } = this.choice;
     return {
       schema: 'epsim/recording@1',
       gpus,
@@ -93,18 +108,21 @@ export class Recorder {
         ...recorded,
         seconds: spread(this.sums[i].seconds),
         loads: this.perStep(this.sums[i], 'loads'),
+        rankedLoads: Array.from(this.sums[i].rankedLoads, (sum) => sum / this.sums[i].layers),
         traffic: rows(this.sums[i].traffic, gpus, this.sums[i].layers),
       })),
-      leftOut: this.leftOut(mostSlices),
+      leftOut: this.leftOut(mostEvents),
     };
   }
 
-  private leftOut(mostSlices: number): string | null {
+  private leftOut(mostEvents: number): string | null {
+    const unseen = this.choice.steps.filter((step) => !this.seen.has(step));
     const reasons = [
+      ...(unseen.length === 0 ? [] : [`steps ${unseen.join(', ')}, which did not run`]),
       ...(this.skipped === 0
         ? []
         : [
-            `${this.skipped} further layers of the chosen steps: the ones before have ${this.slices} bars, above ${mostSlices}`,
+            `${this.skipped} further layers of the chosen steps: the ones before have ${this.events} bars, samples and arrows, above ${mostEvents}`,
           ]),
       ...(this.inParts
         ? [
@@ -126,6 +144,7 @@ export class Recorder {
       seconds: [],
       loads: new Float64Array(layers.length * gpus),
       homeLoads: new Float64Array(layers.length * gpus),
+      rankedLoads: new Float64Array(gpus),
       traffic: new Float64Array(gpus * gpus),
     });
     this.kept.push({
@@ -134,6 +153,7 @@ export class Recorder {
       steps: [],
       seconds: [],
       loads: [],
+      rankedLoads: [],
       traffic: [],
     });
     return index;
@@ -142,7 +162,9 @@ export class Recorder {
   private add(sums: Sums, { work }: PolicyRun, { homeLoads }: LayerLoads, layer: number): void {
     sums.layers++;
     const { gpus } = this.choice;
+    const ranked = Float64Array.from(work.copies).sort();
     for (let gpu = 0; gpu < gpus; gpu++) {
+      sums.rankedLoads[gpu] += ranked[gpus - 1 - gpu];
       sums.loads[layer * gpus + gpu] += work.copies[gpu];
       sums.homeLoads[layer * gpus + gpu] += homeLoads[gpu];
     }
@@ -153,6 +175,11 @@ export class Recorder {
     const { layers, gpus } = this.choice;
     return rows(sums[which], gpus, sums.layers / layers.length);
   }
+}
+
+/** Events of a timeline that a layer takes at most: rates of links change twice per use, weights have an arrow and a bar. */
+function eventsOf({ slices, memory, links, moves }: RecordedLayer): number {
+  return 1 + slices.length + memory.length + 2 * links.length + 3 * moves.length;
 }
 
 /** Numbers in order; of many, evenly spaced quantiles. */

@@ -57,6 +57,8 @@ export interface RecordedStep {
   /** From 0, warm-up included. */
   step: number;
   layers: RecordedLayer[];
+  /** After the last layer of scope `model`. */
+  head?: RecordedSlice[];
 }
 
 /** What was seen of one policy. */
@@ -73,6 +75,11 @@ export interface PolicyRecording {
   seconds: number[];
   /** Mean copies that GPUs compute per step, [layer][gpu]. */
   loads: number[][];
+  /**
+   * Mean copies of the fullest GPU of a layer and step, of the one after it, and so on: what means by GPU hide where
+   * another GPU is the fullest in every layer.
+   */
+  rankedLoads: number[];
   /** Mean copies from each source GPU to each GPU per layer and step, [source][gpu]; local ones included. */
   traffic: number[][];
 }

@@ -1,6 +1,13 @@
 import { Command, Option } from '@commander-js/extra-typings';
 import { readTable, writeWhole } from '../../../files/index.js';
-import { chartKinds, chartPage, chartSvg, groupRows, type TableRow } from '../../../report/index.js';
+import {
+  chartKinds,
+  chartPage,
+  chartPicture,
+  groupRows,
+  sweepColumns,
+  type TableRow,
+} from '../../../report/index.js';
 import { describeSweep } from '../../../open-sweep.js';
 import { UsageError } from '../../input-error.js';
 
@@ -59,10 +66,20 @@ export function plotCommand() {
         (row) => row.policy_kind !== null && (policy !== undefined || row.anchor !== true),
       );
       const drawn = chart.draw(
-        groupRows(wanted, { swept, shown, needed: chart.columns(asked), where }, file),
+        groupRows(
+          wanted,
+          {
+            swept,
+            shown,
+            needed: chart.columns(asked),
+            columns: sweepColumns(points.places).map(({ name }) => name),
+            where,
+          },
+          file,
+        ),
         asked,
       );
-      await writeWhole(out, out.endsWith('.svg') ? await chartSvg(drawn) : await chartPage(drawn));
+      await writeWhole(out, out.endsWith('.svg') ? await chartPicture(drawn) : await chartPage(drawn));
       console.error(`wrote ${out}`);
     });
 }
