@@ -30,6 +30,28 @@ function comparable({ policies, routing, fastest, model, cluster }: Result): unk
   return JSON.parse(rounded);
 }
 
+/** Asks for other settings by the address; returns what the page shows at once. */
+function ask(page: Page, settings: string) {
+  return page.evaluate(
+    (hash) =>
+      new Promise<{ state?: string; busy: string | null; canSave: boolean }>((resolve) => {
+        // The page's own listener comes first.
+        addEventListener(
+          'hashchange',
+          () =>
+            resolve({
+              state: document.body.dataset.state,
+              busy: document.getElementById('verdict')!.getAttribute('aria-busy'),
+              canSave: !(document.getElementById('result') as HTMLButtonElement).disabled,
+            }),
+          { once: true },
+        );
+        location.hash = hash;
+      }),
+    settings,
+  );
+}
+
 describe.skipIf(noBrowser)('the playground in Chromium', () => {
   const open = useBrowser();
   const folder = workFolder();
@@ -129,10 +151,11 @@ describe.skipIf(noBrowser)('the playground in Chromium', () => {
     await drawn(page);
     const before = await page.locator('#verdict').textContent();
     // Settings that take a second or more.
-    await page.evaluate(() => (location.hash = 'gpus=64&tokens=16384&steps=32&seed=2'));
-    await page.waitForFunction(() => document.body.dataset.state === 'asked');
-    expect(await page.locator('#verdict').getAttribute('aria-busy')).toBe('true');
-    expect(await page.locator('#result').isDisabled()).toBe(true);
+    expect(await ask(page, 'gpus=64&tokens=16384&steps=32&seed=2')).toEqual({
+      state: 'asked',
+      busy: 'true',
+      canSave: false,
+    });
     await page.waitForFunction(() => {
       const isSeen = document.getElementById('computing')!.checkVisibility();
       return isSeen && Number(getComputedStyle(document.getElementById('results')!).opacity) < 0.6;
@@ -182,9 +205,7 @@ describe.skipIf(noBrowser)('the playground in Chromium', () => {
     const disclosures = page.locator('summary');
     expect(await disclosures.count()).toBe(5);
     for (const summary of await disclosures.all()) await summary.click();
-    // Enough steps that nobody misses the moment in which they are computed.
-    await page.evaluate(() => (location.hash = 'alpha=1.5&amount=0.8&policies=llep,eplb&steps=32'));
-    await page.waitForFunction(() => document.body.dataset.state === 'asked');
+    await ask(page, 'alpha=1.5&amount=0.8&policies=llep,eplb');
     await drawn(page);
     expect(await page.locator('#results').textContent()).toContain('llep(alpha=1.5)');
     expect(await page.locator('details[open]').count()).toBe(5);
