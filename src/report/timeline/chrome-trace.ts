@@ -13,7 +13,7 @@ export interface TraceEvent {
   pid: number;
   tid?: number;
   cat?: string;
-  /** Microseconds, in whole nanoseconds. */
+  /** Microseconds, a multiple of 2⁻¹⁰. */
   ts?: number;
   dur?: number;
   id?: number;
@@ -41,8 +41,13 @@ const STREAM_ORDER = [
 
 const MIB = 2 ** 20;
 
-/** Whole nanoseconds: what a viewer reads, so that neighbours that touch do not overlap by a rounding. */
-const nanoseconds = (seconds: number) => Math.round(seconds * 1e9);
+/**
+ * Parts of a microsecond of which every number holds a whole number: about nanoseconds, and sums of them are exact, so
+ * that a slice ends (ts + dur) at the very number at which the next one starts. A viewer takes the least overlap for a
+ * slice within another.
+ */
+const TICKS = 1024;
+const ticks = (seconds: number) => Math.round(seconds * 1e6 * TICKS);
 
 /**
  * A recording as a timeline for Perfetto (ui.perfetto.dev) and chrome://tracing: a process for every GPU of every
@@ -183,10 +188,10 @@ class PolicyTimeline {
     end: number,
     args: Readonly<Record<string, number | string>>,
   ): void {
-    const [first, last] = [nanoseconds(start), nanoseconds(end)];
+    const [first, last] = [ticks(start), ticks(end)];
     if (last === first) return;
     const tid = this.tracks.get(stream)!;
-    const at = { ts: first / 1e3, dur: (last - first) / 1e3 };
+    const at = { ts: first / TICKS, dur: (last - first) / TICKS };
     this.out.push({ ph: 'X', name, cat, pid: this.pid(gpu), tid, ...at, args: { ...args } });
   }
 
@@ -199,7 +204,7 @@ class PolicyTimeline {
   }
 
   private addCounter(gpu: number, name: string, time: number, args: TraceEvent['args']): void {
-    this.out.push({ ph: 'C', name, pid: this.pid(gpu), ts: nanoseconds(time) / 1e3, args });
+    this.out.push({ ph: 'C', name, pid: this.pid(gpu), ts: ticks(time) / TICKS, args });
   }
 
   /** Bytes per second of every link, as a sum of what every transfer takes on average. */
@@ -243,11 +248,11 @@ class PolicyTimeline {
       }
     }
     for (const { expert, source, destination, start, end } of moves) {
-      const [first, last] = [nanoseconds(from + start), nanoseconds(from + end)];
+      const [first, last] = [ticks(from + start), ticks(from + end)];
       if (last === first) continue;
       const arrow = { name: `expert ${expert}`, cat: 'weights', id: this.arrow++, args: { expert } };
       const tids = [this.tracks.get('weights sent')!, this.tracks.get('weights')!];
-      this.out.push({ ph: 's', ...arrow, pid: this.pid(source), tid: tids[0], ts: first / 1e3 });
+      this.out.push({ ph: 's', ...arrow, pid: this.pid(source), tid: tids[0], ts: first / TICKS });
       const middle = Math.floor((first + last) / 2);
       this.out.push({
         ph: 'f',
@@ -255,7 +260,7 @@ class PolicyTimeline {
         ...arrow,
         pid: this.pid(destination),
         tid: tids[1],
-        ts: middle / 1e3,
+        ts: middle / TICKS,
       });
     }
   }
