@@ -19,7 +19,7 @@ const browser = await chromium.launch({
   executablePath: process.env.EPSIM_CHROMIUM ?? '/usr/bin/chromium',
   args: ['--no-sandbox'],
 });
-const page = await browser.newPage({ viewport: { width: 1080, height: 540 } });
+const page = await browser.newPage({ viewport: { width: 1080, height: 640 } });
 const image = (name) => join(root, 'docs/images', `${name}.png`);
 
 await page.goto(pathToFileURL(report).href);
@@ -31,7 +31,7 @@ await page
 
 // The scenario of the report, as far as the playground's controls go.
 const settings = 'model=gpt-oss-120b&runtime=llep-reference&tokens=32768&steps=4&amount=0.95';
-await page.setViewportSize({ width: 1220, height: 660 });
+await page.setViewportSize({ width: 1220, height: 1240 });
 await page.goto(`${pathToFileURL(join(root, 'dist/web/index.html')).href}#${settings}`);
 await page.waitForFunction('document.body.dataset.state === "drawn"');
 // How long it took belongs to the machine that took the picture.
