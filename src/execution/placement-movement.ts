@@ -42,7 +42,7 @@ export class BlockingMovement {
   }
 
   /** Seconds that the move takes, and the bytes that it puts on the network and on links to host memory. */
-  run(move: PlacementMove): { seconds: number; bytes: number } {
+  run(move: PlacementMove): { seconds: number; bytes: number; hostBytes: number } {
     const { executor, machine } = this;
     const { profile, gpus } = machine.cluster;
     const { duration, bufferBytes } = executor;
@@ -50,11 +50,12 @@ export class BlockingMovement {
     bufferBytes.fill(0);
     const messages = { count: 0, source: [] as number[], destination: [] as number[], bytes: [] as number[] };
     let total = 0;
+    let hostBytes = 0;
     for (const { source, destination, bits } of move.loads) {
       const bytes = expertBytes(machine, bits);
       bufferBytes[this.arriving[destination]] += bytes;
       if (source < 0) {
-        total += bytes;
+        hostBytes += bytes;
         duration[this.restore[destination]] += bytes / profile.hostLink.bytesPerSecond;
         continue;
       }
@@ -72,6 +73,6 @@ export class BlockingMovement {
       if (duration[this.restore[gpu]] > 0) duration[this.restore[gpu]] += profile.hostLink.latencySeconds;
     }
     this.network.setMessages(this.transfer, messages satisfies Messages, -1);
-    return { seconds: executor.run(0), bytes: total };
+    return { seconds: executor.run(0), bytes: total, hostBytes };
   }
 }

@@ -211,7 +211,7 @@ export class PolicyRun {
       seconds += layers * moved.seconds;
       totals.phases[MOVE] += layers * moved.seconds * this.machine.cluster.gpus;
       totals.critical[MOVE] += layers * moved.seconds;
-      totals.weightBytes += layers * moved.bytes;
+      totals.weightBytes += layers * (moved.bytes + moved.hostBytes);
     }
     if (plan.planning) {
       const planning = layers * plan.planning.seconds;

@@ -98,10 +98,7 @@ function keepTokens(rule: CapacityRule, input: DropInput, tokens: TokenTable, li
   // Copies that were pruned are a group of their own, without capacity.
   const groups = groupsByCopy(groupsOf(rule, input), tokens, limits.length);
   const open = Float64Array.of(...limits, 0);
-  const keptCopies =
-    rule.order === 'score'
-      ? keepBest(groups, tokens.weights!, open)
-      : keepFirst(groups, claimOrder(rule, tokens, input.seed), open);
+  const keptCopies = keep(rule, groups, tokens, open, input.seed);
   const kept = countKept(tokens, keptCopies, input);
   return { ...NOTHING_MORE, kept, keptCopies, ...tokenLosses(tokens, keptCopies) };
 }
@@ -134,18 +131,70 @@ function countKept(
   return kept;
 }
 
-/** Keeps copies in the order in which they claim capacity, while their group has some. */
-function keepFirst(groups: Int32Array, order: Int32Array, limits: Float64Array): Uint8Array {
+/** 1 for every copy (token · topK + choice) that is kept. */
+function keep(
+  { order }: CapacityRule,
+  groups: Int32Array,
+  tokens: TokenTable,
+  limits: Float64Array,
+  seed: string,
+): Uint8Array {
+  if (order === 'score') return keepBest(groups, tokens.weights!, limits);
+  if (order === 'random') return keepRandom(groups, limits, seed);
+  return keepFirst(groups, tokens, order === 'batch-prioritised' ? bestFirst(tokens) : null, limits);
+}
+
+/** Keeps copies that claim capacity in random order, while their group has some. */
+function keepRandom(groups: Int32Array, limits: Float64Array, seed: string): Uint8Array {
+  const order = new Int32Array(groups.length);
+  for (let copy = 0; copy < order.length; copy++) order[copy] = copy;
+  shuffle(order, randomStream(seed, 'drop'));
   const used = new Int32Array(limits.length);
   const kept = new Uint8Array(groups.length);
   for (let i = 0; i < order.length; i++) {
-    const copy = order[i];
-    const group = groups[copy];
+    const group = groups[order[i]];
     if (used[group] >= limits[group]) continue;
     used[group]++;
-    kept[copy] = 1;
+    kept[order[i]] = 1;
   }
   return kept;
+}
+
+/**
+ * Keeps copies while their group has capacity: all first choices claim it before all second ones.
+ * @param order of the tokens; null: as they are
+ */
+function keepFirst(
+  groups: Int32Array,
+  { count, topK }: TokenTable,
+  order: Int32Array | null,
+  limits: Float64Array,
+): Uint8Array {
+  const used = new Int32Array(limits.length);
+  const kept = new Uint8Array(groups.length);
+  for (let choice = 0; choice < topK; choice++) {
+    for (let i = 0; i < count; i++) {
+      const copy = (order === null ? i : order[i]) * topK + choice;
+      const group = groups[copy];
+      if (used[group] >= limits[group]) continue;
+      used[group]++;
+      kept[copy] = 1;
+    }
+  }
+  return kept;
+}
+
+/** Tokens by their largest gate weight, the first among equals first. */
+function bestFirst({ count, topK, weights }: TokenTable): Int32Array {
+  const order = new Int32Array(count);
+  const best = new Float32Array(count).fill(-Infinity);
+  for (let token = 0; token < count; token++) {
+    order[token] = token;
+    for (let copy = token * topK; copy < (token + 1) * topK; copy++) {
+      if (weights![copy] > best[token]) best[token] = weights![copy];
+    }
+  }
+  return order.sort((a, b) => best[b] - best[a] || a - b);
 }
 
 /** Keeps the copies with the largest gate weights of every group, the first among equals. */
@@ -191,25 +240,6 @@ function membersOfFull(
     if (over[group] > 0) members[next[group]++] = copy;
   }
   return { members, first, over };
-}
-
-/** Copies (token · topK + choice) in the order in which they claim capacity. */
-function claimOrder(rule: CapacityRule, { count, topK, weights }: TokenTable, seed: string): Int32Array {
-  const copies = Int32Array.from({ length: count * topK }, (_, copy) => copy);
-  if (rule.order === 'random') return shuffle(copies, randomStream(seed, 'drop'));
-  let tokens: Int32Array | null = null;
-  if (rule.order === 'batch-prioritised') {
-    tokens = Int32Array.from({ length: count }, (_, token) => token);
-    const best = Float32Array.from(tokens, (token) =>
-      Math.max(...weights!.subarray(token * topK, (token + 1) * topK)),
-    );
-    tokens.sort((a, b) => best[b] - best[a] || a - b);
-  }
-  // All first choices come before all second ones.
-  for (let choice = 0, at = 0; choice < topK; choice++) {
-    for (let i = 0; i < count; i++) copies[at++] = (tokens ? tokens[i] : i) * topK + choice;
-  }
-  return copies;
 }
 
 function keepCounts(rule: CapacityRule, input: DropInput, limits: Float64Array): Int32Array {
