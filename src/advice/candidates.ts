@@ -1,5 +1,4 @@
-import type { PolicyInput, PolicyOptions } from '../balancing/index.js';
-import { parsePolicy } from '../scenario/index.js';
+import { kindOf, policyOptions, type PolicyInput, type PolicyOptions } from '../balancing/index.js';
 import type { Offline } from './question.js';
 
 /**
@@ -16,13 +15,8 @@ export function withListed(
 }
 
 function keyOf(policy: PolicyInput, offline: Offline): string {
-  const options = typeof policy === 'string' ? { kind: policy } : policy;
-  const parsed = parsePolicy(options, 'policy') as PolicyOptions;
-  if ('history' in parsed && isCalibrated(parsed.history))
+  const parsed = policyOptions(policy);
+  if ('history' in parsed && kindOf(parsed.history) === 'calibration')
     return JSON.stringify({ ...parsed, history: offline });
   return JSON.stringify(parsed);
-}
-
-function isCalibrated(history: unknown): boolean {
-  return history === 'calibration' || (history as { kind?: unknown } | null)?.kind === 'calibration';
 }

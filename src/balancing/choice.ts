@@ -27,9 +27,14 @@ export interface Chosen<R> {
   options: unknown;
 }
 
+/** The name of what is chosen. */
+export function kindOf(choice: string | { kind: string }): string {
+  return typeof choice === 'string' ? choice : choice.kind;
+}
+
 /** The rule of a choice; a bare name stands for its defaults. */
 export function chosenOf<R extends Rule>(rules: readonly R[], choice: string | { kind: string }): Chosen<R> {
-  const kind = typeof choice === 'string' ? choice : choice.kind;
+  const kind = kindOf(choice);
   const rule = rules.find((candidate) => candidate.kind === kind)!;
   return { rule, options: typeof choice === 'string' ? rule.options.parse({ kind }) : choice };
 }

@@ -1,3 +1,4 @@
+export { kindOf } from './choice.js';
 export { BatchParts, type PlannedBatch } from './batch-parts.js';
 export { dispatchRules } from './dispatch/index.js';
 export { historyRules } from './history/index.js';

@@ -118,14 +118,8 @@ export class PathObserver {
     return {
       source: waitingForSource / steps / gpus,
       experts: (waiting - waitingForSource) / steps / gpus,
-      lastAtSource: this.mostOf(this.lastAtSource),
+      lastAtSource: mostOf(this.lastAtSource, this.layers),
     };
-  }
-
-  /** The GPU with most of a count of layers, and its share of them; null where none has any. */
-  private mostOf(count: Float64Array): { gpu: number; share: number } | null {
-    const gpu = count.reduce((best, own, i) => (own > count[best] ? i : best), 0);
-    return count[gpu] === 0 ? null : { gpu, share: count[gpu] / this.layers };
   }
 
   /** Seconds of the run on the critical path by phase, and what they are divided by: layers, or steps of a whole model. */
@@ -215,6 +209,12 @@ export class PathObserver {
   }
 }
 
+/** The GPU with most of a count of layers, and its share of them; null where none has any. */
+function mostOf(count: Float64Array, layers: number): { gpu: number; share: number } | null {
+  const gpu = count.reduce((best, own, i) => (own > count[best] ? i : best), 0);
+  return count[gpu] === 0 ? null : { gpu, share: count[gpu] / layers };
+}
+
 /** Sums over the steps of one layer. */
 class LayerSums {
   /** Steps, and the layers of the model that this one stood for in them. */
@@ -243,12 +243,11 @@ class LayerSums {
 
   explain(layer: number): LayerExplanation {
     const { slowest, steps, layers, seconds, gamma } = this;
-    const most = slowest.reduce((best, count, gpu) => (count > slowest[best] ? gpu : best), 0);
     return {
       layer,
       seconds: seconds / layers,
       gamma: gamma / steps,
-      slowest: slowest[most] > 0 ? { gpu: most, share: slowest[most] / layers } : null,
+      slowest: mostOf(slowest, layers),
     };
   }
 

@@ -140,24 +140,11 @@ function keep(
   seed: string,
 ): Uint8Array {
   if (order === 'score') return keepBest(groups, tokens.weights!, limits);
-  if (order === 'random') return keepRandom(groups, limits, seed);
-  return keepFirst(groups, tokens, order === 'batch-prioritised' ? bestFirst(tokens) : null, limits);
-}
-
-/** Keeps copies that claim capacity in random order, while their group has some. */
-function keepRandom(groups: Int32Array, limits: Float64Array, seed: string): Uint8Array {
-  const order = new Int32Array(groups.length);
-  for (let copy = 0; copy < order.length; copy++) order[copy] = copy;
-  shuffle(order, randomStream(seed, 'drop'));
-  const used = new Int32Array(limits.length);
-  const kept = new Uint8Array(groups.length);
-  for (let i = 0; i < order.length; i++) {
-    const group = groups[order[i]];
-    if (used[group] >= limits[group]) continue;
-    used[group]++;
-    kept[order[i]] = 1;
+  // Copies in random order claim as tokens with one choice each do.
+  if (order === 'random') {
+    return keepFirst(groups, 1, shuffle(inOrder(groups.length), randomStream(seed, 'drop')), limits);
   }
-  return kept;
+  return keepFirst(groups, tokens.topK, order === 'position' ? null : bestFirst(tokens), limits);
 }
 
 /**
@@ -166,10 +153,11 @@ function keepRandom(groups: Int32Array, limits: Float64Array, seed: string): Uin
  */
 function keepFirst(
   groups: Int32Array,
-  { count, topK }: TokenTable,
+  topK: number,
   order: Int32Array | null,
   limits: Float64Array,
 ): Uint8Array {
+  const count = groups.length / topK;
   const used = new Int32Array(limits.length);
   const kept = new Uint8Array(groups.length);
   for (let choice = 0; choice < topK; choice++) {
@@ -186,15 +174,19 @@ function keepFirst(
 
 /** Tokens by their largest gate weight, the first among equals first. */
 function bestFirst({ count, topK, weights }: TokenTable): Int32Array {
-  const order = new Int32Array(count);
   const best = new Float32Array(count).fill(-Infinity);
   for (let token = 0; token < count; token++) {
-    order[token] = token;
     for (let copy = token * topK; copy < (token + 1) * topK; copy++) {
       if (weights![copy] > best[token]) best[token] = weights![copy];
     }
   }
-  return order.sort((a, b) => best[b] - best[a] || a - b);
+  return inOrder(count).sort((a, b) => best[b] - best[a] || a - b);
+}
+
+function inOrder(count: number): Int32Array {
+  const order = new Int32Array(count);
+  for (let i = 0; i < count; i++) order[i] = i;
+  return order;
 }
 
 /** Keeps the copies with the largest gate weights of every group, the first among equals. */

@@ -16,7 +16,8 @@ type Options = z.output<typeof options>;
 
 /**
  * The placement that a file says, layer by layer: by the model's numbers where the file counts layers without experts
- * too, by the layers' numbers where it has those that are simulated, else by their places. A map of one layer serves all. GPUs may have different numbers of slots.
+ * too, by the layers' numbers where it has those that are simulated, else by their places. A map of one layer serves
+ * all. GPUs may have different numbers of slots.
  */
 export const fromFile: PlacementRule<Options, z.input<typeof options>> = {
   kind: 'file',

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { choiceSchema, chosenOf } from '../choice.js';
+import { choiceSchema, chosenOf, kindOf } from '../choice.js';
 import { dispatchRules } from '../dispatch/index.js';
 import { sharedRules, type SharedRule } from '../dispatch/shared-experts.js';
 import type { DispatchRule } from '../dispatch/rule.js';
@@ -371,8 +371,4 @@ function sharedNotes(kind: string, { sharedExperts }: SharedChoice): string[] {
     `${kind}, sharedExperts ${sharedExperts}: the layer holds the shared experts among the routed ones; with none they are ` +
       "the runtime's, or left out: compare it with own-gpu",
   ];
-}
-
-function kindOf(choice: string | { kind: string }): string {
-  return typeof choice === 'string' ? choice : choice.kind;
 }

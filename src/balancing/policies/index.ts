@@ -1,3 +1,4 @@
+import { kindOf } from '../choice.js';
 import type { z } from 'zod';
 import type { Policy } from '../policy.js';
 import { balanced } from './balanced.js';
@@ -81,10 +82,9 @@ export function oracleOf(options: PolicyOptions): PolicyOptions | null {
 export function plannedOnce(options: PolicyOptions): PolicyOptions {
   if (!('history' in options)) return options;
   const { history } = options;
-  const kind = typeof history === 'string' ? history : history.kind;
   return {
     ...options,
-    history: kind === 'calibration' ? history : 'calibration',
+    history: kindOf(history) === 'calibration' ? history : 'calibration',
     movement: null,
     dispatch: 'even',
   };

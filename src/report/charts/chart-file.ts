@@ -1,6 +1,6 @@
 import { framed } from '../page/figure.js';
+import { htmlDocument } from '../page/document.js';
 import { escaped, htmlTable } from '../page/html.js';
-import { PAGE_STYLE } from '../page/style.js';
 import type { Chart } from './chart.js';
 import { chartSvg } from './render.js';
 
@@ -27,18 +27,9 @@ export async function chartPage(chart: Chart): Promise<string> {
   const columns = Object.keys(values[0] ?? {});
   const rows = values.map((row) => columns.map((column) => String(row[column] ?? '')));
   const svg = named((await chartSvg(framed(plot))).trim(), `${title}; its numbers follow in a table`);
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escaped(title)} – epsim</title>
-<style>${PAGE_STYLE}
-</style>
-</head>
-<body>
-<main>
+  return htmlDocument(
+    title,
+    `<main>
 <h1>${escaped(title)}</h1>
 <figure>
 <figcaption>${notes.map((note) => escaped(note)).join('<br>')}</figcaption>
@@ -50,10 +41,8 @@ export async function chartPage(chart: Chart): Promise<string> {
 ${htmlTable(title, columns, rows)}
 </details>
 </section>
-</main>
-</body>
-</html>
-`;
+</main>`,
+  );
 }
 
 function named(svg: string, name: string): string {

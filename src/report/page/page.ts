@@ -8,9 +8,9 @@ import { verdict } from '../verdict.js';
 import { servingTables } from '../whole-model.js';
 import { framed, type Figure } from './figure.js';
 import { figuresOf } from './figures/index.js';
+import { htmlDocument } from './document.js';
 import { escaped, htmlTable } from './html.js';
 import { pageData, type PageData } from './page-data.js';
-import { PAGE_STYLE } from './style.js';
 
 /** Closed tables with more rows are not printed. */
 const MOST_PRINTED = 24;
@@ -29,19 +29,9 @@ export async function reportPage(result: Result, recording: Recording | null): P
   const name = result.scenario.name ?? 'unnamed scenario';
   const drawn: string[] = [];
   for (const figure of figures) drawn.push(await figureHtml(figure));
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="generator" content="epsim ${escaped(result.version)}">
-<title>${escaped(name)} – epsim</title>
-<style>${PAGE_STYLE}
-</style>
-</head>
-<body>
-<a class="skip" href="#verdict">Skip to the result</a>
+  return htmlDocument(
+    name,
+    `<a class="skip" href="#verdict">Skip to the result</a>
 <header>
 <h1>${escaped(name)}</h1>
 ${settingLines(result)
@@ -74,10 +64,9 @@ ${drawn.join('\n')}
 ${whyNotShown(data)}
 ${inputs(result)}
 ${how(result)}
-</main>
-</body>
-</html>
-`;
+</main>`,
+    result.version,
+  );
 }
 
 /**

@@ -62,8 +62,6 @@ export function joinTraces(recordings: readonly NamedTrace[]): TokenTrace {
     }
     at += part.tokens;
   });
-  const isAlways = <T>(get: (own: TokenTrace['header']) => T) =>
-    parts.every((part) => get(part.header) === get(header));
   const texts = (get: (own: TokenTrace['header']) => string) => [
     ...new Set(parts.map((part) => get(part.header)).filter((text) => text !== '')),
   ];
@@ -72,7 +70,7 @@ export function joinTraces(recordings: readonly NamedTrace[]): TokenTrace {
     header: {
       ...header,
       model: texts((own) => own.model).join('; '),
-      phase: isAlways((own) => own.phase) ? header.phase : undefined,
+      phase: parts.every((part) => part.header.phase === header.phase) ? header.phase : undefined,
       placements: undefined,
       importance: undefined,
       domains,
