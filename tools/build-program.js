@@ -2,6 +2,7 @@
  * Bundles the command and its worker threads into a few files, dist/bin: read from one by one, the modules of the
  * project and of its libraries take longer than a small run does.
  */
+import { chmod } from 'node:fs/promises';
 import { build } from 'esbuild';
 
 await build({
@@ -22,3 +23,6 @@ await build({
     js: "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);",
   },
 });
+
+// npx remembers where it found the command when it first ran in this folder, and that was here before it was bundled.
+await chmod(new URL('../dist/cli/main.js', import.meta.url), 0o755);

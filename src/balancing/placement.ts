@@ -42,17 +42,20 @@ export function placementOf(
 ): Placement {
   const firstSlot = new Int32Array(slots.length + 1);
   slots.forEach((own, gpu) => (firstSlot[gpu + 1] = firstSlot[gpu] + own.length));
-  const slotExpert = Int32Array.from(slots.flat());
-  const slotBits =
-    typeof bits === 'number'
-      ? new Float64Array(slotExpert.length).fill(bits)
-      : Float64Array.from(bits.flat());
-  const mixed = slotBits.some((slot) => slot !== slotBits[0]);
-  const widths = mixed ? Float64Array.from(new Set(slotBits)).sort((a, b) => b - a) : slotBits.slice(0, 1);
-  const slotWidth = Uint8Array.from(slotBits, (slot) => (mixed ? widths.indexOf(slot) : 0));
   const gpus = slots.length;
-  const slotGpu = new Int32Array(slotExpert.length);
-  for (let gpu = 0; gpu < gpus; gpu++) slotGpu.fill(gpu, firstSlot[gpu], firstSlot[gpu + 1]);
+  const slotExpert = new Int32Array(firstSlot[gpus]);
+  const slotBits = new Float64Array(firstSlot[gpus]);
+  const slotGpu = new Int32Array(firstSlot[gpus]);
+  for (let gpu = 0; gpu < gpus; gpu++) {
+    slotExpert.set(slots[gpu], firstSlot[gpu]);
+    slotGpu.fill(gpu, firstSlot[gpu], firstSlot[gpu + 1]);
+    if (typeof bits !== 'number') slotBits.set(bits[gpu], firstSlot[gpu]);
+  }
+  if (typeof bits === 'number') slotBits.fill(bits);
+  const mixed = typeof bits !== 'number' && slotBits.some((slot) => slot !== slotBits[0]);
+  const widths = mixed ? Float64Array.from(new Set(slotBits)).sort((a, b) => b - a) : slotBits.slice(0, 1);
+  const slotWidth = new Uint8Array(slotBits.length);
+  if (mixed) slotBits.forEach((slot, i) => (slotWidth[i] = widths.indexOf(slot)));
   const instances = instancesOf(slotExpert, experts);
   return {
     gpus,
@@ -73,11 +76,11 @@ export function placementOf(
 /** Slots by expert, in slot order. */
 function instancesOf(slotExpert: Int32Array, experts: number): Pick<Placement, 'firstInstance' | 'instance'> {
   const firstInstance = new Int32Array(experts + 1);
-  for (const expert of slotExpert) firstInstance[expert + 1]++;
+  for (let slot = 0; slot < slotExpert.length; slot++) firstInstance[slotExpert[slot] + 1]++;
   for (let e = 0; e < experts; e++) firstInstance[e + 1] += firstInstance[e];
   const next = firstInstance.slice();
   const instance = new Int32Array(slotExpert.length);
-  slotExpert.forEach((expert, slot) => (instance[next[expert]++] = slot));
+  for (let slot = 0; slot < slotExpert.length; slot++) instance[next[slotExpert[slot]]++] = slot;
   return { firstInstance, instance };
 }
 

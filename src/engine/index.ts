@@ -6,4 +6,4 @@ export { LiveTasks } from './live-tasks.js';
 export { MaxMinFabric } from './max-min-fabric.js';
 export { MemoryLedger, type MemoryOverflow, type MemoryPeak } from './memory-ledger.js';
 export { PortFabric } from './port-fabric.js';
-export { TaskGraphBuilder, type Lifetime, type TaskGraph, type TaskSpec } from './task-graph.js';
+export { TaskGraphBuilder, type Lifetime, type TaskGraph, type TaskWork } from './task-graph.js';

@@ -4,10 +4,8 @@
  */
 export type Lifetime = 'within' | 'kept' | 'given';
 
-/** A task to add to a graph. */
-export interface TaskSpec {
-  /** Streams the task occupies, all at once; on each it runs after the task added to it before. */
-  streams: readonly number[];
+/** What a task does, wherever it runs. */
+export interface TaskWork {
   /** Tasks that must end first. */
   after?: readonly number[];
   /** The fabric's transfer that this task carries out; without one, the task takes a given time. */
@@ -16,6 +14,12 @@ export interface TaskSpec {
   allocates?: readonly number[];
   /** Buffers that the task is a reader of; a buffer is freed when its last reader ends. */
   reads?: readonly number[];
+}
+
+/** A task to add to a graph. */
+export interface TaskSpec extends TaskWork {
+  /** Streams the task occupies, all at once; on each it runs after the task added to it before. */
+  streams: readonly number[];
   /** Caller's label, e.g. the phase of a layer; kept in `TaskGraph.labels`. */
   label?: number;
 }
@@ -66,8 +70,13 @@ export interface TaskGraph {
  * of them and holds all of them: a barrier is one task.
  */
 export class TaskGraphBuilder {
-  private readonly tasks: TaskSpec[] = [];
-  private readonly predecessors: number[][] = [];
+  private readonly predecessors = new Lists();
+  private readonly streamsOf = new Lists();
+  private readonly allocations = new Lists();
+  private readonly reads = new Lists();
+  private readonly transferOf: number[] = [];
+  private readonly labels: number[] = [];
+  private readonly owners: number[] = [];
   private readonly lastOnStream: number[] = [];
   private readonly streamOwners: number[] = [];
   private readonly streamNames: string[] = [];
@@ -91,30 +100,35 @@ export class TaskGraphBuilder {
   }
 
   addTask(spec: TaskSpec): number {
-    const task = this.tasks.push(spec) - 1;
-    const before = new Set(spec.after);
-    for (const stream of spec.streams) {
-      if (this.lastOnStream[stream] >= 0) before.add(this.lastOnStream[stream]);
+    return this.addTaskOn(spec.streams, spec.label ?? 0, spec);
+  }
+
+  /** As `addTask`, with the streams and the label apart, so that many tasks can share the rest. */
+  addTaskOn(streams: readonly number[], label: number, work: TaskWork): number {
+    const { after = NONE, transfer = -1, allocates = NONE, reads = NONE } = work;
+    const task = this.transferOf.push(transfer) - 1;
+    const before = after.slice();
+    for (const stream of streams) {
+      if (this.lastOnStream[stream] >= 0) before.push(this.lastOnStream[stream]);
       this.lastOnStream[stream] = task;
     }
     for (const other of before) {
       if (!(other >= 0 && other < task)) throw new Error(`task ${task} cannot wait for task ${other}`);
     }
-    this.predecessors.push([...before].sort((a, b) => a - b));
+    this.predecessors.add(ascending(before));
+    this.streamsOf.add(streams);
+    this.allocations.add(allocates);
+    this.reads.add(reads);
+    this.labels.push(label);
+    this.owners.push(streams.length === 1 ? this.streamOwners[streams[0]] : -1);
     return task;
   }
 
   /** @throws Error when a buffer is not allocated once, or never read, though its lifetime asks for it */
   compile(): TaskGraph {
-    const { tasks, predecessors } = this;
-    const successors: number[][] = tasks.map(() => []);
-    predecessors.forEach((before, task) => before.forEach((other) => successors[other].push(task)));
-    const readers = new Int32Array(this.accounts.length);
-    const allocated = new Int32Array(this.accounts.length);
-    for (const { allocates = [], reads = [] } of tasks) {
-      for (const buffer of allocates) allocated[buffer]++;
-      for (const buffer of reads) readers[buffer]++;
-    }
+    const tasks = this.transferOf.length;
+    const allocated = this.allocations.occurrences(this.accounts.length);
+    const readers = this.reads.occurrences(this.accounts.length);
     this.lifetimes.forEach((lifetime, buffer) => {
       if (allocated[buffer] !== (lifetime === 'given' ? 0 : 1))
         throw new Error(`buffer ${buffer} (${lifetime}) is allocated ${allocated[buffer]} times`);
@@ -123,27 +137,23 @@ export class TaskGraphBuilder {
       if (lifetime !== 'kept' && readers[buffer] === 0)
         throw new Error(`buffer ${buffer} is never read, so never freed`);
     });
-    const [successorFirst, successorList] = ranges(successors);
-    const [predecessorFirst, predecessorList] = ranges(predecessors);
-    const [streamFirst, streamsOf] = ranges(tasks.map((task) => task.streams));
-    const [allocationFirst, allocations] = ranges(tasks.map((task) => task.allocates ?? []));
-    const [freeFirst, frees] = ranges(
-      tasks.map(({ reads = [] }) => reads.filter((buffer) => readers[buffer] === 1)),
-    );
-    const [readFirst, reads] = ranges(
-      tasks.map(({ reads = [] }) => reads.filter((buffer) => readers[buffer] > 1)),
-    );
+    const [predecessorFirst, predecessors] = this.predecessors.flat();
+    const [successorFirst, successors] = successorsOf(predecessorFirst, predecessors);
+    const [streamFirst, streamsOf] = this.streamsOf.flat();
+    const [allocationFirst, allocations] = this.allocations.flat();
+    const [freeFirst, frees] = this.reads.flat((buffer) => readers[buffer] === 1);
+    const [readFirst, reads] = this.reads.flat((buffer) => readers[buffer] > 1);
     return {
-      tasks: tasks.length,
+      tasks,
       streams: this.lastOnStream.length,
       streamOwners: this.streamOwners,
       streamNames: this.streamNames,
       buffers: this.accounts.length,
-      blockers: Int32Array.from(predecessors, (before) => before.length),
+      blockers: Int32Array.from({ length: tasks }, (_, t) => predecessorFirst[t + 1] - predecessorFirst[t]),
       successorFirst,
-      successors: successorList,
+      successors,
       predecessorFirst,
-      predecessors: predecessorList,
+      predecessors,
       streamFirst,
       streamsOf,
       allocationFirst,
@@ -152,19 +162,66 @@ export class TaskGraphBuilder {
       frees,
       readFirst,
       reads,
-      transferOf: Int32Array.from(tasks, (task) => task.transfer ?? -1),
-      labels: Int32Array.from(tasks, (task) => task.label ?? 0),
-      owners: Int32Array.from(tasks, ({ streams }) =>
-        streams.length === 1 ? this.streamOwners[streams[0]] : -1,
-      ),
+      transferOf: Int32Array.from(this.transferOf),
+      labels: Int32Array.from(this.labels),
+      owners: Int32Array.from(this.owners),
       accounts: Int32Array.from(this.accounts),
       readers,
     };
   }
 }
 
-function ranges(lists: readonly (readonly number[])[]): [Int32Array, Int32Array] {
-  const first = new Int32Array(lists.length + 1);
-  lists.forEach((list, i) => (first[i + 1] = first[i] + list.length));
-  return [first, Int32Array.from(lists.flat())];
+const NONE: readonly number[] = [];
+
+/** A list per task, one after the other. */
+class Lists {
+  private readonly first = [0];
+  private readonly all: number[] = [];
+
+  add(list: readonly number[]): void {
+    for (let i = 0; i < list.length; i++) this.all.push(list[i]);
+    this.first.push(this.all.length);
+  }
+
+  /** How often each number is in them. */
+  occurrences(numbers: number): Int32Array {
+    const counts = new Int32Array(numbers);
+    for (const number of this.all) counts[number]++;
+    return counts;
+  }
+
+  /**
+   * @param keeps which of the numbers; default: all
+   * @returns where each list begins, and the end; the lists
+   */
+  flat(keeps?: (number: number) => boolean): [first: Int32Array, all: Int32Array] {
+    if (keeps === undefined) return [Int32Array.from(this.first), Int32Array.from(this.all)];
+    const kept = new Lists();
+    for (let list = 0; list + 1 < this.first.length; list++) {
+      for (let i = this.first[list]; i < this.first[list + 1]; i++)
+        if (keeps(this.all[i])) kept.all.push(this.all[i]);
+      kept.first.push(kept.all.length);
+    }
+    return kept.flat();
+  }
+}
+
+/** Which tasks wait for each, from which tasks each waits for. */
+function successorsOf(first: Int32Array, predecessors: Int32Array): [Int32Array, Int32Array] {
+  const tasks = first.length - 1;
+  const successorFirst = new Int32Array(tasks + 1);
+  for (let i = 0; i < predecessors.length; i++) successorFirst[predecessors[i] + 1]++;
+  for (let task = 0; task < tasks; task++) successorFirst[task + 1] += successorFirst[task];
+  const next = successorFirst.slice();
+  const successors = new Int32Array(predecessors.length);
+  for (let task = 0; task < tasks; task++) {
+    for (let i = first[task]; i < first[task + 1]; i++) successors[next[predecessors[i]]++] = task;
+  }
+  return [successorFirst, successors];
+}
+
+/** Sorted, each once; may be the list itself. */
+function ascending(list: number[]): number[] {
+  const isAscending = list.every((other, i) => i === 0 || other > list[i - 1]);
+  return isAscending ? list : [...new Set(list)].sort((a, b) => a - b);
 }

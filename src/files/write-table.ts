@@ -12,7 +12,7 @@ export interface TableColumn {
 type Cell = number | boolean | string | null;
 
 /** Rows of a Parquet row group: the most that are held at once. */
-const ROWS_PER_GROUP = 20_000;
+const ROWS_PER_GROUP = 2_000;
 
 /**
  * Writes rows that come batch by batch to a Parquet and a CSV file, whole or not at all. Memory holds one row

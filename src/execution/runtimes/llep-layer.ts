@@ -1,4 +1,4 @@
-import { Executor, TaskGraphBuilder } from '../../engine/index.js';
+import { Executor, TaskGraphBuilder, type TaskWork } from '../../engine/index.js';
 import { bitsOf, expertWeights, type ExpertLayout, type ExpertStage } from '../../hardware/index.js';
 import { BackgroundMovement } from '../background-movement.js';
 import { LeadingWork } from '../leading-work.js';
@@ -249,14 +249,9 @@ export class LlepLayer {
   }
 
   /** One task per GPU on a stream of its own. */
-  private onEach(
-    phase: Phase,
-    streams: number[],
-    spec: (gpu: number) => { after?: number[]; allocates?: number[]; reads?: number[] },
-  ): number[] {
-    return this.each((gpu) =>
-      this.graph.addTask({ ...spec(gpu), streams: [streams[gpu]], label: labelOf(phase) }),
-    );
+  private onEach(phase: Phase, streams: number[], work: (gpu: number) => TaskWork): number[] {
+    const label = labelOf(phase);
+    return this.each((gpu) => this.graph.addTaskOn([streams[gpu]], label, work(gpu)));
   }
 
   private collective(
@@ -266,8 +261,7 @@ export class LlepLayer {
     allocates: number[] = [],
     reads: number[] = [],
   ): number {
-    const streams = this.collectives;
-    return this.graph.addTask({ streams, after, transfer, allocates, reads, label: labelOf(phase) });
+    return this.graph.addTaskOn(this.collectives, labelOf(phase), { after, transfer, allocates, reads });
   }
 }
 

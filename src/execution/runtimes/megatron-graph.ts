@@ -1,9 +1,7 @@
-import { TaskGraphBuilder, type Lifetime, type TaskSpec } from '../../engine/index.js';
+import { TaskGraphBuilder, type Lifetime, type TaskWork } from '../../engine/index.js';
 import { accountOf, type MemoryCategory } from '../memory.js';
 import type { Phase } from '../phases.js';
 import { labelIn, type Pass } from '../training.js';
-
-type Spec = Pick<TaskSpec, 'after' | 'allocates' | 'reads' | 'transfer'>;
 
 /**
  * A graph on the streams of Megatron-LM's layers, per GPU: the host, the compute stream, NCCL's collectives, NCCL's
@@ -29,20 +27,19 @@ export class MegatronGraph {
   }
 
   /** One task per GPU on a stream of its own. */
-  onEach(pass: Pass, phase: Phase, streams: readonly number[], spec: (gpu: number) => Spec): number[] {
-    return this.each((gpu) =>
-      this.builder.addTask({ ...spec(gpu), streams: [streams[gpu]], label: labelIn(pass, phase) }),
-    );
+  onEach(pass: Pass, phase: Phase, streams: readonly number[], work: (gpu: number) => TaskWork): number[] {
+    const label = labelIn(pass, phase);
+    return this.each((gpu) => this.builder.addTaskOn([streams[gpu]], label, work(gpu)));
   }
 
   /** One task of all GPUs at once. */
-  collective(pass: Pass, phase: Phase, spec: Spec): number {
-    return this.builder.addTask({ ...spec, streams: this.collectives, label: labelIn(pass, phase) });
+  collective(pass: Pass, phase: Phase, work: TaskWork): number {
+    return this.builder.addTaskOn(this.collectives, labelIn(pass, phase), work);
   }
 
   /** A collective beside the others, on a communicator of its own. */
-  reduction(pass: Pass, phase: Phase, spec: Spec): number {
-    return this.builder.addTask({ ...spec, streams: this.reductions, label: labelIn(pass, phase) });
+  reduction(pass: Pass, phase: Phase, work: TaskWork): number {
+    return this.builder.addTaskOn(this.reductions, labelIn(pass, phase), work);
   }
 
   /** Messages into every GPU, which begin together. */
@@ -50,13 +47,13 @@ export class MegatronGraph {
     pass: Pass,
     phase: Phase,
     after: readonly number[],
-    spec: (gpu: number) => Spec,
+    work: (gpu: number) => TaskWork,
   ): number[] {
     const label = labelIn(pass, phase);
     const barrier = this.builder.addTask({ streams: this.messages, after, label });
     return this.each((gpu) =>
       this.builder.addTask({
-        ...spec(gpu),
+        ...work(gpu),
         streams: [this.messages[gpu]],
         after: [barrier],
         label,

@@ -1,4 +1,4 @@
-import { Executor, TaskGraphBuilder } from '../../engine/index.js';
+import { Executor, TaskGraphBuilder, type TaskWork } from '../../engine/index.js';
 import { bitsOf, expertWeights } from '../../hardware/index.js';
 import { BackgroundMovement } from '../background-movement.js';
 import { LeadingWork } from '../leading-work.js';
@@ -220,20 +220,12 @@ export class ServingLayer {
   }
 
   /** One task per GPU on a stream of its own. */
-  private onEach(
-    phase: Phase,
-    streams: number[],
-    spec: (gpu: number) => { after?: number[]; transfer?: number; allocates?: number[]; reads?: number[] },
-  ): number[] {
-    return this.each((gpu) =>
-      this.graph.addTask({ ...spec(gpu), streams: [streams[gpu]], label: labelOf(phase) }),
-    );
+  private onEach(phase: Phase, streams: number[], work: (gpu: number) => TaskWork): number[] {
+    const label = labelOf(phase);
+    return this.each((gpu) => this.graph.addTaskOn([streams[gpu]], label, work(gpu)));
   }
 
-  private collective(
-    phase: Phase,
-    spec: { after: number[]; transfer?: number; allocates?: number[]; reads?: number[] },
-  ): number {
-    return this.graph.addTask({ ...spec, streams: this.exchange, label: labelOf(phase) });
+  private collective(phase: Phase, work: TaskWork): number {
+    return this.graph.addTaskOn(this.exchange, labelOf(phase), work);
   }
 }
