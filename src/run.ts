@@ -1,7 +1,7 @@
 import { dirname } from 'node:path';
 import type { PlacementMap } from './balancing/index.js';
 import { FileCache, hashOf, loadMilpSolver } from './files/index.js';
-import { KeptDraws } from './routing/index.js';
+import { KeptSteps, type RoutingSources } from './routing/index.js';
 import {
   filesOf,
   parseScenario,
@@ -35,8 +35,8 @@ export interface RunOptions {
   file?: string;
   /** Opened files that several scenarios share. */
   files?: FileCache;
-  /** Generated steps that several scenarios share. */
-  draws?: KeptDraws;
+  /** Steps that several scenarios share. */
+  sources?: RoutingSources;
   /** Placement maps that stand for the files of these paths. */
   placementMaps?: ReadonlyMap<string, PlacementMap>;
   /** Called with the number of simulated steps, and of all that will be. */
@@ -61,9 +61,9 @@ export async function openScenario(input: unknown, options: RunOptions = {}): Pr
   const { file = 'scenario' } = options;
   const baseDir = options.baseDir ?? (options.file === undefined ? process.cwd() : dirname(options.file));
   const scenario = parseScenario(input, file);
-  const draws = options.draws ?? drawsForFaults(scenario);
+  const sources = options.sources ?? sourcesForFaults(scenario);
   const { contents, hashes } = await openFiles(scenario, file, baseDir, options.files, options.placementMaps);
-  const resolved = resolveScenario(scenario, file, contents, draws && ((spec) => draws.source(spec)));
+  const resolved = resolveScenario(scenario, file, contents, sources);
   inFile(file, () => {
     checkPolicies(resolved);
     const offload = offloadOf(resolved);
@@ -78,12 +78,12 @@ export async function openScenario(input: unknown, options: RunOptions = {}): Pr
   };
 }
 
-/** Bytes of generated steps that are kept where a run goes over them again. */
+/** Bytes of steps that are kept where a run goes over them again. */
 const KEPT_BYTES = 256 * 2 ** 20;
 
 /** What keeps the steps of a run with faults, which goes over them once for every fault and more. */
-function drawsForFaults({ cluster }: Scenario): KeptDraws | undefined {
-  return typeof cluster === 'string' || !cluster.faults?.length ? undefined : new KeptDraws(KEPT_BYTES);
+function sourcesForFaults({ cluster }: Scenario): RoutingSources | undefined {
+  return typeof cluster === 'string' || !cluster.faults?.length ? undefined : new KeptSteps(KEPT_BYTES);
 }
 
 /**

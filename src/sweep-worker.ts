@@ -2,7 +2,7 @@ import { Tinypool } from 'tinypool';
 import { FileCache, FileError, SweepFolder } from './files/index.js';
 import { pointRecord, type PointRecord } from './report/index.js';
 import { openScenario, runOpened } from './run.js';
-import { KeptDraws } from './routing/index.js';
+import { KeptSteps } from './routing/index.js';
 import type { BatchOutcome, PointTask, WorkerSetting } from './compute-sweep.js';
 import { pointHash } from './open-sweep.js';
 import { SweepPoints } from './sweep/index.js';
@@ -12,7 +12,7 @@ const { sweep, file, baseDir } = manifest;
 const folder = new SweepFolder(path);
 const points = new SweepPoints(sweep, sweep.scenario, file);
 const files = new FileCache(shared);
-const draws = new KeptDraws(64 * 2 ** 20);
+const sources = new KeptSteps(64 * 2 ** 20);
 /** Ends when the batches handed over so far are done: one is worked on after the other. */
 let before: Promise<unknown> = Promise.resolve();
 
@@ -46,7 +46,7 @@ async function simulate(point: number): Promise<PointRecord> {
   const scenario = points.scenarioAt(point);
   const hash = pointHash(manifest, scenario);
   try {
-    const opened = await openScenario(scenario, { file: 'scenario', baseDir, files, draws });
+    const opened = await openScenario(scenario, { file: 'scenario', baseDir, files, sources });
     return pointRecord(hash, runOpened(opened).result);
   } catch (error) {
     if (error instanceof FileError) throw error;

@@ -12,6 +12,7 @@ export { parseRecording } from './page/parse-recording.js';
 export { figuresOf } from './page/figures/index.js';
 export { escaped, htmlTable } from './page/html.js';
 export { pageData } from './page/page-data.js';
+export type { Figure } from './page/figure.js';
 export { figureHtml, reportPage } from './page/page.js';
 export { parseReportedResult, parseResult } from './parse-result.js';
 export { resultCsv, stepsCsv } from './rows.js';
@@ -23,7 +24,7 @@ export { formatBytes, formatFactor, formatSeconds, formatSecondsRange, formatSha
 export { lossOf, verdict } from './verdict.js';
 export { chartKinds } from './charts/index.js';
 export { chartPage, chartPicture } from './charts/chart-file.js';
-export { chartSvg } from './charts/render.js';
+export { chartSvg, KeptCharts } from './charts/render.js';
 export { groupRows, type TableRow } from './charts/selection.js';
 export { frontChart } from './tune-front.js';
 export { stressText } from './stress.js';

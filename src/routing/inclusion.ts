@@ -115,6 +115,9 @@ export function uniformDraw(experts: number, topK: number): CountDraw {
   return new CountDraw(new Float64Array(experts).fill(topK / experts), topK);
 }
 
+/** Sets of groups whose probabilities are kept; four of eight groups have 70. */
+const MOST_SETS = 1024;
+
 /** Tokens that share one random order of the experts; see `TokenDraw`. */
 export const TOKENS_PER_ORDER = 16;
 
@@ -131,7 +134,9 @@ export class TokenDraw {
   private readonly groupMass: Float64Array;
   private readonly groupInclusion: Float64Array;
   private readonly open: Float64Array;
-  private readonly limited: Float64Array;
+  /** Probabilities given the groups of a token, by the set of them, and for which `reset` they hold. */
+  private readonly limited = new Map<number, { probabilities: Float64Array; since: number }>();
+  private resets = 0;
   private readonly chosenGroups: Int32Array;
   private random: Random = () => 0;
   private untilReorder = 0;
@@ -147,7 +152,6 @@ export class TokenDraw {
     this.order = new Int32Array(this.experts);
     this.groupOrder = Int32Array.from({ length: groups }, (_, group) => group);
     this.open = new Float64Array(this.experts);
-    this.limited = new Float64Array(this.experts);
     this.chosenGroups = new Int32Array(topGroups);
     this.groupMass = new Float64Array(groups);
     this.groupInclusion = new Float64Array(groups);
@@ -157,6 +161,7 @@ export class TokenDraw {
   reset(random: Random): this {
     const { order, groupOrder, groupMass, inclusion, experts, groups } = this;
     this.random = random;
+    this.resets++;
     this.untilReorder = 0;
     for (let group = 0; group < groups; group++) groupOrder[group] = group;
     groupMass.fill(0);
@@ -193,6 +198,16 @@ export class TokenDraw {
   private limitToGroups(): Float64Array {
     const { groups, topGroups, experts, inclusion, open, chosenGroups, groupInclusion, random } = this;
     systematic(groupInclusion, this.groupOrder, topGroups, random(), chosenGroups, 0);
+    let set = 0;
+    for (const group of chosenGroups) set += 2 ** group;
+    let known = this.limited.get(set);
+    if (known?.since === this.resets) return known.probabilities;
+    if (known === undefined) {
+      if (this.limited.size >= MOST_SETS) this.limited.clear();
+      known = { probabilities: new Float64Array(experts), since: 0 };
+      this.limited.set(set, known);
+    }
+    known.since = this.resets;
     const size = experts / groups;
     open.fill(0);
     for (const group of chosenGroups) {
@@ -201,7 +216,7 @@ export class TokenDraw {
         open[e] = Math.max(inclusion[e], 1e-12) / groupInclusion[group];
       }
     }
-    return inclusionProbabilities(open, this.topK, this.limited);
+    return inclusionProbabilities(open, this.topK, known.probabilities);
   }
 }
 

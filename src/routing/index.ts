@@ -2,7 +2,8 @@ export { batchingKinds, batchings, type BatchingKind } from './batching/index.js
 export { CandidateTable } from './candidates.js';
 export { countTraceSource } from './count-trace-source.js';
 export { generatorSource, type GeneratorSpec } from './generator-source.js';
-export { KeptDraws } from './kept-draws.js';
+export { KeptSteps } from './kept-steps.js';
+export { freshSources, type RoutingSources } from './routing-sources.js';
 export { generators, type GeneratorOptions } from './generators/index.js';
 export { powerLawLoads } from './generators/power-law.js';
 export { binomial } from './binomial.js';

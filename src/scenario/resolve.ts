@@ -39,15 +39,13 @@ import {
   type Sensitivity,
 } from '../model/index.js';
 import {
-  countTraceSource,
-  generatorSource,
+  freshSources,
   prunedSource,
   pruningOf,
   TraceError,
-  tokenTraceSource,
   type GeneratorOptions,
-  type GeneratorSpec,
   type RoutingSource,
+  type RoutingSources,
   twinSchema,
   twinTrace,
   type Trace,
@@ -268,14 +266,14 @@ function profileNote({ cluster, shape }: Machine, { preset }: RuntimeOptions): s
 
 /**
  * Puts a scenario and the contents of its files together.
- * @param draw what makes the steps of generated routing
+ * @param sources what makes the steps of the routing
  * @throws ScenarioError
  */
 export function resolveScenario(
   scenario: Scenario,
   file: string,
   contents: ScenarioContents,
-  draw: (spec: GeneratorSpec) => RoutingSource = generatorSource,
+  sources: RoutingSources = freshSources,
 ): ResolvedScenario {
   const shape = resolveModel(scenario, file, contents.modelConfig);
   const cluster = resolveCluster(scenario, file, contents.profile);
@@ -291,7 +289,7 @@ export function resolveScenario(
   const contexts = attempt(file, '', scenario.scope, () => contextsOf(scenario, cluster.gpus));
   const policies = resolvePolicies(scenario);
   const notes: string[] = [];
-  const source = resolveRouting(scenario, file, whole, policies, contents, draw, notes);
+  const source = resolveRouting(scenario, file, whole, policies, contents, sources, notes);
   const precise = resolvePrecision(scenario, file, shape, source.layerIds, contents);
   const machine: Machine = { ...whole, precision: precise?.precision ?? null };
   notes.push(profileNote(machine, runtime), ...trainingNotes(training), ...(precise?.notes ?? []));
@@ -420,11 +418,11 @@ function resolveRouting(
   machine: Machine,
   policies: ResolvedScenario['policies'],
   { trace, twin }: ScenarioContents,
-  draw: (spec: GeneratorSpec) => RoutingSource,
+  sources: RoutingSources,
   notes: string[],
 ): RoutingSource {
   const { pruning } = scenario.workload;
-  const source = resolveUnpruned(scenario, file, machine, policies, { trace, twin }, draw, notes);
+  const source = resolveUnpruned(scenario, file, machine, policies, { trace, twin }, sources, notes);
   if (pruning === undefined) return source;
   return attempt(file, 'workload.pruning', pruning.kind, () => prunedSource(source, pruning, scenario.seed));
 }
@@ -435,19 +433,19 @@ function resolveUnpruned(
   machine: Machine,
   policies: ResolvedScenario['policies'],
   { trace, twin }: ScenarioContents,
-  draw: (spec: GeneratorSpec) => RoutingSource,
+  sources: RoutingSources,
   notes: string[],
 ): RoutingSource {
   const { routing } = scenario.workload;
   if (routing.kind === 'twin') return resolveTwin(scenario, routing, file, machine, policies, twin, notes);
   if (routing.kind !== 'trace') {
-    return resolveGenerator(scenario, routing, file, machine, policies, draw, notes);
+    return resolveGenerator(scenario, routing, file, machine, policies, sources, notes);
   }
   const { topK } = machine.shape;
   if (routing.candidates) checkCandidates(trace!, topK, file, routing.path);
   const header = routing.candidates ? { ...trace!.header, topK } : trace!.header;
   checkTraceModel(header, machine.shape, file, routing.path, 'a recording');
-  return resolveTrace(scenario, routing, file, machine, policies, trace!, notes);
+  return resolveTrace(scenario, routing, file, machine, policies, trace!, sources, notes);
 }
 
 function resolveGenerator(
@@ -456,7 +454,7 @@ function resolveGenerator(
   file: string,
   { cluster, shape }: Machine,
   policies: ResolvedScenario['policies'],
-  draw: (spec: GeneratorSpec) => RoutingSource,
+  sources: RoutingSources,
   notes: string[],
 ): RoutingSource {
   const { workload, training, seed } = scenario;
@@ -480,7 +478,7 @@ function resolveGenerator(
     );
   }
   return attempt(file, 'workload.routing', routing, () =>
-    draw({
+    sources.generated({
       options: routing,
       setting: {
         gpus: cluster.gpus,
@@ -586,7 +584,7 @@ function resolveTwin(
   const lanes = { shuffled: 0, 'prefill-chunks': cluster.gpus, 'decode-lockstep': batch }[batching];
   const tokens = Math.ceil((steps * batch + lanes * longest) / (1 - share)) + 2 * longest;
   return attempt(path, '', '', () =>
-    tokenTraceSource(twinTrace(twin, { layers, tokens, seed }), {
+    freshSources.replayed(twinTrace(twin, { layers, tokens, seed }), {
       gpus: cluster.gpus,
       tokensPerGpu,
       steps,
@@ -668,6 +666,7 @@ function resolveTrace(
   { cluster, shape }: Machine,
   policies: ResolvedScenario['policies'],
   trace: Trace,
+  sources: RoutingSources,
   notes: string[],
 ): RoutingSource {
   const { header } = trace;
@@ -712,7 +711,7 @@ function resolveTrace(
     seed,
   };
   try {
-    return trace.kind === 'counts' ? countTraceSource(trace, spec) : tokenTraceSource(trace, spec);
+    return sources.replayed(trace, spec);
   } catch (error) {
     if (error instanceof TraceError) throw error.within(`${file}: workload.routing (${path})`);
     throw error;

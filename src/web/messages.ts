@@ -14,7 +14,8 @@ export type Request =
 /** What the worker answers. HTML is made by the report, with everything in it escaped. */
 export type Reply =
   | { kind: 'numbers'; id: number; numbers: NumbersHtml; milliseconds: number; result: string }
-  | { kind: 'pictures'; id: number; html: string; milliseconds: number }
+  /** One picture of `of`, in their order, so that the page shows one while the next is drawn. */
+  | { kind: 'picture'; id: number; index: number; of: number; html: string; milliseconds: number }
   /** A trace that is ready, and the models that it could be of. */
   | { kind: 'trace'; name: string; models: string[] }
   /** A run that can't be: nothing stands for these settings. */

@@ -1,4 +1,5 @@
-import { byId, setText } from './element.js';
+import { byId, element, setText } from './element.js';
+import type { Reply } from './messages.js';
 import type { NumbersHtml } from './simulate-settings.js';
 import { updateContent } from './update-content.js';
 
@@ -48,10 +49,16 @@ export function showNumbers(
   enter('numbers', result);
 }
 
-/** Shows the pictures of a run. */
-export function showPictures(html: string, milliseconds: number, latest: boolean): void {
-  updateContent(byId('pictures'), html);
-  if (!latest) return;
+/** Shows a picture of a run. */
+export function showPicture(
+  { index, of, html, milliseconds }: Extract<Reply, { kind: 'picture' }>,
+  latest: boolean,
+): void {
+  const pictures = byId(PICTURES);
+  while (pictures.children.length > of) pictures.lastChild!.remove();
+  while (pictures.children.length <= index) pictures.append(element('div', {}));
+  updateContent(pictures.children[index], html);
+  if (!latest || index < of - 1) return;
   stopWaiting();
   setText(byId('taken'), `${simulated()}, in ${milliseconds.toFixed(0)} ms with the pictures.`);
   setBusy([PICTURES], false);

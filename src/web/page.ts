@@ -3,7 +3,7 @@ import { addControls } from './controls.js';
 import { byId, element } from './element.js';
 import { settled } from './limits.js';
 import type { Reply, Request } from './messages.js';
-import { currentResult, say, showAsked, showNothing, showNumbers, showPictures } from './outcome.js';
+import { currentResult, say, showAsked, showNothing, showNumbers, showPicture } from './outcome.js';
 import { scenarioOf } from './scenario-of.js';
 import type { Settings } from './settings.js';
 
@@ -78,8 +78,8 @@ worker.onmessage = ({ data }: MessageEvent<Reply>) => {
     case 'numbers':
       if (isAwaited(data.id)) showNumbers(data.numbers, data.result, data.milliseconds, data.id === asked);
       break;
-    case 'pictures':
-      if (isAwaited(data.id)) showPictures(data.html, data.milliseconds, data.id === asked);
+    case 'picture':
+      if (isAwaited(data.id)) showPicture(data, data.id === asked);
       break;
   }
 };

@@ -8,13 +8,15 @@ import {
   formatBytes,
   formatShare,
   htmlTable,
+  KeptCharts,
   legendLines,
   pageData,
   verdict,
+  type Figure,
 } from '../report/index.js';
 import { parseScenario, resolveScenario } from '../scenario/index.js';
 import { Recorder, simulateScenario, type Recording, type Result } from '../simulation/index.js';
-import type { Trace } from '../routing/index.js';
+import { KeptSteps, type Trace } from '../routing/index.js';
 import { sentence } from './choice-help.js';
 import { scenarioOf } from './scenario-of.js';
 import type { Settings } from './settings.js';
@@ -27,6 +29,10 @@ const MOST_ROWS = 40;
 
 /** Pictures of the playground. */
 const SHOWN = ['gantt', 'memory', 'loads'];
+
+/** Steps of the settings before: most sliders change a policy, not the routing. */
+const MOST_KEPT_BYTES = 256 * 2 ** 20;
+const steps = new KeptSteps(MOST_KEPT_BYTES);
 
 /** What a run of the playground shows. */
 export interface Simulated {
@@ -42,7 +48,7 @@ export interface Simulated {
  */
 export function simulateSettings(settings: Settings, trace: Trace | null, version: string): Simulated {
   const scenario = parseScenario(scenarioOf(settings), FILE);
-  const resolved = resolveScenario(scenario, FILE, trace === null ? {} : { trace });
+  const resolved = resolveScenario(scenario, FILE, trace === null ? {} : { trace }, steps);
   const { source } = resolved;
   const recorder = new Recorder({ layers: source.layerIds, gpus: source.gpus, steps: [source.steps - 1] });
   const by = { version, inputs: 'run in a browser, without a hash' };
@@ -86,10 +92,16 @@ function disclosure([title, lines]: readonly [string, readonly string[]]): strin
   return `<details><summary>${title}</summary><ul class="how">${items.join('')}</ul></details>`;
 }
 
-/** Pictures as the report draws them. */
-export async function picturesHtml({ result, recording }: Simulated): Promise<string> {
-  const figures = figuresOf(pageData(result, recording)).filter(({ id }) => SHOWN.includes(id));
-  const drawn: string[] = [];
-  for (const figure of figures) drawn.push(await figureHtml(figure, MOST_ROWS));
-  return drawn.join('');
+/** Pictures that are kept for the next redraw: as many as a few settings have. */
+const MOST_KEPT = 12;
+const charts = new KeptCharts(MOST_KEPT);
+
+/** What the playground draws of a run, yet to be drawn. */
+export function picturesOf({ result, recording }: Simulated): Figure[] {
+  return figuresOf(pageData(result, recording)).filter(({ id }) => SHOWN.includes(id));
+}
+
+/** A picture as the report draws it; one after the other. */
+export function pictureHtml(picture: Figure): Promise<string> {
+  return figureHtml(picture, MOST_ROWS, (chart) => charts.svg(chart));
 }

@@ -1,7 +1,7 @@
 import type { Trace } from '../routing/index.js';
 import type { Reply, Request } from './messages.js';
 import { readDropped } from './read-dropped.js';
-import { numbersHtml, picturesHtml, simulateSettings } from './simulate-settings.js';
+import { numbersHtml, pictureHtml, picturesOf, simulateSettings } from './simulate-settings.js';
 import { modelsOf, traceMisfit } from './trace-misfit.js';
 
 /** Put here by tools/build-web.js. */
@@ -48,7 +48,12 @@ async function work(): Promise<void> {
       const result = JSON.stringify(simulated.result, null, 2);
       const numbers = numbersHtml(simulated);
       scope.postMessage({ kind: 'numbers', id, numbers, milliseconds: taken(), result });
-      scope.postMessage({ kind: 'pictures', id, html: await picturesHtml(simulated), milliseconds: taken() });
+      const pictures = picturesOf(simulated);
+      const of = pictures.length;
+      for (const [index, picture] of pictures.entries()) {
+        const html = await pictureHtml(picture);
+        scope.postMessage({ kind: 'picture', id, index, of, html, milliseconds: taken() });
+      }
     } catch (error) {
       scope.postMessage({ kind: 'refused', id, message: (error as Error).message });
     }

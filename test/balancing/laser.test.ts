@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import type { z } from 'zod';
 import { laser } from '../../src/balancing/policies/laser.js';
 import type { LayerView, PolicySetting } from '../../src/balancing/policy.js';
-import { CandidateTable, generatorSource, KeptDraws, type TokenTable } from '../../src/routing/index.js';
+import { CandidateTable, generatorSource, KeptSteps, type TokenTable } from '../../src/routing/index.js';
 import { writeInPieces } from '../../src/files/index.js';
 import { recordTrace } from '../../src/record-trace.js';
 import { openScenario, run } from '../../src/run.js';
@@ -270,8 +270,8 @@ describe('LASER in a run', () => {
   });
 
   it('chooses alike from steps that several scenarios share', async () => {
-    const draws = new KeptDraws(1e9);
-    const [first, again] = [await run(scenario, { draws }), await run(scenario, { draws })];
+    const sources = new KeptSteps(1e9);
+    const [first, again] = [await run(scenario, { sources }), await run(scenario, { sources })];
     expect(first.policies).toEqual((await run(scenario)).policies);
     expect(again.policies).toEqual(first.policies);
   });

@@ -150,8 +150,9 @@ describe.skipIf(noBrowser)('the playground in Chromium', () => {
     const { page, faults } = await open(address);
     await drawn(page);
     const before = await page.locator('#verdict').textContent();
-    // Settings that take a second or more.
-    expect(await ask(page, 'gpus=64&tokens=16384&steps=32&seed=2')).toEqual({
+    // Half a second of simulation.
+    const long = 'gpus=64&tokens=32768&steps=32&seed=2&model=deepseek-v3&policies=llep,eplb,capacity';
+    expect(await ask(page, long)).toEqual({
       state: 'asked',
       busy: 'true',
       canSave: false,

@@ -70,16 +70,15 @@ describe('figures of the case worked out by hand (test/golden)', () => {
     const bytes = (value: string | number) => Math.round(Number(value) * 2 ** 30);
     expect(Math.max(...ep.map(({ top }) => bytes(top)))).toBe(42_400);
     expect(ep.every(({ limit }) => bytes(limit) === 70_000)).toBe(true);
+    // Replicas and borrowed weights take nothing, intermediates and what is combined nothing yet.
     const first = ep.filter(({ start }) => start === 0);
     expect(first.map(({ category, bottom, top }) => [category, bytes(bottom), bytes(top)])).toEqual([
       ['weights', 0, 30_000],
-      ['replicas', 30_000, 30_000],
-      ['borrowed weights', 30_000, 30_000],
       ['activations', 30_000, 34_000],
       ['dispatch buffers', 34_000, 36_400],
-      ['intermediates', 36_400, 36_400],
-      ['combine buffers', 36_400, 36_400],
     ]);
+    const weights = ep.filter(({ category }) => category === 'weights');
+    expect(weights).toHaveLength(1);
   });
 
   it('uncertainty: the first guess of the kernel weighs most', () => {

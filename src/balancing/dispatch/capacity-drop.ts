@@ -95,12 +95,63 @@ export function capacityDrop(rule: CapacityRule, input: DropInput): Drop {
 const NOTHING_MORE = { sent: null, rows: null, keptCopies: null, tokensLost: null, keptGateMass: null };
 
 function keepTokens(rule: CapacityRule, input: DropInput, tokens: TokenTable, limits: Float64Array): Drop {
-  // Copies that were pruned are a group of their own, without capacity.
-  const groups = groupsByCopy(groupsOf(rule, input), tokens, limits.length);
-  const open = Float64Array.of(...limits, 0);
-  const keptCopies = keep(rule, groups, tokens, open, input.seed);
-  const kept = countKept(tokens, keptCopies, input);
+  const groups = groupsOf(rule, input);
+  const keptCopies =
+    rule.order === 'position'
+      ? keepByPosition(groups, tokens, limits)
+      : keepInOrder(rule, groups, tokens, limits, input.seed);
+  // Whatever the order, of every group as much is kept as there is room.
+  const kept =
+    rule.budget === 'expert-per-source-gpu'
+      ? atMost(limits, input.counts)
+      : countKept(tokens, keptCopies, input);
   return { ...NOTHING_MORE, kept, keptCopies, ...tokenLosses(tokens, keptCopies) };
+}
+
+/** Taken anew for every batch, it would be most of what a run allocates. */
+let scratch = new Int32Array(0);
+
+function grown(array: Int32Array<ArrayBuffer>, length: number): Int32Array<ArrayBuffer> {
+  return array.length < length ? new Int32Array(length) : array;
+}
+
+/**
+ * All first choices claim the capacity before all second ones, each in the order of the tokens. What is kept of a group
+ * so follows from its copies of every choice: all up to one choice, of which the first few are.
+ */
+function keepByPosition(
+  { perSource, ofExpert }: Groups,
+  { count, topK, experts, source }: TokenTable,
+  limits: Float64Array,
+): Uint8Array {
+  // Copies that were pruned are a group of their own, without capacity.
+  const pruned = limits.length;
+  const cells = (scratch = grown(scratch, count * topK));
+  const open = new Int32Array((pruned + 1) * topK);
+  for (let token = 0, copy = 0; token < count; token++) {
+    const first = source[token] * perSource;
+    for (let choice = 0; choice < topK; choice++, copy++) {
+      const expert = experts[copy];
+      const cell = (expert === NO_EXPERT ? pruned : first + ofExpert[expert]) * topK + choice;
+      cells[copy] = cell;
+      open[cell]++;
+    }
+  }
+  for (let group = 0, cell = 0; group <= pruned; group++) {
+    let left = group < pruned ? limits[group] : 0;
+    for (const end = cell + topK; cell < end; cell++) {
+      open[cell] = Math.min(open[cell], left);
+      left -= open[cell];
+    }
+  }
+  const kept = new Uint8Array(count * topK);
+  for (let copy = 0; copy < kept.length; copy++) {
+    const left = open[cells[copy]] - 1;
+    open[cells[copy]] = left;
+    // 1 unless it is negative: which copies are kept no branch predictor guesses.
+    kept[copy] = 1 + (left >> 31);
+  }
+  return kept;
 }
 
 function groupsByCopy(
@@ -132,37 +183,32 @@ function countKept(
 }
 
 /** 1 for every copy (token · topK + choice) that is kept. */
-function keep(
+function keepInOrder(
   { order }: CapacityRule,
-  groups: Int32Array,
+  ofCopies: Groups,
   tokens: TokenTable,
-  limits: Float64Array,
+  capacity: Float64Array,
   seed: string,
 ): Uint8Array {
+  // Copies that were pruned are a group of their own, without capacity.
+  const groups = groupsByCopy(ofCopies, tokens, capacity.length);
+  const limits = Float64Array.of(...capacity, 0);
   if (order === 'score') return keepBest(groups, tokens.weights!, limits);
   // Copies in random order claim as tokens with one choice each do.
   if (order === 'random') {
     return keepFirst(groups, 1, shuffle(inOrder(groups.length), randomStream(seed, 'drop')), limits);
   }
-  return keepFirst(groups, tokens.topK, order === 'position' ? null : bestFirst(tokens), limits);
+  return keepFirst(groups, tokens.topK, bestFirst(tokens), limits);
 }
 
-/**
- * Keeps copies while their group has capacity: all first choices claim it before all second ones.
- * @param order of the tokens; null: as they are
- */
-function keepFirst(
-  groups: Int32Array,
-  topK: number,
-  order: Int32Array | null,
-  limits: Float64Array,
-): Uint8Array {
+/** Keeps copies while their group has capacity: all first choices claim it, in the order of the tokens, before all second ones. */
+function keepFirst(groups: Int32Array, topK: number, order: Int32Array, limits: Float64Array): Uint8Array {
   const count = groups.length / topK;
   const used = new Int32Array(limits.length);
   const kept = new Uint8Array(groups.length);
   for (let choice = 0; choice < topK; choice++) {
     for (let i = 0; i < count; i++) {
-      const copy = (order === null ? i : order[i]) * topK + choice;
+      const copy = order[i] * topK + choice;
       const group = groups[copy];
       if (used[group] >= limits[group]) continue;
       used[group]++;
@@ -234,13 +280,16 @@ function membersOfFull(
   return { members, first, over };
 }
 
+function atMost(limits: Float64Array, counts: Int32Array): Int32Array {
+  const kept = Int32Array.from(counts);
+  for (let cell = 0; cell < kept.length; cell++) if (kept[cell] > limits[cell]) kept[cell] = limits[cell];
+  return kept;
+}
+
 function keepCounts(rule: CapacityRule, input: DropInput, limits: Float64Array): Int32Array {
   const { counts, placement } = input;
+  if (rule.budget === 'expert-per-source-gpu') return atMost(limits, counts);
   const kept = Int32Array.from(counts);
-  if (rule.budget === 'expert-per-source-gpu') {
-    for (let cell = 0; cell < kept.length; cell++) if (kept[cell] > limits[cell]) kept[cell] = limits[cell];
-    return kept;
-  }
   const { gpus, experts } = placement;
   const { ofExpert } = groupsOf(rule, input);
   const loads = new Float64Array(limits.length);
@@ -324,24 +373,27 @@ function addPadding(drop: Drop, rule: CapacityRule, input: DropInput, limits: Fl
   drop.rows = rows;
 }
 
-function tokenLosses(
-  { count, topK, experts, weights }: TokenTable,
-  keptCopies: Uint8Array,
-): Pick<Drop, 'tokensLost' | 'keptGateMass'> {
+function tokenLosses(tokens: TokenTable, keptCopies: Uint8Array): Pick<Drop, 'tokensLost' | 'keptGateMass'> {
+  const { count, topK, weights } = tokens;
   let tokensLost = 0;
   let mass = 0;
   let keptMass = 0;
-  for (let token = 0; token < count; token++) {
+  for (let token = 0, copy = 0; token < count; token++) {
     let left = 0;
-    let had = 0;
-    for (let copy = token * topK; copy < (token + 1) * topK; copy++) {
+    for (const end = copy + topK; copy < end; copy++) {
       left += keptCopies[copy];
-      if (experts[copy] !== NO_EXPERT) had++;
-      if (!weights) continue;
+      if (weights === null) continue;
       mass += weights[copy];
-      if (keptCopies[copy]) keptMass += weights[copy];
+      keptMass += keptCopies[copy] * weights[copy];
     }
-    if (left === 0 && had > 0) tokensLost++;
+    if (left === 0 && hasCopies(tokens, token)) tokensLost++;
   }
   return { tokensLost, keptGateMass: weights && mass > 0 ? keptMass / mass : null };
+}
+
+/** Whether not all of a token's copies were pruned. */
+function hasCopies({ topK, experts }: TokenTable, token: number): boolean {
+  for (let copy = token * topK; copy < (token + 1) * topK; copy++)
+    if (experts[copy] !== NO_EXPERT) return true;
+  return false;
 }

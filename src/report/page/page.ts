@@ -72,13 +72,15 @@ ${how(result)}
 /**
  * A figure with its pictures, its words, and its numbers behind it.
  * @param mostRows of the table; the rest is left out, and said to be
+ * @param svgOf draws a chart
  */
 export async function figureHtml(
   { id, title, text, charts, table }: Figure,
   mostRows = MOST_ROWS,
+  svgOf = chartSvg,
 ): Promise<string> {
   const pictures: string[] = [];
-  for (const chart of charts) pictures.push(await pictureOf(chart, title));
+  for (const chart of charts) pictures.push(pictureOf(chart, await svgOf(framed(chart)), title));
   const rows = table.rows.slice(0, mostRows);
   const rest = table.rows.length - rows.length;
   return `<section aria-labelledby="${id}">
@@ -95,8 +97,7 @@ ${rest > 0 ? `<p class="how">${rest} further rows are left out; a timeline (epsi
 }
 
 /** A chart as SVG that a screen reader takes for one picture. */
-async function pictureOf(chart: Figure['charts'][number], title: string): Promise<string> {
-  const svg = await chartSvg(framed(chart));
+function pictureOf(chart: Figure['charts'][number], svg: string, title: string): string {
   const part = escaped(typeof chart.title === 'string' ? `${title}: ${chart.title}` : title);
   const picture = svg
     .trim()

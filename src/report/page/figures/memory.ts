@@ -48,24 +48,18 @@ export function memoryFigure({ result, names, headings }: PageData, recording: R
   const limit = recording.policies[0].memoryLimit;
   const most = Math.max(...drawn.map(({ fullest }) => sum(fullest.bytes)));
   const withLimit = most > NEAR_THE_LIMIT * limit;
+  const layerOf = used.map((category) => memoryCategories.indexOf(category));
   const values = drawn.flatMap(({ heading, place, samples, end }) =>
-    samples.flatMap(({ time, bytes }, i) => {
-      let top = 0;
-      return used.map((category) => {
-        const bottom = top;
-        top += bytes[memoryCategories.indexOf(category)] / GIB;
-        return {
-          policy: heading,
-          place,
-          category: inWords(category),
-          start: time * 1e3,
-          end: (samples[i + 1]?.time ?? end) * 1e3,
-          bottom,
-          top,
-          limit: limit / GIB,
-        };
-      });
-    }),
+    stretchesOf(samples, layerOf, end).map(({ layer, start, end: until, bottom, top }) => ({
+      policy: heading,
+      place,
+      category: inWords(used[layer]),
+      start: start * 1e3,
+      end: until * 1e3,
+      bottom: bottom / GIB,
+      top: top / GIB,
+      limit: limit / GIB,
+    })),
   );
   const all = recording.layers.length;
   const kept = Math.min(...drawn.map(({ layers }) => layers));
@@ -138,6 +132,39 @@ export function memoryFigure({ result, names, headings }: PageData, recording: R
       ]),
     },
   };
+}
+
+/** A category's bytes on top of those below it, as long as neither changes. */
+interface Stretch {
+  layer: number;
+  start: number;
+  end: number;
+  bottom: number;
+  top: number;
+}
+
+/**
+ * @param order of the categories, from the bottom: their places in the samples' bytes
+ * @param end of the last sample
+ */
+function stretchesOf(samples: readonly MemorySample[], order: readonly number[], end: number): Stretch[] {
+  const stretches: Stretch[] = [];
+  const last: Stretch[] = [];
+  samples.forEach(({ time, bytes }, i) => {
+    const until = samples[i + 1]?.time ?? end;
+    let top = 0;
+    order.forEach((category, layer) => {
+      const bottom = top;
+      top += bytes[category];
+      const before = last[layer] as Stretch | undefined;
+      if (before?.bottom === bottom && before.top === top) before.end = until;
+      else {
+        last[layer] = { layer, start: time, end: until, bottom, top };
+        if (top > bottom) stretches.push(last[layer]);
+      }
+    });
+  });
+  return stretches;
 }
 
 /** Samples of one GPU at rising times, the later one where two are of one moment. */

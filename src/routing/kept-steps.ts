@@ -1,31 +1,45 @@
-import { generatorSource, type GeneratorSpec } from './generator-source.js';
+import type { GeneratorSpec } from './generator-source.js';
+import { freshSources, type RoutingSources } from './routing-sources.js';
 import type { Calibration, RoutingSource, RoutingStep } from './source.js';
+import type { ReplaySpec } from './token-trace-source.js';
+import type { Trace } from './trace/trace.js';
 
 /**
- * Generated steps, kept for scenarios that ask for the same ones again, as the points of a sweep over a policy's
- * options do: drawing a batch takes longer than simulating it.
+ * Steps kept for scenarios that ask for the same ones again, as the points of a sweep over a policy's options do: making
+ * them takes longer than simulating them. They must not be written into.
  */
-export class KeptDraws {
+export class KeptSteps implements RoutingSources {
   /** By what was asked for; the one asked for longest ago first. */
   private readonly kept = new Map<string, { source: RoutingSource; bytes: number }>();
   private bytes = 0;
+  /** Numbers of recordings, which are told apart by identity. */
+  private readonly traces = new WeakMap<Trace, number>();
+  private tracesSeen = 0;
 
-  /** @param mostBytes of steps that are kept; a source with more is drawn anew each time */
+  /** @param mostBytes of steps that are kept; a source with more makes them anew each time */
   constructor(private readonly mostBytes: number) {}
 
-  /** What `generatorSource` gives; its steps must not be written into. */
-  source(spec: GeneratorSpec): RoutingSource {
-    const key = JSON.stringify(spec);
+  generated(spec: GeneratorSpec): RoutingSource {
+    return this.known(JSON.stringify(spec), () => freshSources.generated(spec));
+  }
+
+  replayed(trace: Trace, spec: ReplaySpec): RoutingSource {
+    let number = this.traces.get(trace);
+    if (number === undefined) this.traces.set(trace, (number = this.tracesSeen++));
+    return this.known(JSON.stringify([number, spec]), () => freshSources.replayed(trace, spec));
+  }
+
+  private known(key: string, make: () => RoutingSource): RoutingSource {
     const known = this.kept.get(key);
     if (known) {
       this.kept.delete(key);
       this.kept.set(key, known);
       return known.source;
     }
-    const drawn = generatorSource(spec);
-    const bytes = bytesOf(drawn);
-    if (bytes > this.mostBytes) return drawn;
-    const source = keepingSteps(drawn);
+    const made = make();
+    const bytes = bytesOf(made);
+    if (bytes > this.mostBytes) return made;
+    const source = keepingSteps(made);
     this.kept.set(key, { source, bytes });
     this.bytes += bytes;
     for (const [oldest, { bytes: freed }] of this.kept) {
@@ -55,11 +69,14 @@ function bytesOf({
 
 function keepingSteps(source: RoutingSource): RoutingSource {
   const steps: RoutingStep[] = [];
-  let calibration: Calibration | null = null;
+  const calibrations = new Map<number, Calibration>();
   return {
     ...source,
-    // A generator's calibration is a step of its own, whatever share is asked for.
-    calibration: (share) => (calibration ??= source.calibration(share)),
+    calibration(share) {
+      let known = calibrations.get(share);
+      if (!known) calibrations.set(share, (known = source.calibration(share)));
+      return known;
+    },
     start() {
       const stream = steps.length < source.steps ? source.start() : null;
       let at = 0;

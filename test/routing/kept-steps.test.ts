@@ -1,0 +1,141 @@
+import { describe, expect, it } from 'vitest';
+import {
+  generators,
+  generatorSource,
+  KeptSteps,
+  rowsInMemory,
+  tokenTraceSource,
+  type GeneratorSpec,
+  type ReplaySpec,
+  type RoutingSource,
+  type TokenTrace,
+} from '../../src/routing/index.js';
+
+function spec(change: Partial<GeneratorSpec> = {}, options: object = {}): GeneratorSpec {
+  const logNormal = generators.find(({ kind }) => kind === 'log-normal')!;
+  return {
+    options: logNormal.options.parse({ kind: 'log-normal', sigma: 1, ...options }),
+    setting: { gpus: 4, experts: 16, topK: 2, routerGroups: 1, topGroups: 1, tokensPerGpu: 50 },
+    layerIds: [0, 1],
+    steps: 3,
+    seed: 1,
+    ...change,
+  };
+}
+
+/** 40 tokens in sequences of 10: token t of layer l goes to experts (t + l) mod 8 and (t + l + 1) mod 8. */
+function recording(): TokenTrace {
+  const experts = Uint8Array.from(
+    { length: 40 * 2 * 2 },
+    (_, i) => ((i >> 2) + ((i >> 1) & 1) + (i & 1)) % 8,
+  );
+  return {
+    kind: 'tokens',
+    header: {
+      schema: 'epsim/trace@1',
+      kind: 'tokens',
+      model: 'test',
+      experts: 8,
+      topK: 2,
+      layerIds: [0, 1],
+      source: '',
+      licence: '',
+      notes: [],
+    },
+    tokens: 40,
+    rows: rowsInMemory(40, experts, null),
+    sequenceStarts: Int32Array.of(0, 10, 20, 30, 40),
+    sequenceDomains: null,
+    batches: null,
+    phase: null,
+    padding: null,
+  };
+}
+
+const replay: ReplaySpec = {
+  gpus: 2,
+  tokensPerGpu: 2,
+  steps: 3,
+  layers: [0, 1],
+  batching: 'shuffled',
+  resample: false,
+  padding: false,
+  phase: null,
+  calibrationShare: 0.25,
+  seed: 1,
+};
+
+function stepsOf(source: RoutingSource) {
+  const stream = source.start();
+  const steps = [];
+  for (let step = stream.next(); step !== null; step = stream.next()) steps.push(structuredClone(step));
+  return steps;
+}
+
+/** 3 steps × 2 layers × 4 GPUs × 16 experts × 4 bytes. */
+const BYTES = 1536;
+
+describe('kept steps', () => {
+  it.each([{}, { tokens: true }, { tokens: true, gateWeights: true }])(
+    'are what a generator draws, at first and again (%j)',
+    (options) => {
+      const kept = new KeptSteps(1e6);
+      const drawn = stepsOf(generatorSource(spec({}, options)));
+      expect(stepsOf(kept.generated(spec({}, options)))).toEqual(drawn);
+      expect(stepsOf(kept.generated(spec({}, options)))).toEqual(drawn);
+      expect(kept.generated(spec({}, options)).calibration(0.1).loads).toEqual(
+        generatorSource(spec({}, options)).calibration(0.1).loads,
+      );
+    },
+  );
+
+  it('are what a recording holds, at first and again', () => {
+    const trace = recording();
+    const kept = new KeptSteps(1e6);
+    const replayed = stepsOf(tokenTraceSource(trace, replay));
+    expect(stepsOf(kept.replayed(trace, replay))).toEqual(replayed);
+    expect(stepsOf(kept.replayed(trace, replay))).toEqual(replayed);
+    for (const share of [0.25, 0.5, 0.25]) {
+      const { loads, tokens } = kept.replayed(trace, replay).calibration(share);
+      const fresh = tokenTraceSource(trace, replay).calibration(share);
+      expect({ loads, tokens }).toEqual({ loads: fresh.loads, tokens: fresh.tokens });
+    }
+  });
+
+  it('are told apart by the recording and how it is replayed', () => {
+    const kept = new KeptSteps(1e6);
+    const trace = recording();
+    const first = kept.replayed(trace, replay);
+    expect(kept.replayed(trace, { ...replay })).toBe(first);
+    expect(kept.replayed(recording(), replay)).not.toBe(first);
+    expect(kept.replayed(trace, { ...replay, gpus: 1 })).not.toBe(first);
+  });
+
+  it('are whole where a stream was left half-way', () => {
+    const source = new KeptSteps(1e6).generated(spec());
+    source.start().next();
+    expect(stepsOf(source)).toEqual(stepsOf(generatorSource(spec())));
+  });
+
+  it('are told apart by all that they depend on', () => {
+    const kept = new KeptSteps(1e6);
+    const first = kept.generated(spec());
+    expect(kept.generated(spec())).toBe(first);
+    const others = [spec({ seed: '1' }), spec({ steps: 2 }), spec({ layerIds: [1] }), spec({}, { sigma: 2 })];
+    for (const other of others) expect(kept.generated(other)).not.toBe(first);
+  });
+
+  it('are given up, those used longest ago first, before they take more than their bytes', () => {
+    const kept = new KeptSteps(2 * BYTES);
+    const [first, second] = [kept.generated(spec({ seed: 1 })), kept.generated(spec({ seed: 2 }))];
+    expect(kept.generated(spec({ seed: 1 }))).toBe(first);
+    kept.generated(spec({ seed: 3 }));
+    expect(kept.generated(spec({ seed: 1 }))).toBe(first);
+    expect(kept.generated(spec({ seed: 2 }))).not.toBe(second);
+  });
+
+  it('are not kept where one source alone takes more', () => {
+    const kept = new KeptSteps(BYTES - 1);
+    expect(kept.generated(spec())).not.toBe(kept.generated(spec()));
+  });
+});
