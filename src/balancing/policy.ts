@@ -88,6 +88,13 @@ export function drawSeed({ seed, step, layer }: LayerView): string {
   return `${seed}/${step}/${layer}`;
 }
 
+/** How long a kernel of the GPU takes to plan a batch. */
+export interface PlanKernel {
+  seconds: number;
+  /** Where the seconds are from. */
+  source: string;
+}
+
 /**
  * A balancer as a reducer: `decide` takes a state and a view and returns both the next state and a plan. A
  * state is plain data and belongs to the policy, which may write into it; the plan stays valid until the next
@@ -110,6 +117,8 @@ export interface Policy<Options = unknown, State = unknown, Input = unknown> {
   symmetric: boolean;
   /** Decides in every step from counts of the whole batch, so that somebody must exchange and read them. */
   plansEachBatch(options: Options): boolean;
+  /** The kernel that plans a batch in what is published of the policy; null: it plans on the host, or nobody knows. */
+  planKernel(options: Options): PlanKernel | null;
   /** Weights may travel within a step, for use in it. */
   movesWeights(options: Options): boolean;
   /** Weights of a coming placement may travel beside a step. */
@@ -142,6 +151,7 @@ export const plainTraits = {
   sees: () => 'nothing',
   symmetric: true,
   plansEachBatch: () => false,
+  planKernel: () => null,
   movesWeights: () => false,
   movesInBackground: () => false,
   keepsStaging: () => false,

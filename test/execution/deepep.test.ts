@@ -107,7 +107,7 @@ describe('host', () => {
 
   it('a graph needs no host; one kernel after another is launched for a policy that plans on it', async () => {
     const policies: ScenarioInput['policies'] = ['ep', { kind: 'eplb', dispatch: 'lp' }];
-    const run = async (planner: 'host' | 'gpu') => {
+    const run = async (planner: 'host' | 'gpu' | 'published') => {
       const runtime = { preset: 'deepep-low-latency', planner } as const;
       return simulateScenario({ ...decode, runtime, policies });
     };
@@ -117,9 +117,44 @@ describe('host', () => {
     expect(host.policies[1].time.phases.host).toBeCloseTo(7 * 6e-6, 12);
     expect(host.policies[1].time.phases.plan).toBeCloseTo(210e-6, 12);
     expect(gpu.policies[1].time.phases.host).toBeUndefined();
-    expect(gpu.policies[1].time.phases.plan).toBeCloseTo(75e-6, 12);
+    // LPLB's figure for its solver.
+    expect(gpu.policies[1].time.phases.plan).toBeCloseTo(100e-6, 12);
     expect(host.routing.notes.some((note) => note.includes('leave the CUDA graph: 7 launches'))).toBe(true);
     expect(host.policies[1].stepLatency.mean).toBeGreaterThan(gpu.policies[1].stepLatency.mean);
+    expect((await run('published')).policies).toEqual(gpu.policies);
+  });
+
+  it.each([
+    // METRO's and Waterfill's are guesses.
+    [{ kind: 'eplb', dispatch: 'fewest-active' }, 20, true],
+    [{ kind: 'eplb', sharedExperts: 'waterfill' }, 10, true],
+    [{ kind: 'eplb', dispatch: 'lp', sharedExperts: 'waterfill' }, 110, true],
+    // Nobody has published a kernel for these.
+    [{ kind: 'llep', minTokensPerGemm: 1, imbalanceThreshold: 1 }, 210, false],
+    [{ kind: 'eplb', dispatch: 'least-loaded' }, 210, false],
+  ] satisfies [ScenarioInput['policies'][number], number, boolean][])(
+    'who plans is as published: %j plans for %f µs',
+    async (policy, microseconds, byKernel) => {
+      const { policies, routing } = await simulateScenario({
+        ...decode,
+        model: { preset: decode.model as string, sharedExperts: 1 },
+        runtime: { preset: 'deepep-low-latency', postSecondsPerTransfer: 0 },
+        policies: [policy],
+      });
+      const { phases } = policies[0].time;
+      expect(phases.plan! * 1e6).toBeCloseTo(microseconds, 6);
+      expect(phases.host === undefined).toBe(byKernel);
+      expect(routing.notes.some((note) => note.includes('by a kernel takes'))).toBe(byKernel);
+    },
+  );
+
+  it('UltraEP plans by its kernel; hosts read the plan only where they post weights', async () => {
+    const policies: ScenarioInput['policies'] = ['ultraep'];
+    const runtime = { preset: 'deepep-low-latency', postSecondsPerTransfer: 0 } as const;
+    const [{ time }] = (await simulateScenario({ ...decode, runtime, policies })).policies;
+    expect(time.phases.plan).toBeGreaterThan(75e-6);
+    expect(time.phases.plan).toBeLessThanOrEqual(85e-6);
+    expect(time.phases.host).toBeUndefined();
   });
 
   it('batches are filled up to a captured size, and those above the last are launched kernel by kernel', async () => {

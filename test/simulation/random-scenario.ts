@@ -183,7 +183,7 @@ export const runtimeArbitrary: fc.Arbitrary<ScenarioInput['runtime']> = fc.oneof
   fc.record({
     preset: fc.constant('allgather-reducescatter' as const),
     host: fc.constantFrom('graph' as const, 'eager' as const),
-    planner: fc.constantFrom('host' as const, 'gpu' as const),
+    planner: fc.constantFrom('published' as const, 'host' as const, 'gpu' as const),
     dispatchDtype: fc.constantFrom('bf16' as const, 'activation' as const),
     maxTokensPerWave: fc.constantFrom(undefined, 100),
     expertTensorParallel: fc.constantFrom(1, 2),
@@ -193,7 +193,7 @@ export const runtimeArbitrary: fc.Arbitrary<ScenarioInput['runtime']> = fc.oneof
     preset: fc.constant('deepep-normal' as const),
     layout: fc.constantFrom('contiguous' as const, 'fused' as const, 'loop' as const),
     attentionTensorParallel: fc.constantFrom(1, 2),
-    planner: fc.constantFrom('host' as const, 'gpu' as const),
+    planner: fc.constantFrom('published' as const, 'host' as const, 'gpu' as const),
     overlap: fc.constantFrom('none' as const, 'shared-expert' as const, 'two-batch' as const),
     maxTokensPerWave: fc.constantFrom(undefined, 100),
   }),

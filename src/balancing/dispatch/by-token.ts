@@ -19,6 +19,7 @@ function byToken<Kind extends string>(
     summary,
     options: z.strictObject({ kind: z.literal(kind) }),
     plansEachBatch: false,
+    planKernel: null,
     looksAtTokens: true,
     refusal: (_, { hasTokens }) =>
       hasTokens

@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import type { Placement } from '../placement.js';
 import type { SlotCopies } from '../plan.js';
-import type { LayerView, PolicySetting, Refusal } from '../policy.js';
+import type { LayerView, PlanKernel, PolicySetting, Refusal } from '../policy.js';
 
 /** Decides which instance of an expert computes which copies, on any placement. */
 export interface DispatchRule<Options = unknown, Input = unknown> {
@@ -11,6 +11,8 @@ export interface DispatchRule<Options = unknown, Input = unknown> {
   options: z.ZodType<Options, Input>;
   /** Decides from counts of the whole batch, which somebody must exchange and read. */
   plansEachBatch: boolean;
+  /** The kernel that decides; null: the host does, or nobody knows. */
+  planKernel: PlanKernel | null;
   /** Looks at every token; then it needs them. */
   looksAtTokens: boolean;
   /** Why it can't work here, or null; the option is one of its own, or '' for the rule itself. */
@@ -27,6 +29,7 @@ export interface Dispatcher {
 /** The traits of a rule in which every source GPU decides for itself, from counts. */
 export const plainDispatch = {
   plansEachBatch: false,
+  planKernel: null,
   looksAtTokens: false,
   refusal: () => null,
 } as const satisfies Partial<DispatchRule>;

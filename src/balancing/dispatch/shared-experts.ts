@@ -1,10 +1,13 @@
 import type { Placement } from '../placement.js';
 import type { SharedWork, SlotCopies } from '../plan.js';
-import type { LayerView } from '../policy.js';
+import type { LayerView, PlanKernel } from '../policy.js';
 
 /** Where the shared experts' copies are computed: nowhere (not simulated), at their source, or on GPUs with least to do. */
 export const sharedRules = ['none', 'own-gpu', 'waterfill'] as const;
 export type SharedRule = (typeof sharedRules)[number];
+
+/** What SGLang's Waterfill takes to choose the GPUs of a batch's shared experts. */
+export const WATERFILL: PlanKernel = { seconds: 10e-6, source: 'Waterfill: a first guess' };
 
 /** Divides the copies of shared experts, of which every GPU holds an instance, and every token makes one each. */
 export class SharedDispatch {

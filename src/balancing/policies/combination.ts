@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { choiceSchema, chosenOf, kindOf } from '../choice.js';
 import { dispatchRules } from '../dispatch/index.js';
-import { sharedRules, type SharedRule } from '../dispatch/shared-experts.js';
+import { sharedRules, WATERFILL, type SharedRule } from '../dispatch/shared-experts.js';
 import type { DispatchRule } from '../dispatch/rule.js';
 import type { HistoryRule } from '../history/estimator.js';
 import { historyRules } from '../history/index.js';
@@ -97,6 +97,17 @@ export function combination<Kind extends string>(
     symmetric: false,
     plansEachBatch: (chosen) =>
       chosen.sharedExperts === 'waterfill' || rulesOf(chosen).dispatch.rule.plansEachBatch,
+    planKernel(chosen) {
+      const { rule } = rulesOf(chosen).dispatch;
+      if (chosen.sharedExperts !== 'waterfill') return rule.planKernel;
+      if (!rule.plansEachBatch) return WATERFILL;
+      return (
+        rule.planKernel && {
+          seconds: rule.planKernel.seconds + WATERFILL.seconds,
+          source: `${rule.planKernel.source}; ${WATERFILL.source}`,
+        }
+      );
+    },
     holdsShared: ({ sharedExperts }) => sharedExperts !== 'none',
     movesInBackground: (chosen) => rulesOf(chosen).movement.rule.background,
     keepsStaging(chosen) {

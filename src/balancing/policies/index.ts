@@ -1,6 +1,6 @@
 import { kindOf } from '../choice.js';
 import type { z } from 'zod';
-import type { Policy } from '../policy.js';
+import type { PlanKernel, Policy } from '../policy.js';
 import { balanced } from './balanced.js';
 import { capacity } from './capacity.js';
 import { megatron, sglangEngine, tensorrtLlmEngine, vllm, vllmAscendEngine } from './engines.js';
@@ -52,6 +52,8 @@ export function policyOf({ kind }: PolicyOptions): Policy<PolicyOptions> {
 /** What of a policy decides which tasks a runtime launches for it. */
 export interface PolicyTraits {
   plansEachBatch: boolean;
+  /** The kernel that plans a batch in what is published of it; null: it plans on the host, or nobody knows. */
+  planKernel: PlanKernel | null;
   movesWeights: boolean;
   movesInBackground: boolean;
 }
@@ -61,6 +63,7 @@ export function traitsOf(options: PolicyOptions): PolicyTraits {
   const policy = policyOf(options);
   return {
     plansEachBatch: policy.plansEachBatch(options),
+    planKernel: policy.planKernel(options),
     movesWeights: policy.movesWeights(options),
     movesInBackground: policy.movesInBackground(options),
   };

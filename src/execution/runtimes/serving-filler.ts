@@ -7,7 +7,7 @@ import type { TrafficInput } from '../traffic/index.js';
 import type { WeightMessages } from '../weight-messages.js';
 import { GroupExchange } from './group-exchange.js';
 import { HIDDEN_BYTES, type ServingCosts, type ServingLoad } from './serving-costs.js';
-import { capturedTokens, launchSeconds, planSeconds } from './serving-host.js';
+import { capturedTokens, launchSeconds, planSeconds, type Planner } from './serving-host.js';
 import { COUNT_BYTES, type Part } from './serving-part.js';
 
 /** Bytes of a router's logit, fp32. */
@@ -31,7 +31,7 @@ export class ServingFiller {
   constructor(
     private readonly costs: ServingCosts,
     private readonly machine: Machine,
-    private readonly plans: boolean,
+    private readonly planner: Planner | null,
     private readonly executor: Executor,
     private readonly network: Network,
     private readonly parts: readonly Part[],
@@ -50,7 +50,7 @@ export class ServingFiller {
   messages(part: Part, input: TrafficInput): Float64Array {
     const { host, sendsPadding } = this.costs;
     const { tokensBySource } = input;
-    const filled = capturedTokens(host, this.plans, tokensBySource);
+    const filled = capturedTokens(host, this.planner, tokensBySource);
     part.eager = filled === null;
     for (let gpu = 0; gpu < part.padded.length; gpu++) part.padded[gpu] = filled ?? tokensBySource[gpu];
     const sent = sendsPadding ? { ...input, tokensBySource: part.padded } : input;
@@ -129,7 +129,7 @@ export class ServingFiller {
         duration[part.planning.count[gpu]] =
           (tokensBySource[gpu] * shape.topK * COUNT_BYTES) / profile.copyBytesPerSecond;
       }
-      duration[part.planning.plan[gpu]] = planSeconds(host, profile, plan.gated, posts);
+      duration[part.planning.plan[gpu]] = planSeconds(host, this.planner!, profile, plan.gated, posts);
     }
     if (part.reads) duration[part.reads[gpu]] = profile.hostSyncSeconds + launch;
   }

@@ -17,10 +17,12 @@ export interface ServingHost {
   blockingRead: boolean;
   /** What a small kernel takes however little it does. */
   smallKernelSeconds: number;
-  /** Who plans, for policies that plan each batch. */
-  planner: 'host' | 'gpu';
-  /** What a plan takes that is not gated. */
-  planSeconds: number;
+  /** Who plans, for policies that plan each batch; published: who does in what is published of the policy. */
+  planner: 'published' | 'host' | 'gpu';
+  /** What a plan of the host takes that is not gated. */
+  hostPlanSeconds: number;
+  /** A plan by a kernel; null: what is published of the policy, else `PLAN_KERNEL`. */
+  planKernelSeconds: number | null;
   postSecondsPerTransfer: number;
 }
 
@@ -42,18 +44,22 @@ export const planOptions = {
     .default(3e-6)
     .describe('What router, top-k and quantising take each however little they do; a first guess.'),
   planner: z
-    .enum(['host', 'gpu'])
-    .default('host')
+    .enum(['published', 'host', 'gpu'])
+    .default('published')
     .describe(
       'Who plans for policies that plan each batch. host: counts are read, which no CUDA graph can hold, so that ' +
-        'the layer is launched kernel by kernel; gpu: a kernel plans.',
+        'the layer is launched kernel by kernel; gpu: a kernel plans; published: a kernel where what is published of ' +
+        'the policy has one (ultraep, lp, lp-sampled, fewest-active, waterfill), else the host.',
     ),
   planSeconds: seconds
     .default(200e-6)
     .describe('Host time of a plan in compiled code, besides the blocking read; a first guess.'),
   planKernelSeconds: seconds
-    .default(75e-6)
-    .describe("A plan by a kernel: 67 to 78 µs (UltraEP's figures, arXiv 2606.04101)."),
+    .optional()
+    .describe(
+      'A plan by a kernel. Default: 100 µs for lp and lp-sampled (LPLB), 20 µs for fewest-active and 10 µs for waterfill ' +
+        "(first guesses), 75 µs for others (67 to 78 µs: UltraEP's figures, arXiv 2606.04101).",
+    ),
   postSecondsPerTransfer: seconds
     .default(10e-6)
     .describe('Host time to post one weight transfer; a first guess.'),
@@ -99,27 +105,48 @@ export function servingHost(
     launchSeconds: launchSeconds ?? null,
     smallKernelSeconds,
     planner,
-    planSeconds: planner === 'host' ? planSeconds : planKernelSeconds,
+    hostPlanSeconds: planSeconds,
+    planKernelSeconds: planKernelSeconds ?? null,
     postSecondsPerTransfer,
   };
 }
 
-/** Whether a policy's plans can't be made inside a CUDA graph. */
-function leavesGraph({ planner }: ServingHost, plans: boolean): boolean {
-  return plans && planner === 'host';
+/** What a policy's plans take, where it plans each batch. */
+export interface Planner {
+  by: 'host' | 'gpu';
+  /** Of a plan that is not gated, without what reading counts and posting transfers take. */
+  seconds: number;
+  /** Where the seconds are from. */
+  source: string;
+}
+
+/** A kernel for policies of which nobody has published one. */
+const PLAN_KERNEL = { seconds: 75e-6, source: 'UltraEP’s figures, 67 to 78 µs, arXiv 2606.04101' };
+
+/** null for a policy that does not plan each batch. */
+export function plannerOf(host: ServingHost, { plansEachBatch, planKernel }: PolicyTraits): Planner | null {
+  if (!plansEachBatch) return null;
+  if (host.planner === 'host' || (host.planner === 'published' && planKernel === null)) {
+    return { by: 'host', seconds: host.hostPlanSeconds, source: 'first guesses' };
+  }
+  if (host.planKernelSeconds !== null) {
+    return { by: 'gpu', seconds: host.planKernelSeconds, source: 'planKernelSeconds' };
+  }
+  return { by: 'gpu', ...(planKernel ?? PLAN_KERNEL) };
 }
 
 /**
  * Tokens that every GPU's batch is filled up to: the captured size that holds the fullest GPU's.
- * @param plans whether the policy plans each batch
+ * @param planner of the policy
  * @returns null where kernels are launched one by one, and nothing is filled up
  */
 export function capturedTokens(
   host: ServingHost,
-  plans: boolean,
+  planner: Planner | null,
   tokensBySource: ArrayLike<number>,
 ): number | null {
-  if (host.mode === 'eager' || leavesGraph(host, plans)) return null;
+  // What the host plans no graph can hold.
+  if (host.mode === 'eager' || planner?.by === 'host') return null;
   let most = 0;
   for (let gpu = 0; gpu < tokensBySource.length; gpu++) most = Math.max(most, tokensBySource[gpu]);
   return host.capturedTokens.find((size) => size >= most) ?? null;
@@ -136,33 +163,32 @@ export function launchSeconds({ launchSeconds: own }: ServingHost, { kernelLaunc
  */
 export function planSeconds(
   host: ServingHost,
+  { by, seconds }: Planner,
   { hostSyncSeconds }: Profile,
   gated: boolean,
   transfers: number,
 ): number {
   const posting = transfers * host.postSecondsPerTransfer;
-  if (host.planner === 'gpu') return host.planSeconds + (transfers > 0 ? hostSyncSeconds + posting : 0);
-  return hostSyncSeconds + (gated ? 0 : host.planSeconds + posting);
+  if (by === 'gpu') return seconds + (transfers > 0 ? hostSyncSeconds + posting : 0);
+  return hostSyncSeconds + (gated ? 0 : seconds + posting);
 }
 
-/** What leaving the graph costs a policy that plans each batch, for the result. */
-export function hostNotes(
-  name: string,
-  host: ServingHost,
-  profile: Profile,
-  { plansEachBatch }: PolicyTraits,
-): string[] {
-  if (!leavesGraph(host, plansEachBatch)) return [];
+/** What planning costs a policy that plans each batch, for the result. */
+export function hostNotes(name: string, host: ServingHost, profile: Profile, traits: PolicyTraits): string[] {
+  const planner = plannerOf(host, traits);
+  if (planner === null) return [];
   const micro = (value: number) => `${Math.round(value * 1e6)} µs`;
+  if (planner.by === 'gpu')
+    return [`${name}: a plan of each batch by a kernel takes ${micro(planner.seconds)} (${planner.source})`];
   const kernels = host.frontKernels + host.backKernels;
   const launches = kernels * launchSeconds(host, profile);
-  const plan = planSeconds(host, profile, false, 0);
+  const plan = planSeconds(host, planner, profile, false, 0);
   const eager =
     host.mode === 'graph'
       ? `leave the CUDA graph: ${kernels} launches of ${micro(launches)} a layer, of which some hide, and `
       : '';
   return [
-    `${name}: policies that plan each batch do so on the host and ${eager || 'pay '}${micro(plan)} for reading the counts ` +
-      'and planning (first guesses; planner: "gpu" for a plan by a kernel)',
+    `${name}: policies that plan each batch${host.planner === 'published' ? ', and of which no kernel is published,' : ''} do so on the host and ${eager || 'pay '}${micro(plan)} for reading the counts ` +
+      'and planning (first guesses; planner: "gpu" for a kernel)',
   ];
 }

@@ -10,6 +10,7 @@ import { uniformExchange } from '../uniform-exchange.js';
 import { WeightMessages } from '../weight-messages.js';
 import { partsOf, type ServingCosts } from './serving-costs.js';
 import { ServingFiller } from './serving-filler.js';
+import { plannerOf, type Planner } from './serving-host.js';
 import { COUNT_BYTES, type Begun, type Borrowing, type Part, type Planning } from './serving-part.js';
 
 /** Builds the graph of one layer of a serving engine, task by task in launch order. */
@@ -20,6 +21,7 @@ export class ServingLayer {
   private readonly compute: number[];
   private readonly exchange: number[];
   private readonly rendezvous: Rendezvous[] = [];
+  private readonly planner: Planner | null;
 
   constructor(
     private readonly costs: ServingCosts,
@@ -27,6 +29,7 @@ export class ServingLayer {
     private readonly context: ProgramContext,
   ) {
     this.gpus = machine.cluster.gpus;
+    this.planner = plannerOf(costs.host, context.traits);
     this.host = this.each((gpu) => this.graph.addStream(gpu, 'host'));
     this.compute = this.each((gpu) => this.graph.addStream(gpu, 'compute'));
     this.exchange = this.each((gpu) => this.graph.addStream(gpu, 'network'));
@@ -44,7 +47,7 @@ export class ServingLayer {
     const executor = new Executor(graph.compile(), network.fabric, ledger);
     const weightBytes = expertBytes(machine, bitsOf(shape.weightDtype));
     const messages = new WeightMessages(shape.experts + gpus, expertWeights(shape), true);
-    const filler = new ServingFiller(costs, machine, traits.plansEachBatch, executor, network, parts);
+    const filler = new ServingFiller(costs, machine, this.planner, executor, network, parts);
     const everyone = uniformExchange(gpus, cluster.gpusPerNode);
     for (const { planning } of parts) {
       if (planning && planning.transfer >= 0)
@@ -146,9 +149,9 @@ export class ServingLayer {
 
   /** A plan on every GPU once a task has told it the counts. */
   private planOn(told: number): Planning {
-    const { graph, costs } = this;
+    const { graph } = this;
     const planners =
-      costs.host.planner === 'host' ? this.host : this.each((gpu) => graph.addStream(gpu, 'planner'));
+      this.planner?.by === 'host' ? this.host : this.each((gpu) => graph.addStream(gpu, 'planner'));
     return { count: null, transfer: -1, plan: this.onEach('plan', planners, () => ({ after: [told] })) };
   }
 
