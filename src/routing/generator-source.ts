@@ -68,7 +68,7 @@ export function generatorSource(given: GeneratorSpec): RoutingSource {
         loads: batches.map((batch) => addLoads(batch.counts, experts, new Float64Array(experts))),
         tokens,
         layers: batches,
-        label: 'a draw of its own, as large as a step',
+        label: 'a draw of its own, as large as a step, whatever the share',
       };
     },
     start() {
