@@ -118,6 +118,9 @@ export function uniformDraw(experts: number, topK: number): CountDraw {
 /** Sets of groups whose probabilities are kept; four of eight groups have 70. */
 const MOST_SETS = 1024;
 
+/** A set of more is no whole number that a double holds, and hardly comes twice. */
+const MOST_GROUPS_OF_SET = 52;
+
 /** Tokens that share one random order of the experts; see `TokenDraw`. */
 export const TOKENS_PER_ORDER = 16;
 
@@ -198,10 +201,11 @@ export class TokenDraw {
   private limitToGroups(): Float64Array {
     const { groups, topGroups, experts, inclusion, open, chosenGroups, groupInclusion, random } = this;
     systematic(groupInclusion, this.groupOrder, topGroups, random(), chosenGroups, 0);
+    const isExact = groups <= MOST_GROUPS_OF_SET;
     let set = 0;
-    for (const group of chosenGroups) set += 2 ** group;
+    if (isExact) for (const group of chosenGroups) set += 2 ** group;
     let known = this.limited.get(set);
-    if (known?.since === this.resets) return known.probabilities;
+    if (isExact && known?.since === this.resets) return known.probabilities;
     if (known === undefined) {
       if (this.limited.size >= MOST_SETS) this.limited.clear();
       known = { probabilities: new Float64Array(experts), since: 0 };

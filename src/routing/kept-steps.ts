@@ -1,6 +1,6 @@
 import type { GeneratorSpec } from './generator-source.js';
 import { freshSources, type RoutingSources } from './routing-sources.js';
-import type { Calibration, RoutingSource, RoutingStep } from './source.js';
+import type { Calibration, LayerBatch, RoutingSource, RoutingStep } from './source.js';
 import type { ReplaySpec } from './token-trace-source.js';
 import type { Trace } from './trace/trace.js';
 
@@ -10,7 +10,7 @@ import type { Trace } from './trace/trace.js';
  */
 export class KeptSteps implements RoutingSources {
   /** By what was asked for; the one asked for longest ago first. */
-  private readonly kept = new Map<string, { source: RoutingSource; bytes: number }>();
+  private readonly kept = new Map<string, Kept>();
   private bytes = 0;
   /** Numbers of recordings, which are told apart by identity. */
   private readonly traces = new WeakMap<Trace, number>();
@@ -23,6 +23,7 @@ export class KeptSteps implements RoutingSources {
     return this.known(JSON.stringify(spec), () => freshSources.generated(spec));
   }
 
+  /** The recording itself is held as long as steps of it are kept. */
   replayed(trace: Trace, spec: ReplaySpec): RoutingSource {
     let number = this.traces.get(trace);
     if (number === undefined) this.traces.set(trace, (number = this.tracesSeen++));
@@ -37,22 +38,49 @@ export class KeptSteps implements RoutingSources {
       return known.source;
     }
     const made = make();
-    const bytes = bytesOf(made);
+    const bytes = expectedBytes(made);
     if (bytes > this.mostBytes) return made;
-    const source = keepingSteps(made);
-    this.kept.set(key, { source, bytes });
+    const kept: Kept = { source: made, bytes: 0, used: 0 };
+    kept.source = keepingSteps(made, (more) => this.use(key, kept, more));
+    this.kept.set(key, kept);
+    this.reserve(key, kept, bytes);
+    return kept.source;
+  }
+
+  /** @returns whether what takes so many bytes more may be kept */
+  private use(key: string, kept: Kept, bytes: number): boolean {
+    if (this.kept.get(key) !== kept) return false;
+    kept.used += bytes;
+    return this.reserve(key, kept, Math.max(0, kept.used - kept.bytes));
+  }
+
+  /** Makes room, giving up other steps first, and these last. */
+  private reserve(key: string, kept: Kept, bytes: number): boolean {
+    kept.bytes += bytes;
     this.bytes += bytes;
-    for (const [oldest, { bytes: freed }] of this.kept) {
-      if (this.bytes <= this.mostBytes) break;
-      this.kept.delete(oldest);
-      this.bytes -= freed;
+    for (const oldest of this.kept.keys()) {
+      if (this.bytes <= this.mostBytes) return true;
+      if (oldest !== key) this.giveUp(oldest);
     }
-    return source;
+    if (this.bytes > this.mostBytes) this.giveUp(key);
+    return this.kept.has(key);
+  }
+
+  private giveUp(key: string): void {
+    this.bytes -= this.kept.get(key)!.bytes;
+    this.kept.delete(key);
   }
 }
 
-/** Bytes of all steps: counts, and tables of tokens (expert and weight of every copy and candidate, source of every token). */
-function bytesOf({
+interface Kept {
+  source: RoutingSource;
+  /** Reserved for its steps and calibrations, and in use. */
+  bytes: number;
+  used: number;
+}
+
+/** Bytes of all steps as far as a source says: those of a recording may differ in size. */
+function expectedBytes({
   steps,
   layerIds,
   gpus,
@@ -67,15 +95,31 @@ function bytesOf({
   return steps * layerIds.length * gpus * (experts * 4 + tokensPerGpu * token);
 }
 
-function keepingSteps(source: RoutingSource): RoutingSource {
+function bytesOfLayers(layers: readonly LayerBatch[]): number {
+  let bytes = 0;
+  for (const { counts, tokens, padding } of layers) {
+    bytes += counts.byteLength + (padding?.byteLength ?? 0);
+    if (tokens === null) continue;
+    const { experts, source, weights, candidates } = tokens;
+    bytes += experts.byteLength + source.byteLength + (weights?.byteLength ?? 0);
+    if (candidates) bytes += candidates.experts.byteLength + candidates.scores.byteLength;
+  }
+  return bytes;
+}
+
+/** @param mayKeep whether there is room for so many bytes more */
+function keepingSteps(source: RoutingSource, mayKeep: (bytes: number) => boolean): RoutingSource {
   const steps: RoutingStep[] = [];
   const calibrations = new Map<number, Calibration>();
+  let keeps = true;
   return {
     ...source,
     calibration(share) {
-      let known = calibrations.get(share);
-      if (!known) calibrations.set(share, (known = source.calibration(share)));
-      return known;
+      const known = calibrations.get(share);
+      if (known) return known;
+      const calibration = source.calibration(share);
+      if (mayKeep(bytesOfLayers(calibration.layers))) calibrations.set(share, calibration);
+      return calibration;
     },
     start() {
       const stream = steps.length < source.steps ? source.start() : null;
@@ -84,8 +128,13 @@ function keepingSteps(source: RoutingSource): RoutingSource {
         next() {
           if (at === source.steps) return null;
           const step = stream?.next() ?? steps[at];
-          if (at === steps.length) steps.push(structuredClone(step));
-          return steps[at++];
+          if (keeps && at === steps.length) {
+            keeps = mayKeep(bytesOfLayers(step.layers));
+            if (keeps) steps.push(structuredClone(step));
+            else steps.length = 0;
+          }
+          at++;
+          return steps[at - 1] ?? step;
         },
       };
     },

@@ -32,7 +32,12 @@ const SHOWN = ['gantt', 'memory', 'loads'];
 
 /** Steps of the settings before: most sliders change a policy, not the routing. */
 const MOST_KEPT_BYTES = 256 * 2 ** 20;
-const steps = new KeptSteps(MOST_KEPT_BYTES);
+let steps = new KeptSteps(MOST_KEPT_BYTES);
+
+/** Lets go of the recording before, once there is another. */
+export function forgetSteps(): void {
+  steps = new KeptSteps(MOST_KEPT_BYTES);
+}
 
 /** What a run of the playground shows. */
 export interface Simulated {

@@ -140,4 +140,20 @@ describe('TokenDraw', () => {
     }
     inclusion.forEach((p, e) => expect(Math.abs(seen[e] / tokens / p - 1)).toBeLessThan(0.05));
   });
+
+  it('limits a token to any of very many sets of groups', () => {
+    const [experts, topK, tokens] = [256, 8, 50_000];
+    const flat = new Float64Array(experts).fill(topK / experts);
+    const draw = new TokenDraw(flat, topK, experts, topK).reset(randomStream(1, 'many groups'));
+    const picks = new Uint16Array(topK);
+    const seen = new Float64Array(experts);
+    for (let t = 0; t < tokens; t++) {
+      draw.draw(picks, 0);
+      for (const expert of picks) seen[expert]++;
+    }
+    const mean = (tokens * topK) / experts;
+    const squares = seen.reduce((sum, count) => sum + (count - mean) ** 2 / mean, 0);
+    // At most 1 per degree of freedom, ± 0.09 as they scatter; sets taken for one another give 1.8.
+    expect(squares / (experts - 1)).toBeLessThan(1.3);
+  });
 });

@@ -134,6 +134,50 @@ describe('kept steps', () => {
     expect(kept.generated(spec({ seed: 2 }))).not.toBe(second);
   });
 
+  /** 40 tokens in steps of 4 and then 36, as they were recorded. */
+  const uneven = (): [TokenTrace, ReplaySpec] => {
+    const batches = { starts: Int32Array.of(0, 4, 40), source: new Uint16Array(40), calibrationSteps: 0 };
+    const trace = { ...recording(), batches };
+    trace.header = { ...trace.header, gpus: 2 };
+    return [trace, { ...replay, batching: 'recorded', tokensPerGpu: null, steps: null, calibrationShare: 0 }];
+  };
+
+  it('are counted as they are, where steps of a recording differ in size', () => {
+    const [trace, as] = uneven();
+    // 40 tokens of 2 layers: 2 choices and a source of 2 bytes each; counts of 8 experts on 2 GPUs in 2 steps.
+    const bytes = 40 * 2 * 6 + 2 * 2 * 2 * 8 * 4;
+    const fits = new KeptSteps(bytes);
+    const tight = new KeptSteps(bytes - 1);
+    for (const kept of [fits, tight]) {
+      const replayed = stepsOf(kept.replayed(trace, as));
+      expect(replayed).toEqual(stepsOf(tokenTraceSource(trace, as)));
+      expect(stepsOf(kept.replayed(trace, as))).toEqual(replayed);
+    }
+    expect(fits.replayed(trace, as)).toBe(fits.replayed(trace, as));
+    const first = tight.replayed(trace, as);
+    stepsOf(first);
+    expect(tight.replayed(trace, as)).not.toBe(first);
+  });
+
+  it('leave room for their calibrations, or make these anew', () => {
+    const trace = recording();
+    // Three steps of 4 tokens, and a calibration of 10 tokens, in two layers each.
+    const steps = 3 * (4 * 2 * 6 + 2 * 2 * 8 * 4);
+    const calibration = 10 * 2 * 6 + 2 * 2 * 8 * 4;
+    for (const [most, isKept] of [
+      [steps + calibration, true],
+      [steps + calibration - 1, false],
+    ] as const) {
+      const kept = new KeptSteps(most);
+      const source = kept.replayed(trace, replay);
+      const replayed = stepsOf(source);
+      const { loads } = source.calibration(0.25);
+      expect(loads).toEqual(tokenTraceSource(trace, replay).calibration(0.25).loads);
+      expect(kept.replayed(trace, replay) === source).toBe(isKept);
+      expect(stepsOf(source)).toEqual(replayed);
+    }
+  });
+
   it('are not kept where one source alone takes more', () => {
     const kept = new KeptSteps(BYTES - 1);
     expect(kept.generated(spec())).not.toBe(kept.generated(spec()));

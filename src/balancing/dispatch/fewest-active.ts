@@ -18,7 +18,7 @@ export const fewestActive: DispatchRule<z.output<typeof options>, z.input<typeof
   summary: 'one instance per active expert, so that no GPU has more of them than must be (METRO)',
   options,
   plansEachBatch: true,
-  planKernel: { seconds: 20e-6, source: 'METRO’s greedy: a first guess' },
+  planKernel: { seconds: 20e-6, source: 'fewest-active, METRO’s greedy: a first guess' },
   start(_, { gpus, gpusPerNode, experts }) {
     const active = new Float64Array(experts);
     const copies = new Float64Array(gpus);

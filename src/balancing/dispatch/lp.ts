@@ -17,7 +17,7 @@ export const lp: DispatchRule<z.output<typeof lpOptions>, z.input<typeof lpOptio
   summary: 'the smallest possible largest GPU load, by a linear program over replicas (exact)',
   options: lpOptions,
   plansEachBatch: true,
-  planKernel: { seconds: 100e-6, source: 'LPLB’s README: about 100 µs inside a node' },
+  planKernel: { seconds: 100e-6, source: 'the linear program: LPLB’s README, about 100 µs inside a node' },
   start: (_, { gpusPerNode }) =>
     byQuota(gpusPerNode, 'even', (flow, { loads }) => void flow.fill(loads, true).balance(true)),
 };
@@ -33,7 +33,7 @@ export const lpSampled: DispatchRule<z.output<typeof sampledOptions>, z.input<ty
   summary: "the linear program's shares as probabilities that every copy draws from",
   options: sampledOptions,
   plansEachBatch: true,
-  planKernel: { seconds: 100e-6, source: 'LPLB’s README: about 100 µs inside a node' },
+  planKernel: { seconds: 100e-6, source: 'the linear program: LPLB’s README, about 100 µs inside a node' },
   start() {
     const flows = new FlowCache();
     return {

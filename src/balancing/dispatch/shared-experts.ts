@@ -7,7 +7,7 @@ export const sharedRules = ['none', 'own-gpu', 'waterfill'] as const;
 export type SharedRule = (typeof sharedRules)[number];
 
 /** What SGLang's Waterfill takes to choose the GPUs of a batch's shared experts. */
-export const WATERFILL: PlanKernel = { seconds: 10e-6, source: 'Waterfill: a first guess' };
+export const WATERFILL: PlanKernel = { seconds: 10e-6, source: 'waterfill: a first guess' };
 
 /** Divides the copies of shared experts, of which every GPU holds an instance, and every token makes one each. */
 export class SharedDispatch {

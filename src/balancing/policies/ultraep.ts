@@ -40,7 +40,7 @@ export const ultraep: Policy<Options, State, z.input<typeof options>> = {
   sees: () => 'batch',
   symmetric: false,
   plansEachBatch: () => true,
-  planKernel: () => ({ seconds: 75e-6, source: 'UltraEP’s figures, 67 to 78 µs, arXiv 2606.04101' }),
+  planKernel: () => ({ seconds: 75e-6, source: 'ultraep: its figures, 67 to 78 µs, arXiv 2606.04101' }),
   movesWeights: () => true,
   notes: () => [
     'ultraep: spare slots count as borrowed weights while they are in use; weights travel one to one, where UltraEP multicasts',

@@ -19,8 +19,8 @@ export interface ServingHost {
   smallKernelSeconds: number;
   /** Who plans, for policies that plan each batch; published: who does in what is published of the policy. */
   planner: 'published' | 'host' | 'gpu';
-  /** What a plan of the host takes that is not gated. */
-  hostPlanSeconds: number;
+  /** What a plan of the host takes that is not gated; null: `HOST_PLAN`. */
+  hostPlanSeconds: number | null;
   /** A plan by a kernel; null: what is published of the policy, else `PLAN_KERNEL`. */
   planKernelSeconds: number | null;
   postSecondsPerTransfer: number;
@@ -52,12 +52,15 @@ export const planOptions = {
         'the policy has one (ultraep, lp, lp-sampled, fewest-active, waterfill), else the host.',
     ),
   planSeconds: seconds
-    .default(200e-6)
-    .describe('Host time of a plan in compiled code, besides the blocking read; a first guess.'),
+    .optional()
+    .describe(
+      'Host time of a plan in compiled code, besides the blocking read, for policies that the host plans for. Default: ' +
+        '200 µs, a first guess.',
+    ),
   planKernelSeconds: seconds
     .optional()
     .describe(
-      'A plan by a kernel. Default: 100 µs for lp and lp-sampled (LPLB), 20 µs for fewest-active and 10 µs for waterfill ' +
+      'A plan by a kernel, for policies that one plans for (see planner). Default: 100 µs for lp and lp-sampled (LPLB), 20 µs for fewest-active and 10 µs for waterfill ' +
         "(first guesses), 75 µs for others (67 to 78 µs: UltraEP's figures, arXiv 2606.04101).",
     ),
   postSecondsPerTransfer: seconds
@@ -105,7 +108,7 @@ export function servingHost(
     launchSeconds: launchSeconds ?? null,
     smallKernelSeconds,
     planner,
-    hostPlanSeconds: planSeconds,
+    hostPlanSeconds: planSeconds ?? null,
     planKernelSeconds: planKernelSeconds ?? null,
     postSecondsPerTransfer,
   };
@@ -120,14 +123,19 @@ export interface Planner {
   source: string;
 }
 
+/** Compiled code on the host. */
+const HOST_PLAN: Planner = { by: 'host', seconds: 200e-6, source: 'first guesses' };
+
 /** A kernel for policies of which nobody has published one. */
-const PLAN_KERNEL = { seconds: 75e-6, source: 'UltraEP’s figures, 67 to 78 µs, arXiv 2606.04101' };
+const PLAN_KERNEL = { seconds: 75e-6, source: 'policies of which no kernel is published: UltraEP’s figures' };
 
 /** null for a policy that does not plan each batch. */
 export function plannerOf(host: ServingHost, { plansEachBatch, planKernel }: PolicyTraits): Planner | null {
   if (!plansEachBatch) return null;
   if (host.planner === 'host' || (host.planner === 'published' && planKernel === null)) {
-    return { by: 'host', seconds: host.hostPlanSeconds, source: 'first guesses' };
+    return host.hostPlanSeconds === null
+      ? HOST_PLAN
+      : { by: 'host', seconds: host.hostPlanSeconds, source: 'planSeconds; the rest first guesses' };
   }
   if (host.planKernelSeconds !== null) {
     return { by: 'gpu', seconds: host.planKernelSeconds, source: 'planKernelSeconds' };
@@ -189,6 +197,6 @@ export function hostNotes(name: string, host: ServingHost, profile: Profile, tra
       : '';
   return [
     `${name}: policies that plan each batch${host.planner === 'published' ? ', and of which no kernel is published,' : ''} do so on the host and ${eager || 'pay '}${micro(plan)} for reading the counts ` +
-      'and planning (first guesses; planner: "gpu" for a kernel)',
+      `and planning (${planner.source}; planner: "gpu" for a kernel)`,
   ];
 }
