@@ -105,7 +105,8 @@ describe('signs', () => {
   it('recomputing everything saves most memory and takes longest; recomputing nothing is the reverse', async () => {
     const choices = ['none', 'activation', 'moe', 'full'] as const;
     const runs = [];
-    for (const recompute of choices) runs.push(await sign('training-recompute.json', { training: { recompute } }));
+    for (const recompute of choices)
+      runs.push(await sign('training-recompute.json', { training: { recompute } }));
     for (const policy of ['"ep"', '"llep"']) {
       const seconds = runs.map(({ of }) => of(policy).seconds);
       const saved = runs.map(({ of }) => of(policy).memory.byCategory.savedForBackward!);
