@@ -1,4 +1,5 @@
 import {
+  kindOf,
   policies as knownPolicies,
   policyOf,
   type MilpSolver,
@@ -138,10 +139,6 @@ export function filesOf(scenario: Scenario): ScenarioFiles {
         typeof policy !== 'string' && 'placement' in policy && kindOf(policy.placement) === 'affinity',
     ),
   };
-}
-
-function kindOf(choice: string | { kind: string }): string {
-  return typeof choice === 'string' ? choice : choice.kind;
 }
 
 /** The losses that a policy names. */

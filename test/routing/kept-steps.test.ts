@@ -3,13 +3,13 @@ import {
   generators,
   generatorSource,
   KeptSteps,
-  rowsInMemory,
   tokenTraceSource,
   type GeneratorSpec,
   type ReplaySpec,
   type RoutingSource,
   type TokenTrace,
 } from '../../src/routing/index.js';
+import { traceOf } from './recording.js';
 
 function spec(change: Partial<GeneratorSpec> = {}, options: object = {}): GeneratorSpec {
   const logNormal = generators.find(({ kind }) => kind === 'log-normal')!;
@@ -23,34 +23,7 @@ function spec(change: Partial<GeneratorSpec> = {}, options: object = {}): Genera
   };
 }
 
-/** 40 tokens in sequences of 10: token t of layer l goes to experts (t + l) mod 8 and (t + l + 1) mod 8. */
-function recording(): TokenTrace {
-  const experts = Uint8Array.from(
-    { length: 40 * 2 * 2 },
-    (_, i) => ((i >> 2) + ((i >> 1) & 1) + (i & 1)) % 8,
-  );
-  return {
-    kind: 'tokens',
-    header: {
-      schema: 'epsim/trace@1',
-      kind: 'tokens',
-      model: 'test',
-      experts: 8,
-      topK: 2,
-      layerIds: [0, 1],
-      source: '',
-      licence: '',
-      notes: [],
-    },
-    tokens: 40,
-    rows: rowsInMemory(40, experts, null),
-    sequenceStarts: Int32Array.of(0, 10, 20, 30, 40),
-    sequenceDomains: null,
-    batches: null,
-    phase: null,
-    padding: null,
-  };
-}
+const recording = () => traceOf([10, 10, 10, 10]);
 
 const replay: ReplaySpec = {
   gpus: 2,

@@ -3,7 +3,7 @@ import { NO_EXPERT } from '../../routing/index.js';
 import type { LayerView } from '../policy.js';
 import type { Placement } from '../placement.js';
 import type { SlotCopies } from '../plan.js';
-import type { DispatchRule } from './rule.js';
+import { plainDispatch, type DispatchRule } from './rule.js';
 
 /**
  * A rule that chooses each copy's instance by the number of its token.
@@ -15,11 +15,10 @@ function byToken<Kind extends string>(
   chosen: (token: number, choice: number, topK: number) => number,
 ): DispatchRule<{ kind: Kind }, { kind: Kind }> {
   return {
+    ...plainDispatch,
     kind,
     summary,
     options: z.strictObject({ kind: z.literal(kind) }),
-    plansEachBatch: false,
-    planKernel: null,
     looksAtTokens: true,
     refusal: (_, { hasTokens }) =>
       hasTokens

@@ -111,10 +111,6 @@ function keepTokens(rule: CapacityRule, input: DropInput, tokens: TokenTable, li
 /** Taken anew for every batch, it would be most of what a run allocates. */
 let scratch = new Int32Array(0);
 
-function grown(array: Int32Array<ArrayBuffer>, length: number): Int32Array<ArrayBuffer> {
-  return array.length < length ? new Int32Array(length) : array;
-}
-
 /**
  * All first choices claim the capacity before all second ones, each in the order of the tokens. What is kept of a group
  * so follows from its copies of every choice: all up to one choice, of which the first few are.
@@ -126,7 +122,8 @@ function keepByPosition(
 ): Uint8Array {
   // Copies that were pruned are a group of their own, without capacity.
   const pruned = limits.length;
-  const cells = (scratch = grown(scratch, count * topK));
+  if (scratch.length < count * topK) scratch = new Int32Array(count * topK);
+  const cells = scratch;
   const open = new Int32Array((pruned + 1) * topK);
   for (let token = 0, copy = 0; token < count; token++) {
     const first = source[token] * perSource;

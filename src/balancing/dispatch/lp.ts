@@ -1,11 +1,16 @@
 import { z } from 'zod';
 import { binomial, randomStream } from '../../routing/index.js';
-import { drawSeed } from '../policy.js';
+import { drawSeed, type PlanKernel } from '../policy.js';
 import { byQuota, FlowCache } from './quotas.js';
 import { eachReplicated, plainDispatch, type DispatchRule } from './rule.js';
 
 const lpOptions = z.strictObject({ kind: z.literal('lp') });
 const sampledOptions = z.strictObject({ kind: z.literal('lp-sampled') });
+
+const LPLB_SOLVER: PlanKernel = {
+  seconds: 100e-6,
+  source: 'the linear program: LPLB’s README, about 100 µs inside a node',
+};
 
 /**
  * The smallest possible largest GPU load for the batch and the placement, in whole copies: what a linear program
@@ -17,7 +22,7 @@ export const lp: DispatchRule<z.output<typeof lpOptions>, z.input<typeof lpOptio
   summary: 'the smallest possible largest GPU load, by a linear program over replicas (exact)',
   options: lpOptions,
   plansEachBatch: true,
-  planKernel: { seconds: 100e-6, source: 'the linear program: LPLB’s README, about 100 µs inside a node' },
+  planKernel: LPLB_SOLVER,
   start: (_, { gpusPerNode }) =>
     byQuota(gpusPerNode, 'even', (flow, { loads }) => void flow.fill(loads, true).balance(true)),
 };
@@ -33,7 +38,7 @@ export const lpSampled: DispatchRule<z.output<typeof sampledOptions>, z.input<ty
   summary: "the linear program's shares as probabilities that every copy draws from",
   options: sampledOptions,
   plansEachBatch: true,
-  planKernel: { seconds: 100e-6, source: 'the linear program: LPLB’s README, about 100 µs inside a node' },
+  planKernel: LPLB_SOLVER,
   start() {
     const flows = new FlowCache();
     return {

@@ -1,3 +1,4 @@
+import { kindOf } from '../choice.js';
 import { dispatchRules } from '../dispatch/index.js';
 import { historyRules } from '../history/index.js';
 import { movementRules } from '../movement/index.js';
@@ -41,7 +42,7 @@ function changedValue(key: string, value: unknown, usual: unknown): string[] {
 }
 
 function changedChoice(key: string, choice: Choice, usual: Choice): string[] {
-  const [own, other] = [kindOf(choice), kindOf(usual)];
+  const [own, other] = [nameOf(choice), nameOf(usual)];
   const name = own === other ? [] : [`${key}=${own}`];
   if (choice === null || typeof choice === 'string') return name;
   const rule = choices[key].find(({ kind }) => kind === own)!;
@@ -59,6 +60,6 @@ function defaultsOf({ kind, options }: Rule): object {
   return options.safeParse({ kind }).data ?? {};
 }
 
-function kindOf(choice: Choice): string {
-  return choice === null || typeof choice === 'string' ? String(choice) : choice.kind;
+function nameOf(choice: Choice): string {
+  return choice === null ? 'null' : kindOf(choice);
 }

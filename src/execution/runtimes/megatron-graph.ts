@@ -52,12 +52,7 @@ export class MegatronGraph {
     const label = labelIn(pass, phase);
     const barrier = this.builder.addTask({ streams: this.messages, after, label });
     return this.each((gpu) =>
-      this.builder.addTask({
-        ...work(gpu),
-        streams: [this.messages[gpu]],
-        after: [barrier],
-        label,
-      }),
+      this.builder.addTaskOn([this.messages[gpu]], label, { ...work(gpu), after: [barrier] }),
     );
   }
 

@@ -60,7 +60,8 @@ export const planOptions = {
   planKernelSeconds: seconds
     .optional()
     .describe(
-      'A plan by a kernel, for policies that one plans for (see planner). Default: 100 µs for lp and lp-sampled (LPLB), 20 µs for fewest-active and 10 µs for waterfill ' +
+      'A plan by a kernel, for policies that one plans for (see planner). Default: 100 µs for lp and lp-sampled ' +
+        '(LPLB), 20 µs for fewest-active and 10 µs for waterfill ' +
         "(first guesses), 75 µs for others (67 to 78 µs: UltraEP's figures, arXiv 2606.04101).",
     ),
   postSecondsPerTransfer: seconds
@@ -195,8 +196,9 @@ export function hostNotes(name: string, host: ServingHost, profile: Profile, tra
     host.mode === 'graph'
       ? `leave the CUDA graph: ${kernels} launches of ${micro(launches)} a layer, of which some hide, and `
       : '';
+  const which = host.planner === 'published' ? ', and of which no kernel is published,' : '';
   return [
-    `${name}: policies that plan each batch${host.planner === 'published' ? ', and of which no kernel is published,' : ''} do so on the host and ${eager || 'pay '}${micro(plan)} for reading the counts ` +
-      `and planning (${planner.source}; planner: "gpu" for a kernel)`,
+    `${name}: policies that plan each batch${which} do so on the host and ${eager || 'pay '}${micro(plan)} for reading ` +
+      `the counts and planning (${planner.source}; planner: "gpu" for a kernel)`,
   ];
 }
