@@ -72,6 +72,9 @@ export class KeptSteps implements RoutingSources {
   }
 }
 
+/** Of a copy: an order of the copies that policies keep beside a table that lasts. */
+const ORDER_BYTES = Int32Array.BYTES_PER_ELEMENT;
+
 interface Kept {
   source: RoutingSource;
   /** Reserved for its steps and calibrations, and in use. */
@@ -91,7 +94,7 @@ function expectedBytes({
   hasGateWeights,
   candidates = 0,
 }: RoutingSource): number {
-  const token = hasTokens ? topK * (2 + (hasGateWeights ? 4 : 0)) + 2 + 6 * candidates : 0;
+  const token = hasTokens ? topK * (2 + (hasGateWeights ? 4 : 0) + ORDER_BYTES) + 2 + 6 * candidates : 0;
   return steps * layerIds.length * gpus * (experts * 4 + tokensPerGpu * token);
 }
 
@@ -102,6 +105,7 @@ function bytesOfLayers(layers: readonly LayerBatch[]): number {
     if (tokens === null) continue;
     const { experts, source, weights, candidates } = tokens;
     bytes += experts.byteLength + source.byteLength + (weights?.byteLength ?? 0);
+    bytes += experts.length * ORDER_BYTES;
     if (candidates) bytes += candidates.experts.byteLength + candidates.scores.byteLength;
   }
   return bytes;
@@ -130,7 +134,7 @@ function keepingSteps(source: RoutingSource, mayKeep: (bytes: number) => boolean
           const step = stream?.next() ?? steps[at];
           if (keeps && at === steps.length) {
             keeps = mayKeep(bytesOfLayers(step.layers));
-            if (keeps) steps.push(structuredClone(step));
+            if (keeps) steps.push(lastingCopy(step));
             else steps.length = 0;
           }
           at++;
@@ -139,4 +143,10 @@ function keepingSteps(source: RoutingSource, mayKeep: (bytes: number) => boolean
       };
     },
   };
+}
+
+function lastingCopy(step: RoutingStep): RoutingStep {
+  const copy = structuredClone(step);
+  for (const { tokens } of copy.layers) if (tokens !== null) tokens.lasting = true;
+  return copy;
 }

@@ -17,6 +17,8 @@ export interface TokenTable {
   weights: Float32Array | null;
   /** Experts that tokens could use besides, with their scores; absent where only the chosen ones are known. */
   candidates?: CandidateTable;
+  /** Never written into again, so that what follows from it may be kept beside it. */
+  lasting?: true;
 }
 
 /** The routing of one layer in one step. */

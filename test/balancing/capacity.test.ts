@@ -1,7 +1,9 @@
 import { fc, test } from '@fast-check/vitest';
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { planLayer } from '../../src/balancing/index.js';
+import { capacityDrop, type CapacityRule } from '../../src/balancing/dispatch/capacity-drop.js';
+import { contiguous, planLayer } from '../../src/balancing/index.js';
+import { NO_EXPERT, type TokenTable } from '../../src/routing/index.js';
 
 interface Vector {
   T: number;
@@ -258,6 +260,78 @@ describe('capacity dropping', () => {
         expect(sum(byCounts.dropped.flat())).toBe(sum(plan.dropped.flat()));
       }
       expect(plan.keptMap!.map((row) => sum(row)).reduce((a, b) => a + b, 0)).toBe(sum(kept.flat()));
+    },
+  );
+
+  test.prop(
+    [
+      tokensArbitrary,
+      fc.array(fc.constantFrom(0.3, 0.5, 1, 1.25, 2), { minLength: 1, maxLength: 4 }),
+      fc.constantFrom('expert-per-source-gpu' as const, 'expert' as const, 'gpu' as const),
+      fc.array(fc.boolean(), { minLength: 180, maxLength: 180 }),
+      fc.constantFrom(true as const, undefined),
+    ],
+    { numRuns: 500 },
+  )(
+    'by position is to claim one by one, also from a table that lasts and was partly pruned',
+    ({ gpus, experts, tokens }, factors, budget, prunes, lasting) => {
+      const topK = tokens[0].experts.length;
+      const picks = tokens.flatMap((token) => token.experts).map((e, copy) => (prunes[copy] ? NO_EXPERT : e));
+      const table: TokenTable = {
+        count: tokens.length,
+        topK,
+        experts: Uint16Array.from(picks),
+        source: Uint16Array.from(tokens, ({ source }) => source),
+        weights: Float32Array.from(tokens.flatMap(({ weights }) => weights)),
+        lasting,
+      };
+      const cellOf = (copy: number) => tokens[Math.floor(copy / topK)].source * experts + picks[copy];
+      const counts = new Int32Array(gpus * experts);
+      picks.forEach((e, copy) => e !== NO_EXPERT && counts[cellOf(copy)]++);
+      const placement = contiguous(gpus, experts, 16);
+      for (const factor of factors) {
+        const rule: CapacityRule = { factor, budget, order: 'position', pad: false, roundUpTo: 1 };
+        const drop = capacityDrop(rule, { placement, counts, tokensBySource: null, tokens: table, seed: '' });
+
+        const copiesOf = (source: number) =>
+          sum([...counts.subarray(source * experts, (source + 1) * experts)]);
+        const total = sum([...counts]);
+        const limit = {
+          'expert-per-source-gpu': (source: number) => Math.ceil((copiesOf(source) / experts) * factor),
+          expert: () => Math.ceil((total / experts) * factor),
+          gpu: () => Math.floor((total / gpus) * factor),
+        }[budget];
+        const claimed = new Map<string, number>();
+        const kept = picks.map(() => 0);
+        for (let choice = 0; choice < topK; choice++) {
+          tokens.forEach(({ source }, token) => {
+            const e = picks[token * topK + choice];
+            if (e === NO_EXPERT) return;
+            const group = {
+              'expert-per-source-gpu': `${source}/${e}`,
+              expert: `${e}`,
+              gpu: `${placement.home[e]}`,
+            };
+            const before = claimed.get(group[budget]) ?? 0;
+            if (before >= limit(source)) return;
+            claimed.set(group[budget], before + 1);
+            kept[token * topK + choice] = 1;
+          });
+        }
+        expect([...drop.keptCopies!]).toEqual(kept);
+        const keptCounts = new Int32Array(gpus * experts);
+        kept.forEach((is, copy) => is && keptCounts[cellOf(copy)]++);
+        expect(drop.kept).toEqual(keptCounts);
+        const ofToken = (values: readonly number[], token: number) =>
+          sum(values.slice(token * topK, (token + 1) * topK));
+        const routed = picks.map((e) => Number(e !== NO_EXPERT));
+        expect(drop.tokensLost).toBe(
+          tokens.filter((_, token) => ofToken(kept, token) === 0 && ofToken(routed, token) > 0).length,
+        );
+        const weights = [...table.weights!];
+        const share = sum(weights.map((weight, copy) => weight * kept[copy])) / sum(weights);
+        expect(drop.keptGateMass).toBeCloseTo(share, 12);
+      }
     },
   );
 });

@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { budgets, capacityDrop, needsScores, orders } from '../dispatch/capacity-drop.js';
+import { budgets, capacityDrop } from '../dispatch/capacity-drop.js';
+import { needsScores, orders } from '../dispatch/dropped-copies.js';
 import { homePlan, type LayerPlan } from '../plan.js';
 import { drawSeed, plainTraits, type Policy, type PolicySetting, type Refusal } from '../policy.js';
 
