@@ -15,6 +15,7 @@ import {
 } from './scenario/index.js';
 import {
   BalanceObserver,
+  KeptRuns,
   checkFaults,
   checkOffload,
   checkPolicies,
@@ -181,13 +182,15 @@ export interface Watch {
   onLayer?: SimulationSpec['onLayer'];
   /** Called after the head of every step of scope `model`, as by `simulate`. */
   onHead?: SimulationSpec['onHead'];
+  /** Runs of scenarios with the same files, used where nobody else looks. */
+  kept?: KeptRuns;
 }
 
 /** Runs an opened scenario. */
 export function runOpened(
   opened: OpenedScenario,
   onStep?: RunOptions['onStep'],
-  { metrics, onLayer, onHead }: Watch = {},
+  { metrics, onLayer, onHead, kept }: Watch = {},
 ): Ran {
   const { file, scenario, resolved, inputs } = opened;
   const { policies, source, machine } = resolved;
@@ -204,8 +207,15 @@ export function runOpened(
     balance?.observe(...layer);
     onLayer?.(...layer);
   };
+  const isWatched = balance !== null || onLayer !== undefined || onHead !== undefined;
   const { result, latencies } = inFile(file, () =>
-    simulateScenario(scenario, resolved, { version: VERSION, inputs }, { onStep, onLayer: observe, onHead }),
+    simulateScenario(
+      scenario,
+      resolved,
+      { version: VERSION, inputs },
+      { onStep, onLayer: isWatched ? observe : undefined, onHead },
+      kept && !isWatched ? { runs: kept } : undefined,
+    ),
   );
   return { result: balance === null ? result : { ...result, balance: balance.finish() }, latencies, balance };
 }

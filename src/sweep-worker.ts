@@ -3,6 +3,7 @@ import { FileCache, FileError, SweepFolder } from './files/index.js';
 import { pointRecord, type PointRecord } from './report/index.js';
 import { openScenario, runOpened } from './run.js';
 import { KeptSteps } from './routing/index.js';
+import { KeptRuns } from './simulation/index.js';
 import type { BatchOutcome, PointTask, WorkerSetting } from './compute-sweep.js';
 import { pointHash } from './open-sweep.js';
 import { SweepPoints } from './sweep/index.js';
@@ -13,6 +14,7 @@ const folder = new SweepFolder(path);
 const points = new SweepPoints(sweep, sweep.scenario, file);
 const files = new FileCache(shared);
 const sources = new KeptSteps(64 * 2 ** 20);
+const runs = new KeptRuns(64 * 2 ** 20);
 /** Ends when the batches handed over so far are done: one is worked on after the other. */
 let before: Promise<unknown> = Promise.resolve();
 
@@ -47,7 +49,7 @@ async function simulate(point: number): Promise<PointRecord> {
   const hash = pointHash(manifest, scenario);
   try {
     const opened = await openScenario(scenario, { file: 'scenario', baseDir, files, sources });
-    return pointRecord(hash, runOpened(opened).result);
+    return pointRecord(hash, runOpened(opened, undefined, { kept: runs }).result);
   } catch (error) {
     if (error instanceof FileError) throw error;
     return { hash, inputs: null, scenario, policies: [], error: (error as Error).message };

@@ -13,6 +13,7 @@ export { Explainer } from './explainer.js';
 export type { Explanation, HotInstance, PolicyExplanation, Prediction, Rebalance } from './explanation.js';
 export type { OffloadResult, OffloadStrategyResult } from './offload-result.js';
 export { checkOffload, offloadOf } from './offload-run.js';
+export { KeptRuns } from './kept-runs.js';
 export type { LayerObserver, LayerPosition, TaskObserver } from './pass.js';
 export { checkFaults, type FaultedPolicy, type FaultReport } from './faults/index.js';
 export { RefusalError } from './refusal-error.js';

@@ -6,16 +6,10 @@ import type { Stragglers } from './stragglers.js';
 import type { TrainingRun } from './training-run.js';
 import type { WholeStep } from './whole-step.js';
 
-/** Sums and series of one pass over the steps of a source. */
-export interface Pass {
-  /** Seconds by policy, [step · layers + layer] of the steps that count; in scope `model` and in training [step]. */
-  latencies: Float64Array[];
-  /** Seconds by policy, [step · layers + layer]; in scope `model` means of the layers that one stands for. */
-  layerLatencies: Float64Array[];
-  /** Samples of a step among `latencies`. */
+/** Sums over the steps of a source that count, whatever the policies. */
+export interface RoutingSums {
+  /** Latencies of a step: one per layer; in scope `model` and in training one. */
   samples: number;
-  /** Seconds by policy, summed over the steps before. */
-  transient: number[];
   gpuBefore: Skew;
   expertBefore: Skew;
   /** What was pruned of the steps that count. */
@@ -23,6 +17,23 @@ export interface Pass {
   /** Tokens of the steps that count, and how many these are. */
   tokens: number;
   steps: number;
+}
+
+/** Seconds of one policy in one pass over the steps of a source. */
+export interface PolicySeries {
+  /** [step · layers + layer] of the steps that count; in scope `model` and in training [step]. */
+  latencies: Float64Array;
+  /** [step · layers + layer]; in scope `model` means of the layers that one stands for. */
+  layerLatencies: Float64Array;
+  /** Sum over the steps before. */
+  transient: number;
+}
+
+/** One pass over the steps of a source. */
+export interface Pass {
+  sums: RoutingSums;
+  /** By run. */
+  series: PolicySeries[];
 }
 
 /** Which layer was simulated. Reused from layer to layer. */
@@ -70,70 +81,63 @@ export function runPass(
   const { gpus, experts } = source;
   const counted = source.steps - warmup;
   const base = new LayerLoads(gpus, experts, home);
-  const skew: Skew = { maxOverMean: 1, coefficientOfVariation: 0 };
-  const byLayer = runs.map(() => new Float64Array(counted * layers));
-  const pass: Pass = {
-    latencies: whole === null ? byLayer : runs.map(() => new Float64Array(counted)),
-    layerLatencies: byLayer,
-    samples: whole === null ? layers : 1,
-    transient: runs.map(() => 0),
-    gpuBefore: { maxOverMean: 0, coefficientOfVariation: 0 },
-    expertBefore: { maxOverMean: 0, coefficientOfVariation: 0 },
-    pruned: { copies: 0, kept: 0, gateMass: 0, keptGateMass: 0 },
-    tokens: 0,
-    steps: counted,
-  };
+  const series = runs.map((): PolicySeries => {
+    const byLayer = new Float64Array(counted * layers);
+    return {
+      latencies: whole === null ? byLayer : new Float64Array(counted),
+      layerLatencies: byLayer,
+      transient: 0,
+    };
+  });
+  const sums = noSums(whole === null ? layers : 1, counted);
   const position = { policy: 0, step: 0 } as LayerPosition;
-  const afterTasks = onTasks && ((times: number) => onTasks(runs[position.policy], position, times));
+  let running: PolicyRun;
+  const afterTasks = onTasks && ((times: number) => onTasks(running, position, times));
   const stream = source.start();
   for (let step = stream.next(); step !== null; step = stream.next()) {
     const at = step.step - warmup;
     if (at === 0) for (const run of runs) run.startCounting();
-    if (at >= 0) pass.tokens += step.tokens;
+    if (at >= 0) sums.tokens += step.tokens;
     whole?.start(step.tokensBySource);
     for (const batch of step.layers) {
       base.count(batch.counts);
       const standsFor = whole?.standsFor[batch.layer] ?? 1;
       if (at >= 0) {
-        addSkew(pass.gpuBefore, skewOf(base.homeLoads, skew), standsFor);
-        addSkew(
-          pass.expertBefore,
-          skewFrom(base.total, base.largest, base.squares, experts, skew),
-          standsFor,
-        );
-        addPruned(pass.pruned, batch, standsFor);
+        addBatch(sums, base, batch, standsFor);
       }
       const slowdown = stragglers?.of(step.step, batch.layer) ?? null;
       for (let i = 0; i < runs.length; i++) {
-        position.policy = i;
+        running = runs[i];
+        position.policy = running.index;
         position.step = at;
         position.batch = batch;
-        const seconds = runs[i].run(step, batch, base, seed, slowdown, afterTasks);
+        const seconds = running.run(step, batch, base, seed, slowdown, afterTasks);
+        const { latencies, layerLatencies } = series[i];
         if (at >= 0) {
-          byLayer[i][at * layers + batch.layer] = seconds / standsFor;
-          if (whole !== null) pass.latencies[i][at] += seconds;
-        } else pass.transient[i] += seconds;
-        onLayer?.(runs[i], base, seconds, position);
+          layerLatencies[at * layers + batch.layer] = seconds / standsFor;
+          if (whole !== null) latencies[at] += seconds;
+        } else series[i].transient += seconds;
+        onLayer?.(running, base, seconds, position);
       }
     }
-    if (whole !== null) finish(runs, pass, at, stragglers?.of(step.step, layers) ?? null, onHead);
+    if (whole !== null) finish(runs, series, at, stragglers?.of(step.step, layers) ?? null, onHead);
     onStep();
   }
-  return pass;
+  return { sums, series };
 }
 
 /** Ends a step of scope `model` for all policies. */
 function finish(
   runs: readonly PolicyRun[],
-  pass: Pass,
+  series: readonly PolicySeries[],
   at: number,
   slowdown: Float64Array | null,
   onHead?: HeadObserver,
 ): void {
   runs.forEach((run, i) => {
     const seconds = run.finishStep(slowdown, onHead && ((byGpu) => onHead(run, byGpu)));
-    if (at >= 0) pass.latencies[i][at] += seconds;
-    else pass.transient[i] += seconds;
+    if (at >= 0) series[i].latencies[at] += seconds;
+    else series[i].transient += seconds;
   });
 }
 
@@ -159,44 +163,52 @@ export function runTrainingPass(
   const { gpus, experts } = source;
   const steps = Math.floor(source.steps / microBatches);
   const base = new LayerLoads(gpus, experts, contiguous(gpus, experts, 16).home);
-  const skew: Skew = { maxOverMean: 1, coefficientOfVariation: 0 };
-  const latencies = runs.map(() => new Float64Array(steps - warmup));
-  const pass: Pass = {
-    latencies,
-    layerLatencies: latencies,
-    samples: 1,
-    transient: runs.map(() => 0),
-    gpuBefore: { maxOverMean: 0, coefficientOfVariation: 0 },
-    expertBefore: { maxOverMean: 0, coefficientOfVariation: 0 },
-    pruned: { copies: 0, kept: 0, gateMass: 0, keptGateMass: 0 },
-    tokens: 0,
-    steps: steps - warmup,
-  };
+  const series = runs.map((): PolicySeries => {
+    const latencies = new Float64Array(steps - warmup);
+    return { latencies, layerLatencies: latencies, transient: 0 };
+  });
+  const sums = noSums(1, steps - warmup);
   const stream = source.start();
   for (let batch = 0; batch < steps * microBatches; batch++) {
     const step = stream.next()!;
     const at = Math.floor(batch / microBatches) - warmup;
     if (at === 0 && batch % microBatches === 0) for (const run of runs) run.startCounting();
-    if (at >= 0) pass.tokens += step.tokens;
+    if (at >= 0) sums.tokens += step.tokens;
     for (const layer of step.layers) {
       base.count(layer.counts);
-      if (at >= 0) {
-        addSkew(pass.gpuBefore, skewOf(base.homeLoads, skew), 1);
-        addSkew(pass.expertBefore, skewFrom(base.total, base.largest, base.squares, experts, skew), 1);
-        addPruned(pass.pruned, layer, 1);
-      }
+      if (at >= 0) addBatch(sums, base, layer, 1);
       for (const run of runs) run.decide(step, layer, base, seed);
     }
     runs.forEach((run, i) => {
       const seconds = run.run();
       if (seconds === null) return;
-      if (at >= 0) pass.latencies[i][at] = seconds;
-      else pass.transient[i] += seconds;
+      if (at >= 0) series[i].latencies[at] = seconds;
+      else series[i].transient += seconds;
       onTrainingStep?.(run, seconds);
     });
     onStep();
   }
-  return pass;
+  return { sums, series };
+}
+
+function noSums(samples: number, steps: number): RoutingSums {
+  return {
+    samples,
+    gpuBefore: { maxOverMean: 0, coefficientOfVariation: 0 },
+    expertBefore: { maxOverMean: 0, coefficientOfVariation: 0 },
+    pruned: { copies: 0, kept: 0, gateMass: 0, keptGateMass: 0 },
+    tokens: 0,
+    steps,
+  };
+}
+
+const skew: Skew = { maxOverMean: 1, coefficientOfVariation: 0 };
+
+/** @param layers how many layers of the model this one counts as */
+function addBatch(sums: RoutingSums, base: LayerLoads, batch: LayerBatch, layers: number): void {
+  addSkew(sums.gpuBefore, skewOf(base.homeLoads, skew), layers);
+  addSkew(sums.expertBefore, skewFrom(base.total, base.largest, base.squares, base.experts, skew), layers);
+  addPruned(sums.pruned, batch, layers);
 }
 
 function addPruned(sum: Pruned, { pruned }: LayerBatch, layers: number): void {

@@ -2,13 +2,13 @@ import { isYardstick, policyOf, type PolicyOptions } from '../balancing/index.js
 import { PHASES, type Contexts, type Machine, type Phase } from '../execution/index.js';
 import { summariseLatency, type Skew } from '../metrics/index.js';
 import type { RoutingSource } from '../routing/index.js';
-import type { Pass } from './pass.js';
 import type { Intervals } from './intervals.js';
 import type { OwnMemory } from './model-memory.js';
+import type { PolicyFigures } from './policy-figures.js';
 import type { Fastest, OutOfMemory, PeakMemory, PolicyResult, Serving, Speedup } from './result.js';
 import type { Totals } from './totals.js';
 
-/** What a policy's run has counted, copied before replicates go over it. */
+/** What a policy's run has counted. */
 export interface Counted {
   totals: Totals;
   peakMemory: PeakMemory;
@@ -23,7 +23,6 @@ export interface Counted {
 export interface Comparison {
   source: RoutingSource;
   warmup: number;
-  pass: Pass;
   machine: Machine;
   /** null in scope `layer`. */
   contexts: Contexts | null;
@@ -42,11 +41,10 @@ export interface Comparison {
 export function policyResult(
   { options, anchor }: { options: PolicyOptions; anchor: boolean },
   index: number,
-  { totals, peakMemory, oom, memory, trained }: Counted,
+  { sums, series, counted }: PolicyFigures,
   {
     source,
     warmup,
-    pass,
     machine,
     contexts,
     bytesPerToken,
@@ -58,21 +56,22 @@ export function policyResult(
   }: Comparison,
 ): PolicyResult {
   const policy = policyOf(options);
+  const { totals, peakMemory, oom, memory, trained } = counted;
   const gpus = source.gpus * (trained?.stages ?? 1);
   const perLayer = (sum: number) => sum / totals.layers;
   // In scope layer every layer is a step of its own.
   const perStep = (sum: number) =>
     sum / (contexts === null && trained === null ? totals.layers : totals.steps);
   const { low, high, parts } = intervals.latency(index);
-  const latency = { ...summariseLatency(pass.latencies[index], pass.samples), low, high };
-  const tokensPerStep = pass.tokens / pass.steps;
+  const latency = { ...summariseLatency(series.latencies, sums.samples), low, high };
+  const tokensPerStep = sums.tokens / sums.steps;
   const tokensPerSecondPerGpu = latency.mean > 0 ? tokensPerStep / gpus / latency.mean : 0;
   return {
     policy: options,
     anchor,
     exact: policy.exact(options),
     stepLatency: latency,
-    layerLatency: contexts === null ? latency : layerLatencyOf(pass.layerLatencies[index], source, latency),
+    layerLatency: contexts === null ? latency : layerLatencyOf(series.layerLatencies, source, latency),
     uncertainty: parts,
     speedup: intervals.ratio(ep, index),
     tokensPerSecondPerGpu,
@@ -80,12 +79,12 @@ export function policyResult(
     oom,
     imbalance: {
       gpu: {
-        before: scaled(pass.gpuBefore, perLayer),
+        before: scaled(sums.gpuBefore, perLayer),
         after: scaled(totals.gpuSkew, perLayer),
         floor: floors.gpu,
       },
       expert: {
-        before: scaled(pass.expertBefore, perLayer),
+        before: scaled(sums.expertBefore, perLayer),
         after: scaled(totals.expertSkew, perLayer),
         floor: floors.expert,
       },
@@ -132,8 +131,7 @@ export function policyResult(
           of: policy.exact(options) ? 'all routed copies' : 'the copies it keeps, at the precisions it uses',
         },
     training: trained,
-    transient:
-      warmup > 0 ? { steps: warmup, meanLatency: pass.transient[index] / warmup / pass.samples } : null,
+    transient: warmup > 0 ? { steps: warmup, meanLatency: series.transient / warmup / sums.samples } : null,
   };
 }
 

@@ -70,8 +70,10 @@ export class PolicyRun {
   /** The largest γ of the GPUs in the step so far. */
   private stepSkew = 0;
 
+  /** @param index among the policies of the simulation */
   constructor(
     readonly options: PolicyOptions,
+    readonly index: number,
     readonly machine: Machine,
     private readonly runtime: Runtime,
     private readonly setting: PolicySetting,

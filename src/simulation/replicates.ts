@@ -43,8 +43,10 @@ export function replicateMeans<Run extends { restart(): void }>(
   for (let replicate = 0; replicate < replicates; replicate++) {
     const drawn = source.resample!(`${seed}/replicate/${replicate}`);
     for (const run of runs) run.restart();
-    const { latencies } = goOver(runs, drawn);
-    latencies.forEach((series, i) => means[i].push(series.reduce((sum, x) => sum + x, 0) / series.length));
+    const { series } = goOver(runs, drawn);
+    series.forEach(({ latencies }, i) =>
+      means[i].push(latencies.reduce((sum, x) => sum + x, 0) / latencies.length),
+    );
   }
   return means;
 }

@@ -1,5 +1,4 @@
 import {
-  contiguous,
   LayerLoads,
   policyLabel,
   policyOf,
@@ -9,7 +8,6 @@ import {
   type Placement,
   type PlacementMap,
   type PolicyOptions,
-  type PolicySetting,
 } from '../balancing/index.js';
 import {
   createRuntime,
@@ -19,31 +17,22 @@ import {
   type RuntimeOptions,
   type TrainingOptions,
 } from '../execution/index.js';
-import { bitsOf } from '../hardware/index.js';
 import { floorOfSkew, variesBetweenSteps } from '../metrics/index.js';
 import type { Sensitivity } from '../model/index.js';
-import type { Calibration, Pruned, RoutingSource } from '../routing/index.js';
-import { partsOf } from '../scenario/index.js';
+import type { Pruned, RoutingSource } from '../routing/index.js';
 import { checkTraining } from './check-training.js';
 import { ClockErrors } from './clock-errors.js';
 import { Intervals } from './intervals.js';
-import { outOfMemoryOf, peakMemoryOf } from './memory-summary.js';
-import { modelMemoryOf } from './model-memory.js';
-import {
-  runPass,
-  runTrainingPass,
-  type HeadObserver,
-  type LayerObserver,
-  type Pass,
-  type TaskObserver,
-} from './pass.js';
+import type { KeptRuns, Watcher } from './kept-runs.js';
+import type { HeadObserver, LayerObserver, TaskObserver } from './pass.js';
+import type { PolicyFigures } from './policy-figures.js';
 import { fastestOf, policyResult } from './policy-result.js';
-import { PolicyRun } from './policy-run.js';
+import { policySettings } from './policy-settings.js';
 import { RefusalError } from './refusal-error.js';
-import { affordableReplicates, replicateMeans, Sampling } from './replicates.js';
+import { affordableReplicates, Sampling } from './replicates.js';
 import type { Fastest, PolicyResult, RoutingSummary } from './result.js';
-import { Stragglers } from './stragglers.js';
-import { TrainingRun } from './training-run.js';
+import { runPolicies, type SharedByRuns } from './run-policies.js';
+import type { TrainingRun } from './training-run.js';
 import { WholeStep } from './whole-step.js';
 
 /** A policy of a run. */
@@ -86,6 +75,16 @@ export interface SimulationSpec {
   onHead?: HeadObserver;
   /** Called after every training step of a policy; for tests. */
   onTrainingStep?: (run: TrainingRun, seconds: number) => void;
+  /**
+   * Runs of simulations that differ in their policies alone, which are not run again; nobody sees them but `watcher`,
+   * whose `onLayer` the spec has then.
+   */
+  kept?: {
+    runs: KeptRuns;
+    /** All that the spec was made of, but its source and its policies. */
+    scenario: string;
+    watcher?: Watcher;
+  };
 }
 
 export interface SimulationResult {
@@ -107,7 +106,7 @@ export function checkPolicies(
   > &
     Partial<Pick<SimulationSpec, 'runtime' | 'training' | 'standard'>>,
 ): void {
-  const { setting } = policySetting(spec);
+  const { setting } = policySettings(spec);
   spec.policies.forEach(({ options }, i) => {
     const refusal = policyOf(options).refusal(options, setting);
     if (refusal === null) return;
@@ -124,13 +123,12 @@ export function checkPolicies(
  * @throws RefusalError where a policy can't work with this model, cluster or routing
  */
 export function simulate(spec: SimulationSpec): SimulationResult {
-  const { source, machine, policies, seed } = spec;
+  const { source, machine, policies } = spec;
   const runtime = createRuntime(spec.runtime, machine);
-  const { setting, calibration } = policySetting(spec);
+  const settings = policySettings(spec);
   checkPolicies(spec);
   const contexts = spec.contexts ?? null;
   const whole = contexts === null ? null : new WholeStep(machine, runtime, contexts, source.layerIds.length);
-  const stragglers = Stragglers.of(machine, seed);
   const warmup = warmupOf(spec);
   const replicates = source.resample
     ? (spec.resamples ??
@@ -140,113 +138,72 @@ export function simulate(spec: SimulationSpec): SimulationResult {
       ))
     : 0;
   const onStep = progressOf(spec, replicates > 1 ? replicates : 0);
+  const figures = allFigures(spec, { runtime, settings, whole, warmup, replicates, onStep });
 
-  const over = <Run extends PolicyRun | TrainingRun>(
-    runs: readonly Run[],
-    goOver: (runs: readonly Run[], source: RoutingSource, onlyOnce: boolean) => Pass,
-  ) => {
-    const pass = goOver(runs, source, true);
-    const counted = runs.map((run) => ({
-      ...run.summary(),
-      peakMemory: peakMemoryOf(run),
-      oom: outOfMemoryOf(run),
-      memory:
-        run.memory &&
-        modelMemoryOf(
-          run.memory,
-          runtime.buffers,
-          run.capacity,
-          whole!.windowBytes,
-          whole!.cacheBytesPerToken,
-        ),
-    }));
-    const exposures = runs.map((run) => run.exposure);
-    // One replicate says nothing of how far others would lie.
-    const replicated =
-      replicates > 1
-        ? replicateMeans(runs, source, replicates, seed, (again, drawn) => goOver(again, drawn, false))
-        : null;
-    return { pass, counted, exposures, replicated };
-  };
-  const { training } = spec;
-  const { pass, counted, exposures, replicated } = training
-    ? over(
-        policies.map(({ options }, i) =>
-          inPolicy(
-            options,
-            i,
-            () => new TrainingRun({ options, index: i, machine, runtime, setting, training }),
-          ),
-        ),
-        (runs, steps, once) =>
-          runTrainingPass(runs, steps, {
-            warmup,
-            microBatches: training.microBatches,
-            seed,
-            onStep,
-            onTrainingStep: once ? spec.onTrainingStep : undefined,
-          }),
-      )
-    : over(
-        policies.map(({ options }, i) =>
-          inPolicy(options, i, () => new PolicyRun(options, machine, runtime, setting, whole)),
-        ),
-        (runs, steps, once) =>
-          runPass(runs, steps, {
-            warmup,
-            seed,
-            whole,
-            stragglers,
-            home: setting.placement.home,
-            onStep,
-            onLayer: once ? spec.onLayer : undefined,
-            onTasks: once ? spec.onTasks : undefined,
-            onHead: once ? spec.onHead : undefined,
-          }),
-      );
-
+  const ep = policies.findIndex(({ options }) => options.kind === 'ep');
+  const { sums } = figures[ep];
+  const series = figures.map(({ series: { latencies } }) => latencies);
+  const replicated = figures.flatMap(({ replicateMeans }) =>
+    replicateMeans === null ? [] : [replicateMeans],
+  );
   const comparison = {
     source,
     warmup,
-    pass,
     machine,
     contexts,
     bytesPerToken: whole?.cacheBytesPerToken ?? 0,
     heldTokens: whole?.heldTokens ?? 0,
-    epMemory: counted[policies.findIndex(({ options }) => options.kind === 'ep')].memory,
+    epMemory: figures[ep].counted.memory,
     floors: skewFloors(source),
     intervals: new Intervals(
-      new Sampling(pass.latencies, pass.samples, replicated),
+      new Sampling(series, sums.samples, replicated.length === 0 ? null : replicated),
       new ClockErrors(machine, runtime),
-      exposures,
+      figures.map(({ exposure }) => exposure),
     ),
-    ep: policies.findIndex(({ options }) => options.kind === 'ep'),
+    ep,
   };
-  const varying = pass.latencies.map((series) => variesBetweenSteps(series, pass.samples));
-  const results = policies.map((policy, i) => policyResult(policy, i, counted[i], comparison));
+  const varying = series.map((latencies) => variesBetweenSteps(latencies, sums.samples));
+  const results = policies.map((policy, i) => policyResult(policy, i, figures[i], comparison));
   return {
-    latencies: pass.latencies,
+    latencies: series,
     policies: results,
     fastest: fastestOf(results, (a, b) => comparison.intervals.ratio(a, b)),
     routing: {
-      steps: pass.steps,
+      steps: sums.steps,
       layers: [...source.layerIds],
       tokensPerGpu: source.tokensPerGpu,
-      calibration: calibration(),
-      interval: intervalLabel(replicates, pass.steps, varying, comparison.ep),
-      varies: varying[comparison.ep],
-      ...prunedShares(pass.pruned),
+      calibration: figures.find(({ calibration }) => calibration !== null)?.calibration ?? null,
+      interval: intervalLabel(replicates, sums.steps, varying, ep),
+      varies: varying[ep],
+      ...prunedShares(sums.pruned),
       notes: [
         ...new Set([
           ...source.notes,
-          ...prunedNotes(pass.pruned),
+          ...prunedNotes(sums.pruned),
           ...(whole === null ? [] : wholeNotes(whole, runtime, source, contexts!)),
-          ...policies.flatMap(({ options }) => policyOf(options).notes(options, setting)),
+          ...policies.flatMap(({ options }) => policyOf(options).notes(options, settings.setting)),
           ...policies.flatMap(({ options }) => runtime.notes(traitsOf(options), source)),
         ]),
       ],
     },
   };
+}
+
+/** What the policies leave: those whose runs are kept do not run again. */
+function allFigures(spec: SimulationSpec, shared: SharedByRuns): PolicyFigures[] {
+  const { kept, policies } = spec;
+  const { warmup, replicates } = shared;
+  const known = kept?.runs.of(spec.source, [kept.scenario, warmup, replicates], kept.watcher);
+  const figures = policies.map(({ options }, i) => known?.find(i, options) ?? null);
+  const missing = [...policies.keys()].filter((i) => figures[i] === null);
+  if (missing.length > 0) {
+    runPolicies(spec, shared, missing).forEach((own, at) => {
+      const i = missing[at];
+      figures[i] = own;
+      known?.keep(i, policies[i].options, own);
+    });
+  }
+  return figures as PolicyFigures[];
 }
 
 /**
@@ -258,7 +215,7 @@ export function firstPlacements(
   options: PolicyOptions,
 ): PlacementMap {
   checkPolicies({ ...spec, policies: [{ options, anchor: false }], warmup: 0 });
-  const { setting } = policySetting(spec);
+  const { setting } = policySettings(spec);
   const { source, seed } = spec;
   const policy = policyOf(options);
   const { step, tokensBySource, layers } = source.start().next()!;
@@ -272,81 +229,6 @@ export function firstPlacements(
   });
   const { denseLayers, moeLayers } = spec.machine.shape;
   return { experts: source.experts, layers: placed, model: { denseLayers, moeLayers } };
-}
-
-/** The numbers that the model gives the layers of a routing: a layer without experts is in none. */
-function layerNumbers(
-  { layerIds, countsMoeLayers = false }: RoutingSource,
-  { shape: { denseLayers } }: Machine,
-): readonly number[] {
-  const fromFirstMoe = countsMoeLayers || Math.min(...layerIds) < denseLayers;
-  return fromFirstMoe ? layerIds.map((id) => id + denseLayers) : layerIds;
-}
-
-/** What policies know, with the calibration drawn once per share and its label kept. */
-function policySetting({
-  source,
-  machine,
-  seed,
-  placementMaps,
-  sensitivities,
-  solver,
-  standard,
-}: Pick<
-  SimulationSpec,
-  'source' | 'machine' | 'seed' | 'placementMaps' | 'sensitivities' | 'solver' | 'standard'
->): {
-  setting: PolicySetting;
-  calibration: () => string | null;
-} {
-  const { gpus, gpusPerNode } = machine.cluster;
-  const drawn = new Map<number, Calibration>();
-  const weightBits = bitsOf(machine.shape.weightDtype);
-  const calibrationOf = (share: number) => {
-    let calibration = drawn.get(share);
-    if (!calibration) drawn.set(share, (calibration = source.calibration(share)));
-    return calibration;
-  };
-  const setting: PolicySetting = {
-    gpus,
-    gpusPerNode,
-    experts: source.experts,
-    layers: source.layerIds.length,
-    layerIds: source.layerIds,
-    layerNumbers: layerNumbers(source, machine),
-    denseLayers: machine.shape.denseLayers,
-    moeLayers: machine.shape.moeLayers,
-    sharedExperts: machine.shape.sharedExperts,
-    weightBits,
-    expertBits: machine.precision?.bits ?? null,
-    placement: standard ?? contiguous(gpus, source.experts, weightBits),
-    copiesPerGpu: source.prunes ? null : source.tokensPerGpu * source.topK,
-    hasTokens: source.hasTokens,
-    hasGateWeights: source.hasGateWeights,
-    hasPhases: source.hasPhases,
-    hasPadding: source.hasPadding,
-    candidates: source.candidates,
-    topK: source.topK,
-    importance: source.importance,
-    placementMaps: placementMaps ?? new Map(),
-    sensitivities,
-    solver: solver ?? null,
-    seed,
-    calibration: (share) => calibrationOf(share).loads,
-    calibrationLayers: (share) => calibrationOf(share).layers,
-  };
-  return { setting, calibration: () => [...drawn.values()][0]?.label ?? null };
-}
-
-/** Says of which policy a refusal is. */
-function inPolicy<T>(options: PolicyOptions, index: number, make: () => T): T {
-  try {
-    return make();
-  } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
-    const { path, found, allowed } = partsOf(error.message, policyLabel(options));
-    throw new RefusalError(path === '' ? `policies[${index}]` : `policies[${index}].${path}`, found, allowed);
-  }
 }
 
 /** What scope `model` takes as given. */

@@ -77,7 +77,7 @@ interface Stage {
 /** What a policy is trained with. */
 export interface TrainingSpec {
   options: PolicyOptions;
-  /** Its place in the scenario. */
+  /** Among the policies of the simulation. */
   index: number;
   machine: Machine;
   runtime: Runtime;
@@ -98,7 +98,7 @@ export class TrainingRun {
   lastBound = 0;
   plan: LayerPlan | null = null;
 
-  private readonly index: number;
+  readonly index: number;
   private readonly machine: Machine;
   private readonly runtime: Runtime;
   private readonly setting: PolicySetting;

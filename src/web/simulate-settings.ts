@@ -15,7 +15,7 @@ import {
   type Figure,
 } from '../report/index.js';
 import { parseScenario, resolveScenario } from '../scenario/index.js';
-import { Recorder, simulateScenario, type Recording, type Result } from '../simulation/index.js';
+import { KeptRuns, Recorder, simulateScenario, type Recording, type Result } from '../simulation/index.js';
 import { KeptSteps, type Trace } from '../routing/index.js';
 import { sentence } from './choice-help.js';
 import { scenarioOf } from './scenario-of.js';
@@ -30,13 +30,16 @@ const MOST_ROWS = 40;
 /** Pictures of the playground. */
 const SHOWN = ['gantt', 'memory', 'loads'];
 
-/** Steps of the settings before: most sliders change a policy, not the routing. */
-const MOST_KEPT_BYTES = 256 * 2 ** 20;
-let steps = new KeptSteps(MOST_KEPT_BYTES);
+/** Steps and runs of the settings before: most sliders change one policy, and not the routing. */
+const MOST_STEP_BYTES = 256 * 2 ** 20;
+const MOST_RUN_BYTES = 64 * 2 ** 20;
+let steps = new KeptSteps(MOST_STEP_BYTES);
+let runs = new KeptRuns(MOST_RUN_BYTES);
 
 /** Lets go of the recording before, once there is another. */
 export function forgetSteps(): void {
-  steps = new KeptSteps(MOST_KEPT_BYTES);
+  steps = new KeptSteps(MOST_STEP_BYTES);
+  runs = new KeptRuns(MOST_RUN_BYTES);
 }
 
 /** What a run of the playground shows. */
@@ -57,7 +60,8 @@ export function simulateSettings(settings: Settings, trace: Trace | null, versio
   const { source } = resolved;
   const recorder = new Recorder({ layers: source.layerIds, gpus: source.gpus, steps: [source.steps - 1] });
   const by = { version, inputs: 'run in a browser, without a hash' };
-  const { result } = simulateScenario(scenario, resolved, by, { onLayer: recorder.onLayer });
+  const watch = { onLayer: recorder.onLayer };
+  const { result } = simulateScenario(scenario, resolved, by, watch, { runs, watcher: recorder });
   return { result, recording: recorder.recording() };
 }
 

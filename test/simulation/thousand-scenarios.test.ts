@@ -137,7 +137,7 @@ function runOnce(options: PolicyOptions, scenario: Scenario): number[] {
     placementMaps: new Map(),
     seed,
   };
-  const run = new PolicyRun(options, machine, runtimeOf(scenario, machine), setting);
+  const run = new PolicyRun(options, 0, machine, runtimeOf(scenario, machine), setting);
   const base = new LayerLoads(gpus, experts, setting.placement.home);
   const observed: number[] = [];
   const stream = source.start();

@@ -1,10 +1,11 @@
 import { quantileSorted } from 'd3-array';
 import type { LayerLoads } from '../../balancing/index.js';
 import { MEMORY_CATEGORIES, NON_TENSOR_BYTES } from '../../execution/index.js';
+import type { Watcher } from '../kept-runs.js';
 import type { LayerPosition } from '../pass.js';
 import type { PolicyRun } from '../policy-run.js';
 import { recordHead, recordLayer } from './record-layer.js';
-import type { PolicyRecording, RecordedLayer, RecordedStep, Recording } from './recording.js';
+import type { RecordedLayer, RecordedStep, Recording } from './recording.js';
 
 /** What to take down. */
 export interface RecorderChoice {
@@ -40,60 +41,88 @@ interface Sums {
   traffic: Float64Array;
 }
 
+/** What a recorder saw of one policy. */
+interface Seen {
+  sums: Sums;
+  memoryLimit: number;
+  steps: RecordedStep[];
+  events: number;
+  /** Steps that ran. */
+  ran: Set<number>;
+  /** Some layers took more than the run of their tasks that was there to see. */
+  inParts: boolean;
+  /** The step that layers are kept of; null: they are not. */
+  current: RecordedStep | null;
+}
+
+/** Of an event of a timeline, about. */
+const EVENT_BYTES = 256;
+
 /**
  * Watches a simulation for pictures: every task of chosen steps, and who computed and sent how much over all steps
  * that count. Its `onLayer` is `simulate`'s.
  */
-export class Recorder {
-  private readonly order = new Map<PolicyRun, number>();
-  private readonly sums: Sums[] = [];
-  private readonly kept: PolicyRecording[] = [];
-  private readonly seen = new Set<number>();
-  /** The step that each policy's layers are kept of; null: they are not. */
-  private readonly current: (RecordedStep | null)[] = [];
+export class Recorder implements Watcher {
+  /** By policy. */
+  private readonly policies: Seen[] = [];
+  /** The policy whose layers come first. */
+  private first: number | null = null;
   private events = 0;
   private skipping = false;
   private skipped = 0;
-  /** Some layers took more than the run of their tasks that was there to see. */
-  private inParts = false;
 
   constructor(private readonly choice: RecorderChoice) {}
 
   readonly onLayer = (run: PolicyRun, base: LayerLoads, seconds: number, at: LayerPosition): void => {
-    const first = this.order.size === 0 || this.order.get(run) === 0;
-    const policy = this.indexOf(run);
+    const { policy } = at;
+    this.first ??= policy;
+    const seen = (this.policies[policy] ??= this.nothingOf(run));
     const { step, layer } = run.locate(run.ledger.tag);
     // What comes before the steps that count is warm-up.
     if (at.step >= 0) {
-      this.add(this.sums[policy], run, base, layer);
-      this.sums[policy].seconds.push(seconds);
+      this.add(seen.sums, run, base, layer);
+      seen.sums.seconds.push(seconds);
     }
     const { steps, policies, mostEvents = MOST_EVENTS } = this.choice;
-    this.current[policy] = null;
+    seen.current = null;
     if (!steps.includes(step)) return;
-    this.seen.add(step);
-    if (first) {
+    seen.ran.add(step);
+    if (policy === this.first) {
       this.skipping = this.events > mostEvents;
       if (this.skipping) this.skipped++;
     }
     if (this.skipping || (policies && !policies.includes(policy))) return;
-    const recorded = this.kept[policy];
-    let current = recorded.steps.at(-1);
-    if (current?.step !== step) recorded.steps.push((current = { step, layers: [] }));
+    let current = seen.steps.at(-1);
+    if (current?.step !== step) seen.steps.push((current = { step, layers: [] }));
     const done = recordLayer(run, this.choice.layers[layer], current.layers.at(-1)?.end ?? 0);
-    this.events += eventsOf(done);
+    this.count(seen, eventsOf(done));
     const drawn = run.program.executor.end.reduce((last, end) => Math.max(last, end), 0);
-    if (seconds - run.movementSeconds > drawn * (1 + 1e-9)) this.inParts = true;
+    if (seconds - run.movementSeconds > drawn * (1 + 1e-9)) seen.inParts = true;
     current.layers.push(done);
-    this.current[policy] = current;
+    seen.current = current;
   };
 
   readonly onHead = (run: PolicyRun, seconds: Float64Array): void => {
-    const step = this.current[this.indexOf(run)];
+    const seen = this.policies[run.index];
+    const step = seen.current;
     if (!step) return;
     step.head = recordHead(run, seconds, step.layers.at(-1)!.end);
-    this.events += step.head.length;
+    this.count(seen, step.head.length);
   };
+
+  seen(policy: number): { state: object; bytes: number } | null {
+    // Which layers were left out hangs on the other policies.
+    if (this.skipped > 0) return null;
+    const seen = this.policies[policy];
+    const { loads, homeLoads, traffic, seconds } = seen.sums;
+    const numbers = loads.length + homeLoads.length + traffic.length + seconds.length;
+    return { state: seen, bytes: EVENT_BYTES * seen.events + 8 * numbers };
+  }
+
+  recall(policy: number, state: object): void {
+    this.policies[policy] = state as Seen;
+    this.events += this.policies[policy].events;
+  }
 
   /** What was seen so far. */
   recording(): Recording {
@@ -103,20 +132,27 @@ export class Recorder {
       gpus,
       layers: [...layers],
       memoryCategories: MEMORY_CATEGORIES,
-      homeLoads: this.perStep(this.sums[0], 'homeLoads'),
-      policies: this.kept.map((recorded, i) => ({
-        ...recorded,
-        seconds: spread(this.sums[i].seconds),
-        loads: this.perStep(this.sums[i], 'loads'),
-        rankedLoads: Array.from(this.sums[i].rankedLoads, (sum) => sum / this.sums[i].layers),
-        traffic: rows(this.sums[i].traffic, gpus, this.sums[i].layers),
+      homeLoads: this.policies.length === 0 ? [] : this.perStep(this.policies[0].sums, 'homeLoads'),
+      policies: this.policies.map(({ sums, memoryLimit, steps }, policy) => ({
+        policy,
+        memoryLimit,
+        steps,
+        seconds: spread(sums.seconds),
+        loads: this.perStep(sums, 'loads'),
+        rankedLoads: Array.from(sums.rankedLoads, (sum) => sum / sums.layers),
+        traffic: rows(sums.traffic, gpus, sums.layers),
       })),
       leftOut: this.leftOut(mostEvents),
     };
   }
 
+  private count(seen: Seen, events: number): void {
+    seen.events += events;
+    this.events += events;
+  }
+
   private leftOut(mostEvents: number): string | null {
-    const unseen = this.choice.steps.filter((step) => !this.seen.has(step));
+    const unseen = this.choice.steps.filter((step) => !this.policies.some(({ ran }) => ran.has(step)));
     const reasons = [
       ...(unseen.length === 0 ? [] : [`steps ${unseen.join(', ')}, which did not run`]),
       ...(this.skipped === 0
@@ -124,7 +160,7 @@ export class Recorder {
         : [
             `${this.skipped} further layers of the chosen steps: the ones before have ${this.events} bars, samples and arrows, above ${mostEvents}`,
           ]),
-      ...(this.inParts
+      ...(this.policies.some(({ inParts }) => inParts)
         ? [
             'parts of layers that run more than once (waves of a large batch, layers that stand for several of the ' +
               'model) or wait for a plan: the last run alone is shown, so that they look shorter than they are',
@@ -134,29 +170,24 @@ export class Recorder {
     return reasons.length === 0 ? null : reasons.join('; ');
   }
 
-  private indexOf(run: PolicyRun): number {
-    let index = this.order.get(run);
-    if (index !== undefined) return index;
-    this.order.set(run, (index = this.order.size));
+  private nothingOf(run: PolicyRun): Seen {
     const { gpus, layers } = this.choice;
-    this.sums.push({
-      layers: 0,
-      seconds: [],
-      loads: new Float64Array(layers.length * gpus),
-      homeLoads: new Float64Array(layers.length * gpus),
-      rankedLoads: new Float64Array(gpus),
-      traffic: new Float64Array(gpus * gpus),
-    });
-    this.kept.push({
-      policy: index,
+    return {
+      sums: {
+        layers: 0,
+        seconds: [],
+        loads: new Float64Array(layers.length * gpus),
+        homeLoads: new Float64Array(layers.length * gpus),
+        rankedLoads: new Float64Array(gpus),
+        traffic: new Float64Array(gpus * gpus),
+      },
       memoryLimit: run.capacity - NON_TENSOR_BYTES,
       steps: [],
-      seconds: [],
-      loads: [],
-      rankedLoads: [],
-      traffic: [],
-    });
-    return index;
+      events: 0,
+      ran: new Set(),
+      inParts: false,
+      current: null,
+    };
   }
 
   private add(sums: Sums, { work }: PolicyRun, { homeLoads }: LayerLoads, layer: number): void {

@@ -1,0 +1,15 @@
+import type { Exposure } from './clock-errors.js';
+import type { PolicySeries, RoutingSums } from './pass.js';
+import type { Counted } from './policy-result.js';
+
+/** What a run under one policy leaves: all that its result is made of. */
+export interface PolicyFigures {
+  sums: RoutingSums;
+  series: PolicySeries;
+  counted: Counted;
+  exposure: Exposure;
+  /** Mean latency by replicate over other sequences; null where there are none. */
+  replicateMeans: readonly number[] | null;
+  /** Where the calibration came from that the policy asked for first; null: it asked for none. */
+  calibration: string | null;
+}
