@@ -230,18 +230,26 @@ function lossesOf(
 ): Pick<Drop, 'keptCopies' | 'tokensLost' | 'keptGateMass'> {
   const { count, topK, weights } = tokens;
   const keptCopies = new Uint8Array(count * topK).fill(1);
-  const lost = new Uint16Array(count);
-  let tokensLost = 0;
   let lostMass = 0;
-  for (let i = 0; i < dropped.length; i++) {
-    const copy = dropped[i];
-    const token = Math.floor(copy / topK);
-    keptCopies[copy] = 0;
-    if (weights !== null) lostMass += weights[copy];
-    if (++lost[token] === topK && hasCopies(tokens, token)) tokensLost++;
+  for (let i = 0; i < dropped.length; i++) keptCopies[dropped[i]] = 0;
+  if (weights !== null) for (let i = 0; i < dropped.length; i++) lostMass += weights[dropped[i]];
+  let tokensLost = 0;
+  for (let token = 0, copy = 0; token < count; token++, copy += topK) {
+    // Most tokens keep their first choice.
+    if (keptCopies[copy] === 0 && isLost(tokens, keptCopies, token)) tokensLost++;
   }
   const mass = weights === null ? 0 : gateMassOf(tokens, weights);
   return { keptCopies, tokensLost, keptGateMass: mass > 0 ? Math.max(0, mass - lostMass) / mass : null };
+}
+
+/** Whether a token keeps none of its copies, of which not all were pruned. */
+function isLost({ topK, experts }: TokenTable, keptCopies: Uint8Array, token: number): boolean {
+  let wasRouted = false;
+  for (let copy = token * topK; copy < (token + 1) * topK; copy++) {
+    if (keptCopies[copy] === 1) return false;
+    if (experts[copy] !== NO_EXPERT) wasRouted = true;
+  }
+  return wasRouted;
 }
 
 /** Sums of tables that last. */
@@ -254,11 +262,4 @@ function gateMassOf(tokens: TokenTable, weights: Float32Array): number {
   for (let copy = 0; copy < tokens.count * tokens.topK; copy++) mass += weights[copy];
   if (tokens.lasting) lastingMass.set(tokens, mass);
   return mass;
-}
-
-/** Whether not all of a token's copies were pruned. */
-function hasCopies({ topK, experts }: TokenTable, token: number): boolean {
-  for (let copy = token * topK; copy < (token + 1) * topK; copy++)
-    if (experts[copy] !== NO_EXPERT) return true;
-  return false;
 }
