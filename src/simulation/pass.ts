@@ -17,6 +17,8 @@ export interface RoutingSums {
   /** Tokens of the steps that count, and how many these are. */
   tokens: number;
   steps: number;
+  /** Tokens in the fullest KV cache, in scope `model`; else 0. */
+  heldTokens: number;
 }
 
 /** Seconds of one policy in one pass over the steps of a source. */
@@ -123,6 +125,7 @@ export function runPass(
     if (whole !== null) finish(runs, series, at, stragglers?.of(step.step, layers) ?? null, onHead);
     onStep();
   }
+  sums.heldTokens = whole?.heldTokens ?? 0;
   return { sums, series };
 }
 
@@ -199,6 +202,7 @@ function noSums(samples: number, steps: number): RoutingSums {
     pruned: { copies: 0, kept: 0, gateMass: 0, keptGateMass: 0 },
     tokens: 0,
     steps,
+    heldTokens: 0,
   };
 }
 

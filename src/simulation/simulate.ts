@@ -152,7 +152,7 @@ export function simulate(spec: SimulationSpec): SimulationResult {
     machine,
     contexts,
     bytesPerToken: whole?.cacheBytesPerToken ?? 0,
-    heldTokens: whole?.heldTokens ?? 0,
+    heldTokens: sums.heldTokens,
     epMemory: figures[ep].counted.memory,
     floors: skewFloors(source),
     intervals: new Intervals(
