@@ -14,7 +14,7 @@ const folder = new SweepFolder(path);
 const points = new SweepPoints(sweep, sweep.scenario, file);
 const files = new FileCache(shared);
 const sources = new KeptSteps(64 * 2 ** 20);
-const runs = new KeptRuns(64 * 2 ** 20);
+const runs = new KeptRuns(16 * 2 ** 20);
 /** Ends when the batches handed over so far are done: one is worked on after the other. */
 let before: Promise<unknown> = Promise.resolve();
 

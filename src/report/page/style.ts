@@ -5,7 +5,7 @@ export const PAGE_STYLE = `
   :root { --ground: #16181b; --ink: #e8e8e8; --soft: #b0b0b0; --line: #44484d; --accent: #7cc4ff; --pale: #1f2328; }
 }
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 68rem; padding: 1.5rem; font: 16px/1.5 Helvetica, Arial, sans-serif; color: var(--ink); background: var(--ground); }
+body { margin: 0 auto; max-width: 74rem; padding: 1.5rem; font: 16px/1.5 Helvetica, Arial, sans-serif; color: var(--ink); background: var(--ground); }
 h1 { font-size: 1.5rem; line-height: 1.25; margin: 0 0 0.25rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.15rem; margin: 2.2rem 0 0.4rem; }
 p, li, figcaption { max-width: 54rem; }
@@ -18,9 +18,9 @@ a { color: var(--accent); }
 nav ul { display: flex; flex-wrap: wrap; gap: 0.2rem 1rem; list-style: none; padding: 0; margin: 0.5rem 0; font-size: 0.9rem; }
 figure { margin: 0; }
 figure svg { display: block; max-width: 100%; height: auto; color: var(--ink); margin: 0.6rem 0; }
-figure svg { min-width: 34rem; }
+@media screen and (max-width: 45rem) { figure svg { max-width: none; } }
 figure svg .mark-rect path { shape-rendering: crispEdges; }
-.scroll { overflow-x: auto; margin: 0.6rem 0; }
+.scroll { overflow-x: auto; margin: 0.6rem 0; background: linear-gradient(to right, var(--ground) 40%, transparent), linear-gradient(to left, var(--ground) 40%, transparent) right, linear-gradient(to right, #8888, transparent), linear-gradient(to left, #8888, transparent) right; background-repeat: no-repeat; background-size: 2rem 100%, 2rem 100%, 0.6rem 100%, 0.6rem 100%; background-attachment: local, local, scroll, scroll; }
 table { border-collapse: collapse; font-size: 0.8rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-weight: bold; padding: 0.3rem 0; }
 th, td { padding: 0.25rem 0.5rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
@@ -42,7 +42,6 @@ li { overflow-wrap: anywhere; }
   details:not(.long)::details-content { content-visibility: visible; height: auto; }
   h2 { break-after: avoid; }
   .scroll { overflow: visible; }
-  figure svg { min-width: 0; }
   table { font-size: 7.5pt; }
   th, td { padding: 0.1rem 0.3rem; white-space: normal; }
 }`;

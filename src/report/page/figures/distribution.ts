@@ -33,7 +33,7 @@ export function distributionFigure({ result, names, headings }: PageData, record
     id: 'distribution',
     title: 'How layers of steps scatter',
     text:
-      `Each thin line is ${many ? 'a quantile of the times' : 'the time'} of one layer of one step; the pale bar holds ` +
+      `Each thin line is ${many ? 'a quantile of the times' : 'the time'} of one layer of one step; the light bar holds ` +
       'the middle half of them. Equal times lie on one another. This is what the steps did, without errors of the clock.',
     charts: [
       {
@@ -43,7 +43,7 @@ export function distributionFigure({ result, names, headings }: PageData, record
         layer: [
           {
             data: { values: quantiles },
-            mark: { type: 'bar', height: 14, opacity: 0.5 },
+            mark: { type: 'bar', height: 14, opacity: 1 },
             encoding: {
               x: { field: 'q1', type: 'quantitative', title: 'time (ms)', scale: { zero: true } },
               x2: { field: 'q3' },

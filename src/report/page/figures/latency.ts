@@ -42,14 +42,14 @@ export function latencyFigure({ result, names, headings }: PageData): Figure {
           ]
         : []),
       {
-        mark: { type: 'bar', height: 9, opacity: 0.45 },
+        mark: { type: 'rule', strokeWidth: 4, opacity: 1 },
         encoding: {
           x: { field: low, type: 'quantitative', title, scale: { zero: true } },
           x2: { field: high },
         },
       },
       {
-        mark: { type: 'point', filled: true, size: 70, opacity: 1 },
+        mark: { type: 'point', filled: true, size: 120, opacity: 1 },
         encoding: { x: { field, type: 'quantitative' } },
       },
     ],

@@ -98,7 +98,7 @@ export function memoryFigure({ result, names, headings }: PageData, recording: R
                   field: 'bottom',
                   type: 'quantitative',
                   title: 'GiB',
-                  axis: { tickCount: 4, format: '~g' },
+                  axis: { tickCount: 4, format: '~r' },
                 },
                 y2: { field: 'top' },
                 color: { field: 'category', ...colour },
