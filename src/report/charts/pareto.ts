@@ -219,7 +219,7 @@ function marks(values: readonly Choice[]): Chart {
           ),
         },
       },
-      opacity: { condition: { test: 'datum.front', value: 1 }, value: 0.35 },
+      opacity: { condition: { test: 'datum.front', value: 1 }, value: 0.55 },
     },
   };
 }
