@@ -17,8 +17,13 @@ export interface TwinTrait {
   fitted: number | null;
   /** Twin over recorded − 1; of an autocorrelation, the difference. */
   difference: number;
-  /** `as draws differ`: two samples of the twin's own law differ as much in one case out of ten. */
-  verdict: 'within 10 %' | 'as draws differ' | 'apart' | 'not fitted';
+  /** The same of a twin of the sequences held back, against those that this one was fitted to; null without halves. */
+  otherWay: number | null;
+  /**
+   * `within 10 %`: both ways; `as the halves differ`: the mean of both ways is, where it does not matter which half is
+   * which; `as draws differ`: two samples of the twin's own law differ as much in one case out of ten.
+   */
+  verdict: 'within 10 %' | 'as the halves differ' | 'as draws differ' | 'apart' | 'not fitted';
 }
 
 /** How close a twin is to its recording. */
@@ -47,21 +52,35 @@ interface Trait {
 }
 
 /**
- * Fits a twin to every other sequence and compares it with the others; of a recording without enough sequences, the
- * twin of all with all.
+ * Fits a twin to every other sequence and compares it with the others, and the other way round; of a recording without
+ * enough sequences, the twin of all with all.
  * @param ep EP sizes, each a divisor of the experts
  */
 export function twinCloseness(trace: Trace, ep: readonly number[]): TwinCloseness {
-  const halves = halvesOf(trace);
-  const [fittedTo, against] = halves ?? [trace, trace];
-  const twin = fitTwin(fittedTo);
   const units = [trace.header.experts, ...ep.filter((size) => size < trace.header.experts)];
+  const halves = halvesOf(trace);
+  if (halves === null) return { heldOut: false, traits: compared(trace, trace, units).map(judged) };
+  const [one, other] = halves;
+  const otherWay = compared(other, one, units);
+  const traits = compared(one, other, units).map((trait) => {
+    const back = otherWay.find(({ name }) => name === trait.name);
+    return judged({ ...trait, otherWay: back?.difference ?? null });
+  });
+  return { heldOut: true, traits };
+}
+
+/** What a twin and a recording have in common, before it is judged. */
+type Compared = Omit<TwinTrait, 'verdict'> & Pick<Trait, 'isNotFitted'>;
+
+/** A twin of some sequences against others, or against the same. */
+function compared(fittedTo: Trace, against: Trace, units: readonly number[]): Compared[] {
+  const twin = fitTwin(fittedTo);
   const sequences = sequencesOf(against);
   const recordedTokens = observe(against).tokens;
   const batchTokens = Math.min(BATCH, 2 ** Math.floor(Math.log2(Math.max(1, recordedTokens / 8))));
   const live = liveSequences(sequences);
   const recorded = traitsOf(against, units, batchTokens, { live, batches: {} });
-  const own = halves === null ? null : traitsOf(fittedTo, units, batchTokens, { live, batches: {} });
+  const own = fittedTo === against ? null : traitsOf(fittedTo, units, batchTokens, { live, batches: {} });
   const limits: BatchLimits = { live, batches: recorded.batches };
   const draws = Array.from({ length: DRAWS }, (_, draw) => {
     const drawn = twinTrace(twin, {
@@ -73,46 +92,47 @@ export function twinCloseness(trace: Trace, ep: readonly number[]): TwinClosenes
     });
     return traitsOf(drawn, units, batchTokens, limits, recordedTokens).traits;
   });
-  return {
-    heldOut: halves !== null,
-    traits: recorded.traits.flatMap((trait) => {
-      const values = draws.map((all) => all.find(({ name }) => name === trait.name)?.value);
-      if (values.some((value) => value === undefined)) return [];
-      return compare(
-        trait,
-        values as number[],
-        own?.traits.find(({ name }) => name === trait.name)?.value ?? null,
-      );
-    }),
-  };
+  return recorded.traits.flatMap((trait) => {
+    const values = draws.map((all) => all.find(({ name }) => name === trait.name)?.value);
+    if (values.some((value) => value === undefined)) return [];
+    return compare(
+      trait,
+      values as number[],
+      own?.traits.find(({ name }) => name === trait.name)?.value ?? null,
+    );
+  });
 }
 
 function compare(
   { name, value, isAbsolute, isNotFitted }: Trait,
   draws: readonly number[],
   fitted: number | null,
-): TwinTrait {
+): Compared {
   const twin = meanOf(draws);
   const difference = isAbsolute ? twin - value : twin / value - 1;
   const spread = Math.sqrt(draws.reduce((sum, draw) => sum + (draw - twin) ** 2, 0) / (draws.length - 1));
+  return { name, recorded: value, twin, spread, fitted, difference, otherWay: null, isNotFitted };
+}
+
+function judged({ isNotFitted, ...trait }: Compared): TwinTrait {
+  return { ...trait, verdict: isNotFitted ? 'not fitted' : verdictOf(trait) };
+}
+
+function verdictOf({
+  recorded,
+  twin,
+  spread,
+  fitted,
+  difference,
+  otherWay,
+}: Omit<TwinTrait, 'verdict'>): TwinTrait['verdict'] {
+  const ways = otherWay === null ? [difference] : [difference, otherWay];
+  if (ways.every((way) => Math.abs(way) <= CLOSE)) return 'within 10 %';
+  if (Math.abs(meanOf(ways)) <= CLOSE) return 'as the halves differ';
   // What is unseen is one sample, what was fitted to is another.
   const samples = fitted === null ? 1 : 2;
-  const reach = REACH * spread * Math.sqrt(samples + 1 / draws.length);
-  return {
-    name,
-    recorded: value,
-    twin,
-    spread,
-    fitted,
-    difference,
-    verdict: isNotFitted
-      ? 'not fitted'
-      : Math.abs(difference) <= CLOSE
-        ? 'within 10 %'
-        : Math.abs(twin - value) <= reach
-          ? 'as draws differ'
-          : 'apart',
-  };
+  const reach = REACH * spread * Math.sqrt(samples + 1 / DRAWS);
+  return Math.abs(twin - recorded) <= reach ? 'as draws differ' : 'apart';
 }
 
 function sequencesOf(trace: Trace): number {

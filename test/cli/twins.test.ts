@@ -123,7 +123,7 @@ describe.skipIf(shared === null)('a twin of what was recorded of a large model',
       ['deepseek-v2-lite/intent'],
       ['γ EP 8', 'γ EP 32', 'decode-lockstep: γ EP 8', 'decode-lockstep: γ EP 32'],
     ],
-  ])('is within 10 % on the half that it was not fitted to: %s', (names, levels) => {
+  ])('is within 10 % on the half that it was not fitted to, whichever that is: %s', (names, levels) => {
     const paths = names.map((name) => `${shared}/traces/${name}`);
     const out = join(folder, 'large.json');
     const { stdout } = epsim(['trace', 'fit', ...paths, '--out', out, '--format', 'json']);
