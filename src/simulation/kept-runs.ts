@@ -10,6 +10,10 @@ export interface Watcher {
   seen(policy: number): { state: object; bytes: number } | null;
   /** Takes what another watcher of the same routing saw of a policy, which it will not see. */
   recall(policy: number, state: object): void;
+  /** Whether it has of every policy what it would have seen of all in one simulation. */
+  isWhole(): boolean;
+  /** Forgets all that it saw and took. */
+  forget(): void;
 }
 
 /** A policy's run, and what was seen of it. */
@@ -75,6 +79,7 @@ export class KeptRuns {
 
   private keep(key: string, run: Kept): void {
     this.giveUp(key);
+    if (run.bytes > this.mostBytes) return;
     this.kept.set(key, run);
     this.bytes += run.bytes;
     for (const oldest of this.kept.keys()) {
@@ -97,5 +102,6 @@ export interface RunsOfSource {
 }
 
 function seriesBytes({ series: { latencies, layerLatencies }, replicateMeans }: PolicyFigures): number {
-  return latencies.byteLength + layerLatencies.byteLength + 8 * (replicateMeans?.length ?? 0);
+  const byLayer = layerLatencies === latencies ? 0 : layerLatencies.byteLength;
+  return latencies.byteLength + byLayer + 8 * (replicateMeans?.length ?? 0);
 }

@@ -160,8 +160,9 @@ export class PolicyRun {
     return { step: Math.floor(tag / layers), layer: tag % layers };
   }
 
-  /** Starts the policy over, as before the first step. */
+  /** Starts the policy over, as before the first step; what was counted so far stays with who has it. */
   restart(): void {
+    this.startCounting();
     this.state = this.policy.start(this.options, this.setting);
   }
 

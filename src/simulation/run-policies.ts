@@ -97,7 +97,6 @@ function figuresOf<Run extends PolicyRun | TrainingRun>(
   goOver: (runs: readonly Run[], source: RoutingSource, once: boolean) => Pass,
 ): Omit<PolicyFigures, 'calibration'>[] {
   const { sums, series } = goOver(runs, source, true);
-  // Copied before replicates go over it.
   const figures = runs.map((run, i) => ({
     sums,
     series: series[i],

@@ -77,11 +77,11 @@ export interface SimulationSpec {
   onTrainingStep?: (run: TrainingRun, seconds: number) => void;
   /**
    * Runs of simulations that differ in their policies alone, which are not run again; nobody sees them but `watcher`,
-   * whose `onLayer` the spec has then.
+   * whose `onLayer` the spec has then. Unused where somebody else looks.
    */
   kept?: {
     runs: KeptRuns;
-    /** All that the spec was made of, but its source and its policies. */
+    /** All that the spec was made of, but its source, its policies, and what is in the files that are named. */
     scenario: string;
     watcher?: Watcher;
   };
@@ -191,19 +191,29 @@ export function simulate(spec: SimulationSpec): SimulationResult {
 
 /** What the policies leave: those whose runs are kept do not run again. */
 function allFigures(spec: SimulationSpec, shared: SharedByRuns): PolicyFigures[] {
-  const { kept, policies } = spec;
-  const { warmup, replicates } = shared;
-  const known = kept?.runs.of(spec.source, [kept.scenario, warmup, replicates], kept.watcher);
-  const figures = policies.map(({ options }, i) => known?.find(i, options) ?? null);
-  const missing = [...policies.keys()].filter((i) => figures[i] === null);
-  if (missing.length > 0) {
-    runPolicies(spec, shared, missing).forEach((own, at) => {
-      const i = missing[at];
-      figures[i] = own;
-      known?.keep(i, policies[i].options, own);
-    });
-  }
-  return figures as PolicyFigures[];
+  const { policies, source } = spec;
+  const all = [...policies.keys()];
+  const kept = usableRuns(spec);
+  if (kept === null) return runPolicies(spec, shared, all);
+  const { watcher } = kept;
+  const runs = kept.runs.of(source, [kept.scenario, shared.warmup, shared.replicates], watcher);
+  const found = policies.map(({ options }, i) => runs.find(i, options));
+  const run = (chosen: readonly number[]): PolicyFigures[] => {
+    const figures = chosen.length === 0 ? [] : runPolicies(spec, shared, chosen);
+    figures.forEach((own, at) => runs.keep(chosen[at], policies[chosen[at]].options, own));
+    return all.map((i) => figures[chosen.indexOf(i)] ?? found[i]);
+  };
+  const missing = all.filter((i) => found[i] === null);
+  const figures = run(missing);
+  if (!watcher || missing.length === all.length || watcher.isWhole()) return figures;
+  watcher.forget();
+  return run(all);
+}
+
+/** null where somebody looks who would miss policies that do not run. */
+function usableRuns({ kept, onLayer, onHead, onTasks, onTrainingStep }: SimulationSpec) {
+  if (!kept || onTasks || onTrainingStep) return null;
+  return kept.watcher || !(onLayer || onHead) ? kept : null;
 }
 
 /**

@@ -195,6 +195,7 @@ export class TrainingRun {
   }
 
   restart(): void {
+    this.startCounting();
     this.state = this.policy.start(this.options, this.setting);
     this.microBatch = 0;
   }

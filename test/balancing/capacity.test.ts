@@ -263,6 +263,24 @@ describe('capacity dropping', () => {
     },
   );
 
+  it.each(['position', 'random'] as const)('of 512 GPUs and 512 experts, by %s', (order) => {
+    const [gpus, experts] = [512, 512];
+    const counts = new Int32Array(gpus * experts);
+    // Every GPU has three tokens for its first expert, and room for one of each: ⌈3/512⌉.
+    for (let gpu = 0; gpu < gpus; gpu++) counts[gpu * experts + gpu] = 3;
+    const tokens: TokenTable = {
+      count: 3 * gpus,
+      topK: 1,
+      experts: Uint16Array.from({ length: 3 * gpus }, (_, token) => Math.floor(token / 3)),
+      source: Uint16Array.from({ length: 3 * gpus }, (_, token) => Math.floor(token / 3)),
+      weights: null,
+    };
+    const rule = { factor: 1, budget: 'expert-per-source-gpu', order, pad: false, roundUpTo: 1 } as const;
+    const placement = contiguous(gpus, experts, 16);
+    const { kept } = capacityDrop(rule, { placement, counts, tokensBySource: null, tokens, seed: '' });
+    expect(kept).toEqual(counts.map((count) => Math.min(1, count)));
+  });
+
   test.prop(
     [
       tokensArbitrary,

@@ -1,4 +1,4 @@
-import { test } from '@fast-check/vitest';
+import { fc, test } from '@fast-check/vitest';
 import { describe, expect, it } from 'vitest';
 import { KeptSteps } from '../../src/routing/index.js';
 import { openScenario, runOpened } from '../../src/run.js';
@@ -14,10 +14,16 @@ function variants(scenario: ScenarioInput): ScenarioInput[] {
 }
 
 /** What a watched run gives, as bytes. */
-async function watched(scenario: ScenarioInput, sources?: KeptSteps, runs?: KeptRuns): Promise<string> {
+async function watched(
+  scenario: ScenarioInput,
+  mostEvents: number,
+  sources?: KeptSteps,
+  runs?: KeptRuns,
+): Promise<string> {
   const { resolved, scenario: parsed } = await openScenario(scenario, { sources });
   const { source } = resolved;
-  const watcher = new Recorder({ layers: source.layerIds, gpus: source.gpus, steps: [source.steps - 1] });
+  const steps = [source.steps - 1];
+  const watcher = new Recorder({ layers: source.layerIds, gpus: source.gpus, steps, mostEvents });
   const { onLayer, onHead } = watcher;
   const kept = runs && { runs, watcher };
   const { result } = simulateScenario(
@@ -40,12 +46,12 @@ const scenario = (policies: ScenarioInput['policies']): ScenarioInput => ({
 const llep = (alpha: number) => ({ kind: 'llep' as const, alpha });
 
 describe('kept runs', () => {
-  test.prop([scenarioArbitrary], { numRuns: 80 })(
-    'give the bytes of runs that are not kept, of results and of recordings',
-    async (random) => {
+  test.prop([scenarioArbitrary, fc.constantFrom(50, 200, 1000, 1e6)], { numRuns: 80 })(
+    'give the bytes of runs that are not kept, of results and of recordings, where these are cut short too',
+    async (random, most) => {
       const [sources, runs] = [new KeptSteps(1e8), new KeptRuns(1e8)];
       for (const variant of variants(random)) {
-        expect(await watched(variant, sources, runs)).toBe(await watched(variant));
+        expect(await watched(variant, most, sources, runs)).toBe(await watched(variant, most));
       }
     },
   );
@@ -89,6 +95,22 @@ describe('kept runs', () => {
     expect(await stepsOf(lists, new KeptRuns(0))).toEqual([3, 3, 3, 3]);
   });
 
+  it('are found again over pruned routing', async () => {
+    const runs = new KeptRuns(1e8);
+    const sources = new KeptSteps(1e8);
+    const counts: number[] = [];
+    for (const alpha of [1, 1.5, 1]) {
+      const { workload, ...rest } = scenario([llep(alpha)]);
+      const routing = { kind: 'zipf' as const, exponent: 1, gateWeights: true };
+      const pruned = { ...rest, workload: { ...workload, routing, pruning: { kind: 'ratio' as const } } };
+      let steps = 0;
+      const { result } = runOpened(await openScenario(pruned, { sources }), () => steps++, { kept: runs });
+      expect(JSON.stringify(result)).toBe(JSON.stringify(runOpened(await openScenario(pruned)).result));
+      counts.push(steps);
+    }
+    expect(counts).toEqual([3, 3, 0]);
+  });
+
   it('are those of a policy that was given the same calibration', async () => {
     const calibrated = (calibrationShare: number) =>
       ({ kind: 'replicate-quantize', calibrationShare, replicas: 1 }) as const;
@@ -111,6 +133,7 @@ describe('kept runs', () => {
     runOpened(opened, undefined, { kept: runs, onLayer: () => layers++ });
     expect(layers).toBe(3 * 3);
     // Nobody watched the runs that are kept.
-    expect(await watched(scenario([llep(1)]), sources, runs)).toBe(await watched(scenario([llep(1)])));
+    const seen = await watched(scenario([llep(1)]), 1e6, sources, runs);
+    expect(seen).toBe(await watched(scenario([llep(1)]), 1e6));
   });
 });

@@ -114,7 +114,9 @@ function copyGroups(
     }
   }
   sizes[limits.length] = pruned;
-  return { tokens, perSource, ofExpert, sizes, limits: Float64Array.of(...limits, 0) };
+  const withPruned = new Float64Array(sizes.length);
+  withPruned.set(limits);
+  return { tokens, perSource, ofExpert, sizes, limits: withPruned };
 }
 
 function countKept(

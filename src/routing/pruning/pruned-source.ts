@@ -20,6 +20,18 @@ export function prunedSource(
         'recording that has them)',
     );
   }
+  const key = JSON.stringify([options, seed]);
+  let ofSource = known.get(source);
+  if (!ofSource) known.set(source, (ofSource = new Map<string, RoutingSource>()));
+  let pruned = ofSource.get(key);
+  if (!pruned) ofSource.set(key, (pruned = prune(source, options, seed)));
+  return pruned;
+}
+
+/** Whoever keeps runs over a source knows them again by it. */
+const known = new WeakMap<RoutingSource, Map<string, RoutingSource>>();
+
+function prune(source: RoutingSource, options: PruningOptions, seed: number | string): RoutingSource {
   const rule = pruningOf(options);
   const share = rule.calibrationShare(options);
   const learned =

@@ -64,7 +64,7 @@ const EVENT_BYTES = 256;
  */
 export class Recorder implements Watcher {
   /** By policy. */
-  private readonly policies: Seen[] = [];
+  private policies: Seen[] = [];
   /** The policy whose layers come first. */
   private first: number | null = null;
   private events = 0;
@@ -111,9 +111,9 @@ export class Recorder implements Watcher {
   };
 
   seen(policy: number): { state: object; bytes: number } | null {
-    // Which layers were left out hangs on the other policies.
-    if (this.skipped > 0) return null;
-    const seen = this.policies[policy];
+    const seen = this.policies[policy] as Seen | undefined;
+    // Which layers were left out hangs on the other policies. Of training nothing is seen.
+    if (this.skipped > 0 || seen === undefined) return null;
     const { loads, homeLoads, traffic, seconds } = seen.sums;
     const numbers = loads.length + homeLoads.length + traffic.length + seconds.length;
     return { state: seen, bytes: EVENT_BYTES * seen.events + 8 * numbers };
@@ -122,6 +122,19 @@ export class Recorder implements Watcher {
   recall(policy: number, state: object): void {
     this.policies[policy] = state as Seen;
     this.events += this.policies[policy].events;
+  }
+
+  isWhole(): boolean {
+    // Of all policies in one simulation, layers would have been left out from somewhere on.
+    return this.events <= (this.choice.mostEvents ?? MOST_EVENTS);
+  }
+
+  forget(): void {
+    this.policies = [];
+    this.first = null;
+    this.events = 0;
+    this.skipping = false;
+    this.skipped = 0;
   }
 
   /** What was seen so far. */
