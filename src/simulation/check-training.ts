@@ -2,7 +2,7 @@ import { policyLabel, policyOf, traitsOf } from '../balancing/index.js';
 import { createRuntime, runtimes, type TrainingOptions } from '../execution/index.js';
 import { bitsOf } from '../hardware/index.js';
 import { RefusalError } from './refusal-error.js';
-import type { SimulationSpec } from './simulate.js';
+import type { SimulationSpec } from './simulation-spec.js';
 
 /**
  * Looks for what can't be trained.

@@ -6,7 +6,7 @@ import type { PolicyExplanation } from './explanation.js';
 import type { LayerPosition } from './pass.js';
 import { PathObserver } from './path-observer.js';
 import type { PolicyRun } from './policy-run.js';
-import type { ListedPolicy } from './simulate.js';
+import type { ListedPolicy } from './simulation-spec.js';
 
 /**
  * Explains a run: where the time of its policies goes, and what their placements promise and keep. Beside the policies

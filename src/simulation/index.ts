@@ -8,7 +8,8 @@ export type {
   TrainingResult,
   Verdict,
 } from './result.js';
-export { BalanceObserver, type BalanceReport, type PolicyBalance } from './balance-observer.js';
+export { BalanceObserver } from './balance-observer.js';
+export type { BalanceReport, PolicyBalance } from './balance-report.js';
 export { Explainer } from './explainer.js';
 export type { Explanation, HotInstance, PolicyExplanation, Prediction, Rebalance } from './explanation.js';
 export type { OffloadResult, OffloadStrategyResult } from './offload-result.js';
@@ -17,15 +18,9 @@ export { KeptRuns } from './kept-runs.js';
 export type { LayerObserver, LayerPosition, TaskObserver } from './pass.js';
 export { checkFaults, type FaultedPolicy, type FaultReport } from './faults/index.js';
 export { RefusalError } from './refusal-error.js';
-export {
-  checkPolicies,
-  firstPlacements,
-  simulate,
-  type ListedPolicy,
-  type SimulationResult,
-  type SimulationSpec,
-} from './simulate.js';
+export { checkPolicies, firstPlacements, simulate, type SimulationResult } from './simulate.js';
 export { simulateScenario, withoutSchema } from './simulate-scenario.js';
+export type { ListedPolicy, SimulationSpec } from './simulation-spec.js';
 export {
   MOST_EVENTS,
   Recorder,

@@ -19,7 +19,7 @@ import {
 import { pairedRatio, summariseLatency } from '../metrics/index.js';
 import type { Fault } from '../hardware/index.js';
 import { randomStream, type RoutingSource } from '../routing/index.js';
-import type { ListedPolicy } from './simulate.js';
+import type { ListedPolicy } from './simulation-spec.js';
 import type { ResolvedScenario } from '../scenario/index.js';
 import type { OffloadResult, OffloadStrategyResult } from './offload-result.js';
 import { RefusalError } from './refusal-error.js';

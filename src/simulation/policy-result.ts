@@ -5,19 +5,8 @@ import type { RoutingSource } from '../routing/index.js';
 import type { Intervals } from './intervals.js';
 import type { OwnMemory } from './model-memory.js';
 import type { PolicyFigures } from './policy-figures.js';
-import type { Fastest, OutOfMemory, PeakMemory, PolicyResult, Serving, Speedup } from './result.js';
+import type { Fastest, PolicyResult, Serving, Speedup } from './result.js';
 import type { Totals } from './totals.js';
-
-/** What a policy's run has counted. */
-export interface Counted {
-  totals: Totals;
-  peakMemory: PeakMemory;
-  oom: OutOfMemory | null;
-  /** Scope `model`. */
-  memory: OwnMemory | null;
-  /** Of a run in training; null else. */
-  trained: PolicyResult['training'];
-}
 
 /** What the results of all policies share. */
 export interface Comparison {

@@ -2,7 +2,7 @@ import { contiguous, type PolicySetting } from '../balancing/index.js';
 import type { Machine } from '../execution/index.js';
 import { bitsOf } from '../hardware/index.js';
 import type { Calibration, RoutingSource } from '../routing/index.js';
-import type { SimulationSpec } from './simulate.js';
+import type { SimulationSpec } from './simulation-spec.js';
 
 /** The numbers that the model gives the layers of a routing: a layer without experts is in none. */
 function layerNumbers(

@@ -2,9 +2,9 @@ import type { PolicyOptions } from '../balancing/index.js';
 import type { GradientBytes, LayerCategory, MemoryCategory, Pass, Phase } from '../execution/index.js';
 import type { LatencySummary, ShareInterval, Skew } from '../metrics/index.js';
 import type { PrecisionSummary } from '../scenario/index.js';
-import type { BalanceReport } from './balance-observer.js';
+import type { BalanceReport } from './balance-report.js';
 import type { Basis, ErrorSource } from './clock-errors.js';
-import type { FaultReport } from './faults/index.js';
+import type { FaultReport } from './faults/fault-report.js';
 import type { OffloadResult } from './offload-result.js';
 import type { PassBytes } from './training-totals.js';
 

@@ -10,7 +10,7 @@ import { PolicyRun } from './policy-run.js';
 import type { PolicySettings } from './policy-settings.js';
 import { RefusalError } from './refusal-error.js';
 import { replicateMeans } from './replicates.js';
-import type { SimulationSpec } from './simulate.js';
+import type { SimulationSpec } from './simulation-spec.js';
 import { Stragglers } from './stragglers.js';
 import { TrainingRun } from './training-run.js';
 import type { WholeStep } from './whole-step.js';

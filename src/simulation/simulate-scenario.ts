@@ -3,7 +3,8 @@ import type { KeptRuns, Watcher } from './kept-runs.js';
 import type { Result } from './result.js';
 import { simulateFaults } from './faults/index.js';
 import { offloadOf, simulateOffload } from './offload-run.js';
-import { simulate, type SimulationSpec } from './simulate.js';
+import { simulate } from './simulate.js';
+import type { SimulationSpec } from './simulation-spec.js';
 
 /**
  * Simulates a scenario whose files are open, and says what was simulated.
