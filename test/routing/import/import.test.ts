@@ -1,7 +1,7 @@
 import { dump } from 'npyjs';
 import { parquetWriteBuffer } from 'hyparquet-writer';
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import {
@@ -10,12 +10,13 @@ import {
   MemorySink,
   readNativeTrace,
   TraceError,
+  traceFormats,
   type CountTrace,
   type ImportOptions,
   type TokenTrace,
   type Trace,
 } from '../../../src/routing/index.js';
-import { workFolder } from '../../cli/epsim.js';
+import { epsim, workFolder, writeJson } from '../../cli/epsim.js';
 import { torchPython } from '../../measure/torch-python.js';
 import { bytesOf, shared } from '../../shared.js';
 import { npzOf, safetensorsFile, TestTensor, textFile, torchFile, zipOf } from './writers.js';
@@ -674,28 +675,29 @@ describe("vLLM's decode statistics", () => {
   });
 });
 
-describe('UltraEP', () => {
-  const int = (values: number[], shape = [values.length]) => ({ data: Int32Array.from(values), shape });
-  const rank = (r: number, change: Record<string, { data: Int32Array; shape: number[] } | string> = {}) =>
-    npzOf({
-      dump_version: 'mcore_ep_load_dump_v1',
-      // Two layers, room for three passes of which two were recorded, two experts.
-      loads: int([1 + r, 2, 3, 4, 0, 0, 5, 6, 7, 8 + r, 0, 0], [2, 3, 2]),
-      layer_numbers: int([2, 4]),
-      forward_counts: int([2, 2]),
-      ep_group_ranks: int([0, 1]),
-      ep_rank: int([r], []),
-      ep_size: int([2], []),
-      global_rank: int([r], []),
-      num_global_physical_experts: int([2], []),
-      num_local_physical_experts: int([1], []),
-      ...change,
-    });
+const int = (values: number[], shape = [values.length]) => ({ data: Int32Array.from(values), shape });
+/** What a rank of UltraEP's Megatron fork dumps. */
+const forkRank = (r: number, change: Record<string, { data: Int32Array; shape: number[] } | string> = {}) =>
+  npzOf({
+    dump_version: 'mcore_ep_load_dump_v1',
+    // Two layers, room for three passes of which two were recorded, two experts.
+    loads: int([1 + r, 2, 3, 4, 0, 0, 5, 6, 7, 8 + r, 0, 0], [2, 3, 2]),
+    layer_numbers: int([2, 4]),
+    forward_counts: int([2, 2]),
+    ep_group_ranks: int([0, 1]),
+    ep_rank: int([r], []),
+    ep_size: int([2], []),
+    global_rank: int([r], []),
+    num_global_physical_experts: int([2], []),
+    num_local_physical_experts: int([1], []),
+    ...change,
+  });
 
+describe('UltraEP', () => {
   it('Megatron fork: counts by pass and source rank', async () => {
     const files = {
-      'mcore_ep_loads_rank0_1.npz': await rank(0),
-      'mcore_ep_loads_rank1_1.npz': await rank(1),
+      'mcore_ep_loads_rank0_1.npz': await forkRank(0),
+      'mcore_ep_loads_rank1_1.npz': await forkRank(1),
     };
     const { format, trace } = await imported(files, { topK: 1 });
     expect(format).toBe('megatron-npz');
@@ -713,11 +715,11 @@ describe('UltraEP', () => {
   });
 
   it('Megatron fork: refuses what does not belong together', async () => {
-    const [one, two] = [await rank(0), await rank(1)];
+    const [one, two] = [await forkRank(0), await forkRank(1)];
     await expect(imported({ 'a_rank0.npz': one }, { topK: 1 })).rejects.toThrow(
       /found 1 files, allowed: one for each of ep_size = 2/,
     );
-    const other = await rank(1, { ep_group_ranks: int([2, 3]) });
+    const other = await forkRank(1, { ep_group_ranks: int([2, 3]) });
     await expect(imported({ 'a.npz': one, 'b.npz': other }, { topK: 1 })).rejects.toThrow(
       /several EP groups/,
     );
@@ -725,7 +727,7 @@ describe('UltraEP', () => {
     await expect(imported(spare, { topK: 1, experts: 1 })).rejects.toThrow(
       /2 physical experts for 1 logical/,
     );
-    const version = await rank(0, { dump_version: 'v9' });
+    const version = await forkRank(0, { dump_version: 'v9' });
     await expect(imported({ 'a.npz': version }, { topK: 1 })).rejects.toThrow(/dump_version: found v9/);
   });
 
@@ -927,56 +929,58 @@ describe('plain files', () => {
   });
 });
 
-describe('damaged files are refused, or read as what they still are, and never end the process', () => {
-  const samples: [string, () => Promise<Files>][] = [
-    ['megatron-jsonl', () => Promise.resolve(megatronFiles())],
-    [
-      'sglang',
-      async () => ({
-        'a.pt': await torchFile({ rank: 0, logical_count: new TestTensor([1, 2, 3, 4], [1, 2, 2]) }),
+/** A small recording of every format that can be damaged in interesting ways. */
+const samples: [string, () => Promise<Files>][] = [
+  ['megatron-jsonl', () => Promise.resolve(megatronFiles())],
+  [
+    'sglang',
+    async () => ({
+      'a.pt': await torchFile({ rank: 0, logical_count: new TestTensor([1, 2, 3, 4], [1, 2, 2]) }),
+    }),
+  ],
+  [
+    'tensorrt-llm',
+    () =>
+      Promise.resolve({
+        'meta_info.json': META,
+        'rank0.safetensors': safetensorsFile({ '1_0': [1, 2, 3, 4] }),
       }),
-    ],
-    [
-      'tensorrt-llm',
-      () =>
-        Promise.resolve({
-          'meta_info.json': META,
-          'rank0.safetensors': safetensorsFile({ '1_0': [1, 2, 3, 4] }),
-        }),
-    ],
-    [
-      'vllm-load',
-      () =>
-        Promise.resolve({
-          'l.json': textFile(
-            '{"snapshots":[{"step":1,"latest_expert_load":[[1,2]],"physical_to_logical_map":[[0,1]]}]}',
-          ),
-        }),
-    ],
-    ['vllm-decode-stats', () => Promise.resolve(decodeStats())],
-    [
-      'vllm-routed-experts',
-      () => Promise.resolve({ 'r.json': textFile('{"routed_experts":[[[0,1]],[[1,0]]]}') }),
-    ],
-    [
-      'ultraep',
-      async () => ({
-        'a.npz': await npzOf(
-          {
-            layers: { data: Int32Array.of(0), shape: [1] },
-            microbatches: { data: BigInt64Array.of(0n), shape: [1] },
-            pre_logical_loads: { data: Int32Array.of(1, 2), shape: [1, 2] },
-          },
-          9,
+  ],
+  [
+    'vllm-load',
+    () =>
+      Promise.resolve({
+        'l.json': textFile(
+          '{"snapshots":[{"step":1,"latest_expert_load":[[1,2]],"physical_to_logical_map":[[0,1]]}]}',
         ),
       }),
-    ],
-    [
-      'npy-counts',
-      () => Promise.resolve({ 'counts.npy': new Uint8Array(dump(Int32Array.of(1, 2, 3, 4), [2, 2])) }),
-    ],
-    ['csv', () => Promise.resolve({ 'a.csv': textFile('token,layer,expert_0\n0,0,1\n1,0,0\n') })],
-  ];
+  ],
+  ['vllm-decode-stats', () => Promise.resolve(decodeStats())],
+  [
+    'vllm-routed-experts',
+    () => Promise.resolve({ 'r.json': textFile('{"routed_experts":[[[0,1]],[[1,0]]]}') }),
+  ],
+  [
+    'ultraep',
+    async () => ({
+      'a.npz': await npzOf(
+        {
+          layers: { data: Int32Array.of(0), shape: [1] },
+          microbatches: { data: BigInt64Array.of(0n), shape: [1] },
+          pre_logical_loads: { data: Int32Array.of(1, 2), shape: [1, 2] },
+        },
+        9,
+      ),
+    }),
+  ],
+  [
+    'npy-counts',
+    () => Promise.resolve({ 'counts.npy': new Uint8Array(dump(Int32Array.of(1, 2, 3, 4), [2, 2])) }),
+  ],
+  ['csv', () => Promise.resolve({ 'a.csv': textFile('token,layer,expert_0\n0,0,1\n1,0,0\n') })],
+];
+
+describe('damaged files are refused, or read as what they still are, and never end the process', () => {
   it.each(samples)('%s', async (format, make) => {
     const files = await make();
     const options = { topK: 1, experts: undefined };
@@ -998,6 +1002,100 @@ describe('damaged files are refused, or read as what they still are, and never e
         await attempt({ ...files, [name]: damaged });
       }
     }
+  });
+});
+
+describe('one command makes a run of a recording', () => {
+  const folder = workFolder();
+  const numpy = (
+    values: number[],
+    shape: number[],
+    Kind: typeof Int32Array | typeof Uint8Array = Int32Array,
+  ) => new Uint8Array(dump(Kind.from(values), shape));
+  const column = (name: string, data: number[]) => ({
+    name,
+    data: Int32Array.from(data),
+    type: 'INT32' as const,
+  });
+  const more: [string, () => Promise<Files>][] = [
+    ['megatron-npz', async () => ({ 'a.npz': await forkRank(0), 'b.npz': await forkRank(1) })],
+    ['npy-tokens', () => Promise.resolve({ 'experts.npy': numpy([0, 1, 1, 0], [2, 2, 1], Uint8Array) })],
+    [
+      'numpy-recording',
+      () =>
+        Promise.resolve({
+          'a.experts.npy': numpy([0, 1, 1, 0], [2, 2, 1], Uint8Array),
+          'a.seq_offsets.npy': numpy([0, 2], [2]),
+          'a.meta.json': textFile(JSON.stringify({ model: 'm', experts: 2, layers: 2, topk: 1 })),
+        }),
+    ],
+    [
+      'parquet',
+      () => {
+        const columnData = [column('token', [0, 1]), column('layer', [0, 0]), column('expert_0', [1, 0])];
+        return Promise.resolve({ 'a.parquet': new Uint8Array(parquetWriteBuffer({ columnData })) });
+      },
+    ],
+  ];
+  // Experts and top-k of the samples, where these are not 2 and 1.
+  const shapes: Record<string, [number, number]> = {
+    'megatron-jsonl': [8, 2],
+    'tensorrt-llm': [4, 2],
+    'vllm-decode-stats': [4, 2],
+    'vllm-routed-experts': [2, 2],
+  };
+
+  it('of every format that there is', () => {
+    expect([...samples, ...more].map(([format]) => format).sort()).toEqual(
+      traceFormats.map(({ name }) => name).sort(),
+    );
+  });
+
+  it.each([...samples, ...more])('%s', async (format, make) => {
+    const files = await make();
+    const own = join(folder, format);
+    mkdirSync(own);
+    const paths = Object.entries(files).map(([name, bytes]) => {
+      writeFileSync(join(own, name), bytes);
+      return join(own, name);
+    });
+    const [experts, topK] = shapes[format] ?? [2, 1];
+    const sink = new MemorySink();
+    const sources = Object.entries(files).map(([name, bytes]) => bytesInMemory(bytes, name));
+    const { header } = await importTrace(sources, sink, { experts, topK }, format);
+    const recorded = header.kind === 'counts' || header.gpus !== undefined;
+    const scenario = writeJson(own, 'scenario.json', {
+      model: { hiddenSize: 64, expertHiddenSize: 64, experts, topK, moeLayers: header.layerIds.length },
+      cluster: { gpu: 'h100', gpus: header.gpus ?? 2 },
+      workload: {
+        phase: header.phase ?? 'prefill',
+        layer: 'all',
+        ...(recorded ? {} : { tokensPerGpu: 1, steps: 1 }),
+        routing: { kind: 'trace', path: 'whatever was there.parquet' },
+      },
+      policies: ['llep'],
+      resamples: 0,
+    });
+    const shape = ['--experts', String(experts), '--top-k', String(topK)];
+    const out = join(own, 'out.parquet');
+    const { status, stdout, stderr } = epsim([
+      ...['trace', 'import', ...paths, '--as', format, ...shape],
+      ...['--out', out, '--run', scenario],
+    ]);
+    expect(stderr).toContain(`${format}: wrote`);
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/llep .*×/);
+    expect(stdout).toContain('vs ep');
+  });
+
+  it('a scenario that is none is said before anything is written', () => {
+    const out = join(folder, 'none.parquet');
+    const csv = join(folder, 'a.csv');
+    writeFileSync(csv, 'token,layer,expert_0\n0,0,1\n');
+    const bad = writeJson(folder, 'bad.json', { model: 'gpt-oss-20b' });
+    const { status, stderr } = epsim(['trace', 'import', csv, '--experts', '2', '--out', out, '--run', bad]);
+    expect([status, stderr]).toEqual([2, expect.stringContaining('bad.json')]);
+    expect(existsSync(out)).toBe(false);
   });
 });
 

@@ -1,7 +1,13 @@
 import { Command, InvalidArgumentError, Option } from '@commander-js/extra-typings';
-import { listFiles, openBytes, writeInPieces, type OpenFile } from '../../../files/index.js';
+import { resolve } from 'node:path';
+import { listFiles, openBytes, readJson, writeInPieces, type OpenFile } from '../../../files/index.js';
 import { modelPresets } from '../../../model/index.js';
+import { resultTable } from '../../../report/index.js';
 import { importTrace, phases, traceFormats, type TraceHeader } from '../../../routing/index.js';
+import { openScenario, runOpened } from '../../../run.js';
+import { parseScenario, type ScenarioInput } from '../../../scenario/index.js';
+import { progressBar } from '../../progress.js';
+import { drawsBars, windowColumns } from '../../terminal.js';
 
 export function importCommand() {
   return new Command('import')
@@ -22,9 +28,14 @@ export function importCommand() {
     .addOption(new Option('--phase <phase>', 'what was recorded').choices(phases))
     .option('--source <text>', 'where the recording comes from')
     .option('--licence <text>', 'its licence')
+    .option(
+      '--run <scenario>',
+      'then run this scenario on it, in the place of its routing (of a trace: of its path)',
+    )
     .addHelpText('after', () => `\nFormats:\n${formatList()}`)
-    .action(async (paths, { out, as, ...options }) => {
+    .action(async (paths, { out, as, run, ...options }) => {
       const files: OpenFile[] = [];
+      const scenario = run === undefined ? null : await scenarioOn(run, out);
       try {
         for (const path of await listFiles(paths)) files.push(await openBytes(path));
         const preset = options.model === undefined ? undefined : modelPresets[options.model];
@@ -36,7 +47,25 @@ export function importCommand() {
       } finally {
         for (const file of files) await file.close();
       }
+      if (scenario !== null) await runScenario(scenario, run!);
     });
+}
+
+/** A scenario's file, with its routing replaced by a trace that is yet to be written. @throws ScenarioError or FileError */
+async function scenarioOn(file: string, trace: string): Promise<ScenarioInput> {
+  const input = (await readJson(file)) as ScenarioInput;
+  const { routing } = parseScenario(input, file).workload;
+  const path = resolve(trace);
+  const replayed = routing.kind === 'trace' ? { ...routing, path } : { kind: 'trace' as const, path };
+  return { ...input, workload: { ...input.workload, routing: replayed } };
+}
+
+async function runScenario(scenario: ScenarioInput, file: string): Promise<void> {
+  const opened = await openScenario(scenario, { file });
+  const progress = progressBar(opened.scenario.name ?? file);
+  const { result } = runOpened(opened, progress.onStep);
+  progress.stop();
+  process.stdout.write(`${resultTable(result, { columns: drawsBars() ? windowColumns() : undefined })}\n`);
 }
 
 function summaryOf({ kind, experts, topK, layerIds, steps, gpus }: TraceHeader): string {
