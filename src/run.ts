@@ -207,14 +207,14 @@ export function runOpened(
     balance?.observe(...layer);
     onLayer?.(...layer);
   };
-  const isWatched = balance !== null || onLayer !== undefined || onHead !== undefined;
+  const isWatched = balance !== null || onLayer !== undefined;
   const { result, latencies } = inFile(file, () =>
     simulateScenario(
       scenario,
       resolved,
       { version: VERSION, inputs },
       { onStep, onLayer: isWatched ? observe : undefined, onHead },
-      kept && !isWatched ? { runs: kept } : undefined,
+      kept && { runs: kept },
     ),
   );
   return { result: balance === null ? result : { ...result, balance: balance.finish() }, latencies, balance };

@@ -104,9 +104,7 @@ export function runPass(
     for (const batch of step.layers) {
       base.count(batch.counts);
       const standsFor = whole?.standsFor[batch.layer] ?? 1;
-      if (at >= 0) {
-        addBatch(sums, base, batch, standsFor);
-      }
+      if (at >= 0) addBatch(sums, base, batch, standsFor);
       const slowdown = stragglers?.of(step.step, batch.layer) ?? null;
       for (let i = 0; i < runs.length; i++) {
         running = runs[i];

@@ -42,7 +42,7 @@ export function policySettings({
     if (!calibration) drawn.set(share, (calibration = source.calibration(share)));
     return calibration;
   };
-  const setting: PolicySetting = {
+  const common = {
     gpus,
     gpusPerNode,
     experts: source.experts,
@@ -67,22 +67,20 @@ export function policySettings({
     sensitivities,
     solver: solver ?? null,
     seed,
-    calibration: (share) => calibrationOf(share).loads,
-    calibrationLayers: (share) => calibrationOf(share).layers,
   };
+  const settingWith = (of: (share: number) => Calibration): PolicySetting => ({
+    ...common,
+    calibration: (share) => of(share).loads,
+    calibrationLayers: (share) => of(share).layers,
+  });
   const ofOne = () => {
     let label: string | null = null;
-    const asked = (share: number) => {
+    const setting = settingWith((share) => {
       const calibration = calibrationOf(share);
       label ??= calibration.label;
       return calibration;
-    };
-    const own: PolicySetting = {
-      ...setting,
-      calibration: (share) => asked(share).loads,
-      calibrationLayers: (share) => asked(share).layers,
-    };
-    return { setting: own, calibration: () => label };
+    });
+    return { setting, calibration: () => label };
   };
-  return { setting, ofOne };
+  return { setting: settingWith(calibrationOf), ofOne };
 }

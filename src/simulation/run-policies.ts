@@ -41,6 +41,7 @@ export function runPolicies(
 ): PolicyFigures[] {
   const { machine, seed, training } = spec;
   const { runtime, settings, whole, warmup, onStep } = shared;
+  const stragglers = Stragglers.of(machine, seed);
   const labels: (() => string | null)[] = [];
   const settingOf = () => {
     const { setting, calibration } = settings.ofOne();
@@ -78,7 +79,7 @@ export function runPolicies(
             warmup,
             seed,
             whole,
-            stragglers: Stragglers.of(machine, seed),
+            stragglers,
             home: settings.setting.placement.home,
             onStep,
             onLayer: once ? spec.onLayer : undefined,

@@ -37,7 +37,7 @@ let steps = new KeptSteps(MOST_STEP_BYTES);
 let runs = new KeptRuns(MOST_RUN_BYTES);
 
 /** Lets go of the recording before, once there is another. */
-export function forgetSteps(): void {
+export function forgetKept(): void {
   steps = new KeptSteps(MOST_STEP_BYTES);
   runs = new KeptRuns(MOST_RUN_BYTES);
 }

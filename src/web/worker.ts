@@ -1,7 +1,7 @@
 import type { Trace } from '../routing/index.js';
 import type { Reply, Request } from './messages.js';
 import { readDropped } from './read-dropped.js';
-import { forgetSteps, numbersHtml, pictureHtml, picturesOf, simulateSettings } from './simulate-settings.js';
+import { forgetKept, numbersHtml, pictureHtml, picturesOf, simulateSettings } from './simulate-settings.js';
 import { modelsOf, traceMisfit } from './trace-misfit.js';
 
 /** Put here by tools/build-web.js. */
@@ -26,7 +26,7 @@ async function take({ files }: Extract<Request, { kind: 'trace' }>): Promise<voi
   try {
     const read = await readDropped(files);
     trace = read.trace;
-    forgetSteps();
+    forgetKept();
     scope.postMessage({ kind: 'trace', name: read.path, models: modelsOf(trace.header) });
   } catch (error) {
     scope.postMessage({ kind: 'unread', message: (error as Error).message });
